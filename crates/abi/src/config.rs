@@ -1,0 +1,74 @@
+//! What the daemon tells the packet path beside its policy.
+
+use crate::Ip4;
+
+/// The words that every packet may need.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Keys every hash, so that outsiders can guess neither ports nor addresses (RFC 6056).
+    /// Drawn once, when the maps are made.
+    pub seed: u64,
+    /// Counts changes of the routing and neighbour tables; next hops of another generation are
+    /// asked for again. Never zero once configured.
+    pub generation: u32,
+    /// The policy in force; zero is none, and then every packet is the kernel's.
+    pub version: u32,
+}
+
+/// Which realm an interface faces (RFC 2663).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Realm {
+    /// Clients are behind it: flows may begin here.
+    Internal,
+    /// The world is behind it.
+    External,
+    /// Both are: a gateway on one arm.
+    Both,
+}
+
+/// An interface we listen on, as a map value.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its own IPv4 address, which our ICMP errors come from; all zero if it has none.
+    pub address: Ip4,
+    /// Its MAC address: frames for another one are not ours.
+    pub mac: [u8; 6],
+    realm: u8,
+    _pad: u8,
+}
+
+impl Interface {
+    /// The value of an interface.
+    pub const fn new(address: Option<Ip4>, mac: [u8; 6], realm: Realm) -> Self {
+        let address = match address {
+            Some(address) => address,
+            None => Ip4([0; 4]),
+        };
+        let realm = match realm {
+            Realm::Internal => 1,
+            Realm::External => 2,
+            Realm::Both => 3,
+        };
+        Self { address, mac, realm, _pad: 0 }
+    }
+
+    /// Whether flows may begin here.
+    #[inline(always)]
+    pub const fn is_internal(&self) -> bool {
+        self.realm & 1 != 0
+    }
+
+    /// Its own address, if it has one.
+    #[inline(always)]
+    pub const fn address(&self) -> Option<Ip4> {
+        match self.address.0 {
+            [0, 0, 0, 0] => None,
+            bytes => Some(Ip4(bytes)),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Config>() == 16);
+const _: () = assert!(size_of::<Interface>() == 12);

@@ -1,0 +1,51 @@
+//! What is counted, per CPU.
+
+/// Packets and bytes of one kind.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, whole frames as they arrived.
+    pub bytes: u64,
+}
+
+impl Counter {
+    /// Adds what another CPU counted.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+}
+
+/// What one pool carried.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolCounters {
+    /// Towards the external realm.
+    pub outbound: Counter,
+    /// Towards the internal realm.
+    pub inbound: Counter,
+    /// Flows begun, by port space ([`crate::Protocol::space`]).
+    pub opened: [u64; 4],
+}
+
+impl PoolCounters {
+    /// Adds what another CPU counted.
+    pub fn plus(self, other: Self) -> Self {
+        let mut opened = self.opened;
+        for (sum, more) in opened.iter_mut().zip(other.opened) {
+            *sum = sum.wrapping_add(more);
+        }
+        Self {
+            outbound: self.outbound.plus(other.outbound),
+            inbound: self.inbound.plus(other.inbound),
+            opened,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<PoolCounters>() == 64);

@@ -1,0 +1,132 @@
+//! What the kernel program and user space agree on: map keys, values, counters, reasons, limits.
+//!
+//! Every type here is `repr(C)`, has no hidden padding and a size asserted at compile time, because
+//! the same bytes are read by the packet path (compiled for BPF), by the native build of the packet
+//! path (tests, fuzzing) and by the daemon. It knows no behaviour beyond encoding and decoding.
+//!
+//! A change to any layout is a change of [`LAYOUT`]: a daemon never reads pinned maps of another
+//! layout.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
+#![deny(unsafe_code)]
+
+pub mod addr;
+pub mod config;
+pub mod counter;
+pub mod external;
+pub mod flow;
+pub mod limits;
+pub mod mapping;
+pub mod policy;
+pub mod ports;
+pub mod reason;
+pub mod shared;
+pub mod time;
+
+pub use addr::{Ip4, Port, Protocol, Tuple};
+pub use config::{Config, Interface, Realm};
+pub use counter::{Counter, PoolCounters};
+pub use external::{External, ExternalState};
+pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
+pub use mapping::{Mapping, MappingKey};
+pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
+pub use reason::{Reason, Verdict};
+pub use shared::{Live, Picture, Shared, View};
+pub use time::Tick;
+
+/// The number of this set of layouts. Pinned maps of another number are refused, never reread.
+pub const LAYOUT: u32 = 1;
+
+/// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
+pub mod map {
+    /// `FlowKey` → `Flow`: both directions of every flow, each under the tuple as it arrives.
+    pub const FLOWS: &str = "FLOWS";
+    /// `MappingKey` → `Mapping`: which external port an internal endpoint has (RFC 4787 REQ-1).
+    pub const MAPPINGS: &str = "MAPPINGS";
+    /// Index → bitmap of ports in use, one per external address and port space.
+    pub const PORTS: &str = "PORTS";
+    /// `Ip4` → `External`: the addresses we answer for.
+    pub const EXTERNALS: &str = "EXTERNALS";
+    /// `ClassKey` → `RuleSet`: which rules want a packet, one dimension at a time.
+    pub const CLASSES: &str = "CLASSES";
+    /// Bank and index → `Rule`.
+    pub const RULES: &str = "RULES";
+    /// Bank and index → `Pool`.
+    pub const POOLS: &str = "POOLS";
+    /// Interface index → `Interface`.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// 0 → `Config`.
+    pub const CONFIG: &str = "CONFIG";
+    /// `Reason` → `Counter`, per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Pool → `PoolCounters`, per CPU.
+    pub const POOL_COUNTERS: &str = "POOL_COUNTERS";
+    /// Pool → flows removed, by port space. Written by the daemon only; here so that a restart
+    /// loses no count.
+    pub const REMOVED: &str = "REMOVED";
+
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        FLOWS,
+        MAPPINGS,
+        PORTS,
+        EXTERNALS,
+        CLASSES,
+        RULES,
+        POOLS,
+        INTERFACES,
+        CONFIG,
+        COUNTERS,
+        POOL_COUNTERS,
+        REMOVED,
+    ];
+}
+
+/// The name of the XDP program, as it is pinned and as `bpftool prog` shows it.
+pub const PROGRAM: &str = "egret";
+
+/// A map key or value.
+///
+/// # Safety
+///
+/// The implementer promises `repr(C)`, no padding that the compiler may leave unset, and that every
+/// bit pattern is a valid value.
+#[expect(unsafe_code, reason = "the promise that lets bytes cross between kernel and user space")]
+pub unsafe trait Layout: Copy + 'static {}
+
+#[expect(unsafe_code, reason = "each type is repr(C) over integers and byte arrays, padding is a field")]
+mod layouts {
+    use super::*;
+    // SAFETY: see the reason above; sizes are asserted beside each type.
+    unsafe impl Layout for FlowKey {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Flow<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for MappingKey {}
+    // SAFETY: as above.
+    unsafe impl Layout for Mapping {}
+    // SAFETY: as above.
+    unsafe impl Layout for Ip4 {}
+    // SAFETY: as above.
+    unsafe impl Layout for External {}
+    // SAFETY: as above.
+    unsafe impl Layout for ClassKey {}
+    // SAFETY: as above.
+    unsafe impl Layout for RuleSet {}
+    // SAFETY: as above.
+    unsafe impl Layout for Rule {}
+    // SAFETY: as above.
+    unsafe impl Layout for Pool {}
+    // SAFETY: as above.
+    unsafe impl Layout for Interface {}
+    // SAFETY: as above.
+    unsafe impl Layout for Config {}
+    // SAFETY: as above.
+    unsafe impl Layout for Counter {}
+    // SAFETY: as above.
+    unsafe impl Layout for PoolCounters {}
+    // SAFETY: as above.
+    unsafe impl Layout for [u64; 4] {}
+    // SAFETY: as above.
+    unsafe impl Layout for u32 {}
+}

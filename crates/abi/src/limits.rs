@@ -1,0 +1,47 @@
+//! Every bound of the packet path's tables, with the reason for its size.
+
+/// Rules of one policy.
+///
+/// A rule is a bit in a [`RuleSet`](crate::RuleSet), and the packet path ands three sets for a new
+/// flow: sixteen words are two cache lines each.
+pub const RULES_MAX: usize = 1024;
+
+/// Words of 64 rules in a rule set.
+pub const RULE_WORDS: usize = RULES_MAX / 64;
+
+/// Pools at one time. A pool's number shares a byte with a flow's direction.
+pub const POOLS_MAX: usize = 64;
+
+/// External addresses of one gateway, over all pools. Each has 32 KiB of port bitmaps.
+pub const ADDRESSES_MAX: usize = 256;
+
+/// Slots over which a pool's addresses are spread, so that a client finds its address with one
+/// index. Four times [`ADDRESSES_MAX`], so that shares differ little even in the largest pool.
+pub const SLOTS: usize = 1024;
+
+/// Interfaces one gateway listens on.
+pub const INTERFACES_MAX: usize = 64;
+
+/// Prefixes of a policy, in all dimensions together and for two versions: while a new version is
+/// written, the old one is in use.
+pub const CLASSES_MAX: usize = 1 << 17;
+
+/// The smallest flow table: below this the kernel's per-CPU free lists starve each other.
+pub const FLOWS_MIN: u32 = 1024;
+
+/// The largest flow table: 16 million flows are 4.5 GiB of kernel memory.
+pub const FLOWS_MAX: u32 = 1 << 24;
+
+/// Flows if the operator says nothing.
+pub const FLOWS_DEFAULT: u32 = 262_144;
+
+/// Indices of the counter map; reasons beyond it cannot exist.
+pub const REASONS_MAX: usize = 64;
+
+/// Bytes of a pool's name, which the kernel keeps so that a new daemon recognises its pools.
+pub const NAME_BYTES: usize = 64;
+
+const _: () = assert!(RULES_MAX.is_multiple_of(64), "words tile a rule set");
+const _: () = assert!(POOLS_MAX <= 128, "a pool's number has seven bits in a flow");
+const _: () = assert!(SLOTS.is_power_of_two(), "a slot is found by masking a hash");
+const _: () = assert!(SLOTS >= 4 * ADDRESSES_MAX);

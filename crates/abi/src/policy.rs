@@ -1,0 +1,199 @@
+//! Rules and pools as the packet path reads them.
+//!
+//! A new flow is classified by bit vectors: for each dimension (source, destination, service) the
+//! longest prefix that matches names the set of rules that want it; the lowest rule in all three
+//! sets wins. So the cost does not grow with the number of rules.
+//!
+//! A policy is replaced as a whole: its classes carry a version and its rules and pools stand in the
+//! bank of that version; the packet path follows `Config::version`.
+
+use crate::{
+    Ip4, Port, Protocol,
+    limits::{NAME_BYTES, POOLS_MAX, RULE_WORDS, RULES_MAX, SLOTS},
+};
+
+/// What a prefix is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u32)]
+pub enum Dimension {
+    /// The packet's source address.
+    Source = 1,
+    /// The packet's destination address.
+    Destination = 2,
+    /// Protocol, zero, and destination port: the rules that want exactly that.
+    Service = 3,
+    /// Protocol: the rules that want it on some port or on all.
+    Touched = 4,
+}
+
+/// A prefix of one dimension, laid out as the kernel's longest-prefix-match trie wants its keys.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClassKey {
+    /// Bits that count, from the version on.
+    bits: u32,
+    // Whole words in network byte order, because the trie compares from the first byte on.
+    version: u32,
+    dimension: u32,
+    value: u32,
+}
+
+/// Bits before a prefix's own: the version and the dimension.
+const LEAD_BITS: u32 = 64;
+
+impl ClassKey {
+    /// A prefix of `bits` bits of `value`.
+    #[inline(always)]
+    const fn new(version: u32, dimension: Dimension, value: [u8; 4], bits: u32) -> Self {
+        Self {
+            bits: LEAD_BITS + bits,
+            version: version.to_be(),
+            dimension: (dimension as u32).to_be(),
+            value: u32::from_ne_bytes(value),
+        }
+    }
+
+    /// An address prefix; [`Dimension::Source`] or [`Dimension::Destination`].
+    #[inline(always)]
+    pub const fn address(version: u32, dimension: Dimension, address: Ip4, bits: u32) -> Self {
+        Self::new(version, dimension, address.0, bits)
+    }
+
+    /// A protocol, or any.
+    pub const fn protocol(version: u32, protocol: Option<Protocol>) -> Self {
+        match protocol {
+            Some(protocol) => {
+                Self::new(version, Dimension::Service, [protocol as u8, 0, 0, 0], 16)
+            }
+            None => Self::new(version, Dimension::Service, [0; 4], 0),
+        }
+    }
+
+    /// A protocol number and a prefix of `bits` bits of the port.
+    #[inline(always)]
+    pub const fn service(version: u32, protocol: u8, port: Port, bits: u32) -> Self {
+        let [high, low] = port.0;
+        Self::new(version, Dimension::Service, [protocol, 0, high, low], 16 + bits)
+    }
+
+    /// The rules that may want this protocol number, for packets whose ports cannot be read.
+    #[inline(always)]
+    pub const fn touched(version: u32, protocol: u8) -> Self {
+        Self::new(version, Dimension::Touched, [protocol, 0, 0, 0], 8)
+    }
+
+    /// The rules that may want a protocol that has no class of its own.
+    pub const fn touched_any(version: u32) -> Self {
+        Self::new(version, Dimension::Touched, [0; 4], 0)
+    }
+
+    /// Bits of the prefix proper, 0 to 32.
+    pub const fn own_bits(&self) -> u32 {
+        self.bits - LEAD_BITS
+    }
+
+    /// The prefix of this one that is `bits` long, which must not be longer than it.
+    pub const fn cut(&self, bits: u32) -> Self {
+        let mask = match u32::MAX.checked_shl(32 - bits) {
+            Some(mask) => mask,
+            None => 0,
+        };
+        Self { bits: LEAD_BITS + bits, value: self.value & mask.to_be(), ..*self }
+    }
+
+    /// The policy version it belongs to.
+    pub const fn version(&self) -> u32 {
+        u32::from_be(self.version)
+    }
+}
+
+/// A set of rules: rule `n` is bit `n % 64` of word `n / 64`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleSet(pub [u64; RULE_WORDS]);
+
+impl RuleSet {
+    /// No rule.
+    pub const EMPTY: Self = Self([0; RULE_WORDS]);
+}
+
+/// What a rule says about the flows it wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Translate to an address of this pool.
+    Translate {
+        /// Its index.
+        pool: u8,
+    },
+    /// Leave the packet to the kernel, untouched.
+    Pass,
+}
+
+/// [`Action`] as a map value. Zeroed memory is not a valid one, so a forgotten write shows.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    kind: u8,
+    pool: u8,
+    _pad: [u8; 2],
+}
+
+impl Rule {
+    /// The value of an action.
+    pub const fn encode(action: Action) -> Self {
+        match action {
+            Action::Translate { pool } => Self { kind: 1, pool, _pad: [0; 2] },
+            Action::Pass => Self { kind: 2, pool: 0, _pad: [0; 2] },
+        }
+    }
+
+    /// The action of a value; nothing for a value this version does not know.
+    #[inline(always)]
+    pub const fn decode(self) -> Option<Action> {
+        match self.kind {
+            1 => Some(Action::Translate { pool: self.pool }),
+            2 => Some(Action::Pass),
+            _ => None,
+        }
+    }
+}
+
+/// One of a pool's slots: an address and the index of its port bitmaps.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slot {
+    /// The external address.
+    pub address: Ip4,
+    /// [`crate::External::index`].
+    pub index: u16,
+    /// One if the slot is filled; a pool without addresses has none filled.
+    pub filled: u16,
+}
+
+/// A pool: its name, for the daemon that comes after, and its addresses spread over slots.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// UTF-8, zero-padded.
+    pub name: [u8; NAME_BYTES],
+    /// Where a client's hash finds its address.
+    pub slots: [Slot; SLOTS],
+}
+
+/// Where rule `index` of a policy version stands in the rule map.
+#[inline(always)]
+pub const fn rule_index(version: u32, index: u32) -> u32 {
+    (version & 1) * RULES_MAX as u32 + index
+}
+
+/// Where pool `index` of a policy version stands in the pool map.
+#[inline(always)]
+pub const fn pool_index(version: u32, index: u8) -> u32 {
+    (version & 1) * POOLS_MAX as u32 + index as u32
+}
+
+const _: () = assert!(size_of::<ClassKey>() == 16);
+const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
+const _: () = assert!(size_of::<Rule>() == 4);
+const _: () = assert!(size_of::<Slot>() == 8);
+const _: () = assert!(size_of::<Pool>() == NAME_BYTES + SLOTS * 8);

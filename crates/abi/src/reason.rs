@@ -1,0 +1,102 @@
+//! Why a packet left the packet path: one list feeds the kernel's counters, the metric labels, the
+//! command and the manual.
+
+use crate::limits::REASONS_MAX;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Verdict {
+    /// We send it, or an answer to it.
+    Send,
+    /// The kernel gets it.
+    Pass,
+    /// It ends here.
+    Drop,
+}
+
+impl Verdict {
+    /// The word in metrics and tables.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident = $index:literal, $verdict:ident, $label:literal, $help:literal;)*) => {
+        /// Why a packet left, and with that what became of it.
+        ///
+        /// The numbers are indices of the counter map: append, never renumber.
+        #[repr(u8)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Reason { $(#[doc = $help] $name = $index,)* }
+
+        impl Reason {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What becomes of a packet that leaves for this reason.
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$name => Verdict::$verdict,)* }
+            }
+
+            /// The word in metrics and tables.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+
+            /// The sentence that explains it to an operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => $help,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    TranslatedOut = 0, Send, "translated_out", "Translated and sent on towards the external realm.";
+    TranslatedIn = 1, Send, "translated_in", "A reply, translated back and sent on towards the internal realm.";
+    ResetSent = 2, Send, "reset_sent", "A TCP segment that belongs to no flow; its sender was answered with RST so that it reconnects at once.";
+    TimeExceededSent = 3, Send, "time_exceeded_sent", "The packet's TTL ran out here; its sender was told by ICMP (RFC 792, type 11).";
+    TooBigSent = 4, Send, "too_big_sent", "Larger than the next link's MTU with Don't Fragment set; its sender was told the MTU by ICMP (RFC 1191).";
+    Unconfigured = 5, Pass, "unconfigured", "No policy is in force yet; the kernel has the packet.";
+    NotIpv4 = 6, Pass, "not_ipv4", "ARP, IPv6 or another protocol that is not translated; the kernel has it.";
+    VlanTagged = 7, Pass, "vlan_tagged", "The frame carries a VLAN tag; the kernel has it. Attach to an interface that shows the frames untagged to have them translated.";
+    NotForUs = 8, Pass, "not_for_us", "Not addressed to this interface's MAC address (broadcast, multicast, or flooded by a switch); the kernel decides.";
+    Malformed = 9, Pass, "malformed", "The headers contradict each other or the frame's length; left to the kernel, which drops and counts it.";
+    NoRule = 10, Pass, "no_rule", "No rule wants the packet; the kernel has it, untouched.";
+    RulePass = 11, Pass, "rule_pass", "A rule says to leave the packet to the kernel.";
+    ExternalRealm = 12, Pass, "external_realm", "A rule would want the packet, but it came by an interface that faces the external realm only; the kernel has it, untouched.";
+    LocalDestination = 13, Pass, "local_destination", "For an address of this host itself; the kernel has it, untouched.";
+    NotOurPort = 14, Pass, "not_our_port", "For an external address, but a port outside its pool's range; the kernel has it, untouched.";
+    Unresolved = 15, Pass, "unresolved", "Translated, but the next hop's MAC address is not known yet; the kernel sends it on and resolves the neighbour.";
+    Fragmenting = 16, Pass, "fragmenting", "Translated, but larger than the next link's MTU; the kernel fragments it and sends it on.";
+    Unsolicited = 17, Drop, "unsolicited", "For an external address, but nobody inside asked for it.";
+    NoFlow = 18, Drop, "no_flow", "An RST for a flow that does not exist (any more).";
+    PortsExhausted = 19, Drop, "ports_exhausted", "The client's external address has no free port left; the flow was refused.";
+    FlowTableFull = 20, Drop, "flow_table_full", "The flow table is full; the flow was refused. Raise limits.flows.";
+    PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
+    NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
+    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants, or for an external address. Fragments are not translated yet.";
+    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
+    IcmpError = 25, Drop, "icmp_error", "An ICMP error about a translated flow. Errors are not translated yet.";
+    NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo requests do).";
+    Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway. Hairpinning is not supported yet.";
+    Collision = 28, Drop, "collision", "Two packets began the same flow at the same moment on two CPUs; the later one was dropped and its resend will pass.";
+    TtlExceeded = 29, Drop, "ttl_exceeded", "The packet's TTL ran out here, and no ICMP message could be sent about it.";
+    TooBig = 30, Drop, "too_big", "Larger than the next link's MTU, and no ICMP message could be sent about it.";
+    Internal = 31, Drop, "internal", "A table of this gateway contradicts itself. This is a defect: please report it.";
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        assert!(Reason::ALL[i] as usize == i, "numbers must be dense");
+        i += 1;
+    }
+    assert!(Reason::ALL.len() <= REASONS_MAX);
+};

@@ -1,0 +1,110 @@
+//! The configuration as a person writes it: one model for the file, for Kubernetes objects and for
+//! API calls.
+//!
+//! Values stand as they were written, and every field may be absent: which ones may not, and what
+//! the defaults are, is decided in one place, `gateway::intent`. The reference for operators is
+//! `docs/operate/configuration.md`.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one gateway is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The interfaces to listen on.
+    pub interfaces: Option<Vec<Interface>>,
+    /// External addresses, by the name that rules use.
+    pub pools: Option<Vec<Pool>>,
+    /// Which flows are translated; the first rule that matches decides.
+    pub rules: Option<Vec<Rule>>,
+    /// How long a silent flow is kept.
+    pub timeouts: Timeouts,
+    /// Sizes of tables.
+    pub limits: Limits,
+    /// Where the daemon is asked and told.
+    pub api: Api,
+    /// Where Prometheus scrapes.
+    pub metrics: Metrics,
+    /// The bpffs directory in which maps, programs and links are pinned, `/sys/fs/bpf/egret`.
+    pub state: Option<String>,
+}
+
+/// An interface that packets come in by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Interface {
+    /// The kernel's name for it, `eth0`.
+    pub name: Option<String>,
+    /// `internal`, `external`, or `both` for a gateway on one arm.
+    pub realm: Option<String>,
+    /// `native`, `native-or-generic` or `generic` XDP.
+    pub mode: Option<String>,
+}
+
+/// External addresses that flows leave from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pool {
+    /// What rules call it.
+    pub name: Option<String>,
+    /// Addresses, and prefixes of which every address is used.
+    pub addresses: Option<Vec<String>>,
+    /// The external ports, `1024-65535`.
+    pub ports: Option<String>,
+}
+
+/// Which flows, and what becomes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rule {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// Prefixes that the client is in.
+    pub sources: Option<Vec<String>>,
+    /// Prefixes that the target is in; absent is any.
+    pub destinations: Option<Vec<String>>,
+    /// `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`; absent is any.
+    pub services: Option<Vec<String>>,
+    /// Translate, from this pool. A rule has either this or an `action`.
+    pub pool: Option<String>,
+    /// `pass`: leave the packets to the kernel, untouched.
+    pub action: Option<String>,
+}
+
+/// How long a flow is kept after its last packet: `2h4m`, `90s`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// A TCP connection that both sides opened (RFC 5382 REQ-5).
+    pub tcp_established: Option<String>,
+    /// A TCP connection that is opening or closing (RFC 5382 REQ-5).
+    pub tcp_transitory: Option<String>,
+    /// A UDP flow (RFC 4787 REQ-5).
+    pub udp: Option<String>,
+    /// An ICMP query (RFC 5508 REQ-2).
+    pub icmp: Option<String>,
+}
+
+/// Sizes of tables. The kernel's memory for them is taken at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Flows at one time.
+    pub flows: Option<u64>,
+}
+
+/// The daemon's HTTP API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// The unix socket it listens on, `/run/egret/egret.sock`.
+    pub socket: Option<String>,
+}
+
+/// Metrics in the Prometheus text format.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// The address and TCP port for `/metrics`; absent, only the API's socket serves them.
+    pub listen: Option<String>,
+}

@@ -1,0 +1,136 @@
+//! The bodies of the daemon's HTTP API, version 1, and the paths they stand under.
+//!
+//! `egretd` fills them, `egret` prints them, and `--json` prints them unchanged. Within version 1
+//! fields are added, never renamed or removed; whoever reads a body ignores what it does not know.
+//!
+//! A request that cannot be served is answered with an [`ApiError`]; a configuration that does not
+//! validate with status 422 and [`Problems`](crate::Problems).
+
+mod apply;
+mod counters;
+mod flows;
+mod pools;
+mod status;
+
+pub use apply::{Applied, ApplyRequest};
+pub use counters::{Counters, Drops, Exit, Verdict};
+pub use flows::{Endpoint, Flow, FlowState, Flows, FlowsQuery};
+pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
+pub use status::{
+    ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The unix socket that the daemon listens on, unless its configuration says otherwise.
+pub const SOCKET: &str = "/run/egret/egret.sock";
+
+/// Where each body is found on the socket.
+pub mod path {
+    /// `GET` answers [`Status`](super::Status).
+    pub const STATUS: &str = "/v1/status";
+    /// `GET` with a [`FlowsQuery`](super::FlowsQuery) answers [`Flows`](super::Flows).
+    pub const FLOWS: &str = "/v1/flows";
+    /// `GET` answers [`Pools`](super::Pools).
+    pub const POOLS: &str = "/v1/pools";
+    /// `GET` answers [`Drops`](super::Drops).
+    pub const DROPS: &str = "/v1/drops";
+    /// `GET` answers [`Counters`](super::Counters).
+    pub const COUNTERS: &str = "/v1/counters";
+    /// `POST` an [`ApplyRequest`](super::ApplyRequest), answers [`Applied`](super::Applied).
+    pub const CONFIG: &str = "/v1/config";
+    /// `GET` answers the OpenAPI document of all this.
+    pub const OPENAPI: &str = "/v1/openapi.json";
+    /// `GET` answers the metrics in the Prometheus text format.
+    pub const METRICS: &str = "/metrics";
+}
+
+/// Why a request was not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiError {
+    /// What was attempted, on what, and why it failed.
+    pub error: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\nhelp: {}", self.error, self.help)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// The protocols that are translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+    /// RFC 792; queries only.
+    Icmp,
+}
+
+impl Protocol {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Icmp];
+
+    /// The word in tables, labels and queries.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+}
+
+/// One value for each protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ByProtocol<T> {
+    /// Of TCP.
+    pub tcp: T,
+    /// Of UDP.
+    pub udp: T,
+    /// Of ICMP.
+    pub icmp: T,
+}
+
+impl<T> ByProtocol<T> {
+    /// The value of one protocol.
+    pub const fn of(&self, protocol: Protocol) -> &T {
+        match protocol {
+            Protocol::Tcp => &self.tcp,
+            Protocol::Udp => &self.udp,
+            Protocol::Icmp => &self.icmp,
+        }
+    }
+
+    /// The value of one protocol, to be changed.
+    pub const fn of_mut(&mut self, protocol: Protocol) -> &mut T {
+        match protocol {
+            Protocol::Tcp => &mut self.tcp,
+            Protocol::Udp => &mut self.udp,
+            Protocol::Icmp => &mut self.icmp,
+        }
+    }
+}
+
+/// Packets and bytes of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, whole frames.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! egretd
+fn main() {}

@@ -1,0 +1,99 @@
+//! Which rule wants a packet: three sets of rules, anded; the lowest bit wins.
+
+use abi::{Action, ClassKey, Dimension, Ip4, Port, RuleSet, limits::{RULE_WORDS, RULES_MAX}, policy};
+
+use crate::world::World;
+
+/// What a policy says about a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// No rule wants it.
+    Nothing,
+    /// This is to be done.
+    Do(Action),
+    /// The tables contradict each other.
+    Broken,
+}
+
+/// What the policy of this version says about a packet of known ports.
+#[inline(always)]
+pub fn classify<W: World>(
+    world: &W,
+    version: u32,
+    (source, target): (Ip4, Ip4),
+    (protocol, port): (u8, Port),
+) -> Wish {
+    let sources = ClassKey::address(version, Dimension::Source, source, 32);
+    let Some(sources) = world.class(&sources) else { return Wish::Nothing };
+    let targets = ClassKey::address(version, Dimension::Destination, target, 32);
+    let Some(targets) = world.class(&targets) else { return Wish::Nothing };
+    let services = ClassKey::service(version, protocol, port, 16);
+    let Some(services) = world.class(&services) else { return Wish::Nothing };
+    action(world, version, lowest(&sources, &targets, &services))
+}
+
+/// What the policy of this version says about a packet whose ports cannot be read.
+///
+/// A rule that depends on the port might want it or not: where the answer hangs on that, the packet
+/// counts as one to be translated, because passing it on might show the wrong address.
+#[inline(always)]
+pub fn classify_part<W: World>(
+    world: &W,
+    version: u32,
+    (source, target): (Ip4, Ip4),
+    protocol: u8,
+) -> Wish {
+    let sources = ClassKey::address(version, Dimension::Source, source, 32);
+    let Some(sources) = world.class(&sources) else { return Wish::Nothing };
+    let targets = ClassKey::address(version, Dimension::Destination, target, 32);
+    let Some(targets) = world.class(&targets) else { return Wish::Nothing };
+    // No rule names port 0, so only those that take every port are found under it.
+    let whole = ClassKey::service(version, protocol, Port::new(0), 16);
+    let certain = match world.class(&whole) {
+        Some(services) => lowest(&sources, &targets, &services),
+        None => NO_RULE,
+    };
+    let possible = match world.class(&ClassKey::touched(version, protocol)) {
+        Some(services) => lowest(&sources, &targets, &services),
+        None => NO_RULE,
+    };
+    if certain <= possible {
+        return action(world, version, certain);
+    }
+    match action(world, version, possible) {
+        Wish::Do(Action::Pass) => Wish::Do(Action::Translate { pool: 0 }),
+        wish => wish,
+    }
+}
+
+/// The number after the last rule's. Not an `Option`, because the verifier refuses to have the
+/// number that is not in a `None` copied around.
+const NO_RULE: u32 = RULES_MAX as u32;
+
+#[inline(always)]
+fn action<W: World>(world: &W, version: u32, index: u32) -> Wish {
+    if index == NO_RULE {
+        return Wish::Nothing;
+    }
+    match world.rule(policy::rule_index(version, index)) {
+        Some(rule) => match rule.decode() {
+            Some(action) => Wish::Do(action),
+            None => Wish::Broken,
+        },
+        None => Wish::Broken,
+    }
+}
+
+/// The lowest rule that is in all three sets, or [`NO_RULE`].
+#[inline(always)]
+fn lowest(a: &RuleSet, b: &RuleSet, c: &RuleSet) -> u32 {
+    let mut index = 0;
+    while index < RULE_WORDS {
+        let word = a.0[index] & b.0[index] & c.0[index];
+        if word != 0 {
+            return index as u32 * 64 + word.trailing_zeros();
+        }
+        index += 1;
+    }
+    NO_RULE
+}

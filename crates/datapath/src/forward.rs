@@ -1,0 +1,165 @@
+//! The hit path: next hop, rewrite, account. What is rare here is a function of its own.
+
+use abi::{Flow, NextHop, Protocol, Reason, Seen, Side};
+
+use crate::{
+    Arrival,
+    checksum::{Sum, TTL_DECREMENT, patch},
+    frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire},
+    icmp,
+    world::{Route, RouteQuery, World},
+};
+
+/// Translates a packet of a known flow and says why and by which interface it leaves.
+#[inline(always)]
+pub fn hit<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival,
+    flow: &Flow,
+    generation: u32,
+) -> (Reason, u32) {
+    let ingress = packet.ingress();
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else { return (Reason::Malformed, ingress) };
+    if ip.ttl <= 1 {
+        return (icmp::time_exceeded(packet, world), ingress);
+    }
+    let mut reason = match flow.side() {
+        Side::Outbound => Reason::TranslatedOut,
+        Side::Inbound => Reason::TranslatedIn,
+    };
+    if !flow.is_resolved(generation) {
+        match resolve(world, ingress, arrival, flow, generation) {
+            Route::Known => {}
+            Route::Unresolved => reason = Reason::Unresolved,
+            Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
+        }
+    }
+    let hop = flow.next_hop();
+    if reason as u8 != Reason::Unresolved as u8 && arrival.total > hop.mtu {
+        if ip_forbids_fragments(packet) {
+            return (icmp::too_big(packet, world, hop.mtu), ingress);
+        }
+        reason = Reason::Fragmenting;
+    }
+
+    if arrival.protocol as u8 == Protocol::Tcp as u8 {
+        note_flags(flow, arrival.flags);
+    }
+    let hop = match reason {
+        Reason::Unresolved | Reason::Fragmenting => None,
+        _ => Some(&hop),
+    };
+    if !rewrite(packet, arrival, flow, hop) {
+        return (Reason::Internal, ingress);
+    }
+    account(world, flow, arrival.bytes);
+    (reason, hop.map_or(ingress, |hop| hop.ifindex))
+}
+
+#[inline(always)]
+fn ip_forbids_fragments<P: Packet>(packet: &mut P) -> bool {
+    packet.at::<Ipv4>(Link::LEN).is_some_and(|ip| ip.dont_fragment())
+}
+
+/// Asks where the flow's packets go and remembers the answer.
+#[inline(never)]
+fn resolve<W: World>(
+    world: &W,
+    ingress: u32,
+    arrival: &Arrival,
+    flow: &Flow,
+    generation: u32,
+) -> Route {
+    let mut hop = NextHop::EMPTY;
+    let query = RouteQuery { ingress, tuple: flow.to, protocol: arrival.protocol as u8 };
+    let route = world.route(&query, &mut hop);
+    if route as u8 == Route::Known as u8 {
+        flow.remember(&hop, generation);
+    }
+    route
+}
+
+/// Notes which TCP flags this direction has shown. A SYN after the end is a new beginning.
+#[inline(always)]
+fn note_flags(flow: &Flow, flags: u8) {
+    let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
+    let shown = (flags & Tcp::SYN != 0) as u8 * Seen::SYN
+        | is_ack as u8 * Seen::ACK
+        | (flags & Tcp::FIN != 0) as u8 * Seen::FIN
+        | (flags & Tcp::RST != 0) as u8 * Seen::RST;
+    let seen = flow.seen.get();
+    if shown & !seen == 0 && shown & Seen::SYN == 0 {
+        return;
+    }
+    let begins_again = shown & Seen::SYN != 0 && seen & (Seen::FIN | Seen::RST) != 0;
+    flow.seen.set(if begins_again { shown } else { seen | shown });
+}
+
+/// Edits the headers. Without a next hop the kernel will send the packet, and count the hop itself.
+#[inline(always)]
+fn rewrite<P: Packet>(
+    packet: &mut P,
+    arrival: &Arrival,
+    flow: &Flow,
+    hop: Option<&NextHop>,
+) -> bool {
+    let to = flow.to;
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else { return false };
+    ip.source = to.source;
+    ip.target = to.target;
+    match hop {
+        Some(_) => {
+            ip.ttl -= 1;
+            ip.check = patch(ip.check, flow.ip_delta);
+        }
+        None => {
+            let undone = Sum::ZERO.add2(flow.ip_delta.to_ne_bytes()).swap2(TTL_DECREMENT, [0, 0]);
+            ip.check = patch(ip.check, undone.fold());
+        }
+    }
+    match arrival.protocol {
+        Protocol::Tcp => {
+            let Some(tcp) = packet.at::<Tcp>(arrival.l4) else { return false };
+            tcp.source = to.source_port;
+            tcp.target = to.target_port;
+            tcp.check = patch(tcp.check, flow.l4_delta);
+        }
+        Protocol::Udp => {
+            let Some(udp) = packet.at::<Udp>(arrival.l4) else { return false };
+            udp.source = to.source_port;
+            udp.target = to.target_port;
+            // Zero means "no checksum" (RFC 768); a sum that comes out as zero is sent as its twin.
+            if udp.check != [0, 0] {
+                udp.check = match patch(udp.check, flow.l4_delta) {
+                    [0, 0] => [0xff, 0xff],
+                    check => check,
+                };
+            }
+        }
+        Protocol::Icmp => {
+            let Some(icmp) = packet.at::<Icmp>(arrival.l4) else { return false };
+            icmp.id = match flow.side() {
+                Side::Outbound => to.source_port,
+                Side::Inbound => to.target_port,
+            };
+            icmp.check = patch(icmp.check, flow.l4_delta);
+        }
+    }
+    if let Some(hop) = hop {
+        let Some(link) = packet.at::<Link>(0) else { return false };
+        link.readdress(hop);
+    }
+    true
+}
+
+#[inline(always)]
+fn account<W: World>(world: &W, flow: &Flow, bytes: u64) {
+    let now = world.now();
+    if flow.last_seen.get() != now.0 {
+        flow.last_seen.set(now.0);
+    }
+    flow.packets.set(flow.packets.get().wrapping_add(1));
+    flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
+    world.count_pool(flow.pool(), flow.side(), bytes);
+}

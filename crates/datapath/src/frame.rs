@@ -1,0 +1,273 @@
+//! Frames in memory: the headers as types, and the one way to look at them.
+//!
+//! Every field is bytes or a wire type, so every header has alignment 1 and any bytes are a valid
+//! one. What is a number on the wire is read by a method; a field never is one in host order.
+#![allow(unsafe_code)]
+
+use abi::{Ip4, NextHop, Port};
+
+/// A header: `repr(C)`, alignment 1, any bytes valid.
+///
+/// # Safety
+///
+/// The implementer promises exactly that.
+pub unsafe trait Wire: Sized {
+    /// Bytes it takes.
+    const LEN: usize = size_of::<Self>();
+}
+
+/// A frame that may be edited in place, resized, and asked where it came from.
+pub trait Packet {
+    /// Length of the frame in bytes.
+    fn len(&self) -> usize;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The interface it came by.
+    fn ingress(&self) -> u32;
+
+    /// Borrows the header at `offset`; nothing if the frame ends before it does.
+    fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
+
+    /// Cuts or extends the frame's end so that it is `len` bytes long. What is added is zero.
+    /// On failure nothing changes.
+    fn resize(&mut self, len: usize) -> bool;
+
+    /// Makes room for `bytes` bytes in front. What is added is unspecified.
+    /// On failure nothing changes.
+    fn prepend(&mut self, bytes: usize) -> bool;
+}
+
+/// Borrows the header at `offset` of a frame in plain memory.
+pub fn at<T: Wire>(frame: &mut [u8], offset: usize) -> Option<&mut T> {
+    let bytes = frame.get_mut(offset..offset.checked_add(size_of::<T>())?)?;
+    // SAFETY: `bytes` is exactly as long as `T` and borrowed uniquely for the result's lifetime;
+    // `Wire` promises that alignment and validity hold for any bytes.
+    Some(unsafe { &mut *bytes.as_mut_ptr().cast() })
+}
+
+/// Ethertypes, as they stand on the wire.
+pub mod ethertype {
+    /// RFC 894.
+    pub const IPV4: [u8; 2] = [0x08, 0x00];
+    /// IEEE 802.1Q.
+    pub const VLAN: [u8; 2] = [0x81, 0x00];
+    /// IEEE 802.1ad.
+    pub const QINQ: [u8; 2] = [0x88, 0xa8];
+}
+
+/// An Ethernet header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Destination, then source.
+    pub macs: [u8; 12],
+    /// What follows, see [`ethertype`].
+    pub ethertype: [u8; 2],
+}
+
+impl Link {
+    /// Whether it is addressed to more than one station.
+    #[inline(always)]
+    pub const fn is_multicast(&self) -> bool {
+        self.macs[0] & 1 != 0
+    }
+
+    /// The address it is for.
+    #[inline(always)]
+    pub const fn destination(&self) -> [u8; 6] {
+        let [a, b, c, d, e, f, ..] = self.macs;
+        [a, b, c, d, e, f]
+    }
+
+    /// Addresses the frame to its next hop.
+    #[inline(always)]
+    pub const fn readdress(&mut self, hop: &NextHop) {
+        let [x, y, z] = hop.macs;
+        let ([a, b, c, d], [e, f, g, h]) = (x.to_ne_bytes(), y.to_ne_bytes());
+        let [i, j, k, l] = z.to_ne_bytes();
+        self.macs = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+
+    /// The header of an answer.
+    #[inline(always)]
+    pub const fn answered(self) -> Self {
+        let [a, b, c, d, e, f, u, v, w, x, y, z] = self.macs;
+        Self { macs: [u, v, w, x, y, z, a, b, c, d, e, f], ethertype: self.ethertype }
+    }
+}
+
+/// An IPv4 header without its options (RFC 791).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4 {
+    /// Version, and header length in units of four bytes.
+    pub version_ihl: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Length of the packet, see [`Ipv4::total`].
+    pub total: [u8; 2],
+    /// Identification.
+    pub id: [u8; 2],
+    /// Flags and fragment offset.
+    pub fragment: [u8; 2],
+    /// Hops left, and the protocol, one word of the checksum.
+    pub ttl: u8,
+    /// What follows.
+    pub protocol: u8,
+    /// Header checksum.
+    pub check: [u8; 2],
+    /// Source address.
+    pub source: Ip4,
+    /// Destination address.
+    pub target: Ip4,
+}
+
+impl Ipv4 {
+    /// Whether the version field says so.
+    #[inline(always)]
+    pub const fn is_version_4(&self) -> bool {
+        self.version_ihl >> 4 == 4
+    }
+
+    /// Header length in bytes, 0 to 60, options included.
+    #[inline(always)]
+    pub const fn header_len(&self) -> usize {
+        (self.version_ihl & 0x0f) as usize * 4
+    }
+
+    /// Length of the packet in bytes, header included.
+    #[inline(always)]
+    pub const fn total(&self) -> u16 {
+        u16::from_be_bytes(self.total)
+    }
+
+    /// Whether it is a part of a packet: More Fragments is set or the offset is not zero.
+    #[inline(always)]
+    pub const fn is_fragment(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x3fff != 0
+    }
+
+    /// Whether it must not be fragmented.
+    #[inline(always)]
+    pub const fn dont_fragment(&self) -> bool {
+        self.fragment[0] & 0x40 != 0
+    }
+}
+
+/// A UDP header (RFC 768).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Udp {
+    /// Source port.
+    pub source: Port,
+    /// Destination port.
+    pub target: Port,
+    /// Length of header and data.
+    pub length: [u8; 2],
+    /// Checksum; zero is none.
+    pub check: [u8; 2],
+}
+
+/// A TCP header without its options (RFC 9293).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp {
+    /// Source port.
+    pub source: Port,
+    /// Destination port.
+    pub target: Port,
+    /// Sequence number.
+    pub seq: [u8; 4],
+    /// Acknowledgment number.
+    pub ack: [u8; 4],
+    /// Header length in the high four bits, in units of four bytes.
+    pub offset: u8,
+    /// Control bits, see the constants.
+    pub flags: u8,
+    /// Window.
+    pub window: [u8; 2],
+    /// Checksum.
+    pub check: [u8; 2],
+    /// Urgent pointer.
+    pub urgent: [u8; 2],
+}
+
+impl Tcp {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgment number counts.
+    pub const ACK: u8 = 0x10;
+}
+
+/// The first eight bytes of an ICMP message (RFC 792), as an echo has them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Icmp {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum.
+    pub check: [u8; 2],
+    /// Identifier of an echo.
+    pub id: Port,
+    /// Sequence number of an echo; next-hop MTU of "fragmentation needed".
+    pub seq: [u8; 2],
+}
+
+impl Icmp {
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 0;
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 3;
+    /// Source quench (deprecated by RFC 6633).
+    pub const SOURCE_QUENCH: u8 = 4;
+    /// Redirect.
+    pub const REDIRECT: u8 = 5;
+    /// Echo request.
+    pub const ECHO: u8 = 8;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// Parameter problem.
+    pub const PARAMETER_PROBLEM: u8 = 12;
+
+    /// Whether it tells about another packet, which it quotes.
+    #[inline(always)]
+    pub const fn is_error(&self) -> bool {
+        matches!(
+            self.kind,
+            Self::UNREACHABLE
+                | Self::SOURCE_QUENCH
+                | Self::REDIRECT
+                | Self::TIME_EXCEEDED
+                | Self::PARAMETER_PROBLEM
+        )
+    }
+}
+
+// SAFETY: byte arrays and wire types only; alignments asserted below.
+unsafe impl Wire for Link {}
+// SAFETY: as above.
+unsafe impl Wire for Ipv4 {}
+// SAFETY: as above.
+unsafe impl Wire for Udp {}
+// SAFETY: as above.
+unsafe impl Wire for Tcp {}
+// SAFETY: as above.
+unsafe impl Wire for Icmp {}
+// SAFETY: an array of bytes.
+unsafe impl<const N: usize> Wire for [u8; N] {}
+
+const _: () = assert!(size_of::<Link>() == 14 && align_of::<Link>() == 1);
+const _: () = assert!(size_of::<Ipv4>() == 20 && align_of::<Ipv4>() == 1);
+const _: () = assert!(size_of::<Udp>() == 8 && align_of::<Udp>() == 1);
+const _: () = assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 1);
+const _: () = assert!(size_of::<Icmp>() == 8 && align_of::<Icmp>() == 1);

@@ -1,0 +1,183 @@
+//! What happens to a packet. Pure: no helper calls, no map statics, no clock, no allocation.
+//!
+//! This crate is compiled twice. For BPF it is the XDP program, lent its packets and maps by
+//! `egret-ebpf`; natively it is what property tests, fuzzers and simulators run, over plain memory
+//! ([`native`]). Nothing of the packet path exists in only one of the two.
+//!
+//! The journey of a packet, in the order of the modules:
+//!
+//! ```text
+//! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
+//!             ├─ a fragment, another protocol, an ICMP error ─ part ─────────→ drop if ours, or pass
+//!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
+//!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
+//!                              ├─ may start a flow: classify, allocate, insert both ─→ as hit
+//!                              └─ else: TCP → RST to the sender; others ─────→ counted drop
+//! ```
+//!
+//! The hit path is one lookup in one table. Everything rare is a function of its own that the
+//! compiler is told not to inline, so that the hit path stays small.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+pub mod frame;
+pub mod world;
+
+mod checksum;
+mod classify;
+mod forward;
+mod hash;
+mod icmp;
+#[cfg(not(target_arch = "bpf"))]
+pub mod native;
+mod open;
+mod part;
+mod ports;
+mod reset;
+
+use abi::{FlowKey, Port, Protocol, Reason, Tuple, Verdict};
+use frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype};
+use world::World;
+
+/// What the hook must do with the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Give it to the kernel.
+    Pass,
+    /// Forget it.
+    Drop,
+    /// Send it by the interface it came by.
+    Transmit,
+    /// Send it by this interface.
+    Redirect(u32),
+}
+
+/// A packet we may translate, as far as the headers tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Its addresses, ports and protocol.
+    pub key: FlowKey,
+    pub protocol: Protocol,
+    /// Where the transport header begins in the frame, in bytes.
+    pub l4: usize,
+    /// Length of the IP packet, in bytes.
+    pub total: u16,
+    /// Length of the frame, in bytes.
+    pub bytes: u64,
+    /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
+    pub flags: u8,
+}
+
+/// Takes one frame through the gateway: edits it, counts it, and says where it goes.
+#[inline(always)]
+pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+    let bytes = packet.len() as u64;
+    let (reason, ifindex) = decide(packet, world, bytes);
+    world.count(reason, bytes);
+    match reason.verdict() {
+        Verdict::Pass => Exit::Pass,
+        Verdict::Drop => Exit::Drop,
+        Verdict::Send if ifindex == packet.ingress() => Exit::Transmit,
+        Verdict::Send => Exit::Redirect(ifindex),
+    }
+}
+
+/// Why the packet leaves, and if we send it, by which interface.
+#[inline(always)]
+fn decide<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
+    let ingress = packet.ingress();
+    let arrival = match parse(packet, bytes) {
+        Ok(arrival) => arrival,
+        Err(Unusual::Leaves(reason)) => return (reason, ingress),
+        Err(Unusual::Part(reason)) => return (part::refuse(packet, world, reason), ingress),
+    };
+    let Some(config) = world.config() else {
+        return (Reason::Internal, ingress);
+    };
+    let generation = config.generation;
+    let mut found = world.flow(&arrival.key);
+    if found.is_none() {
+        // Three functions one after the other, not one inside the other, because the kernel gives
+        // all frames that are open at once 512 bytes of stack.
+        let mut beginning = open::Beginning::EMPTY;
+        match open::judge(packet, world, &arrival, &mut beginning) {
+            open::Step::Begin => {}
+            open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
+            open::Step::Leave(reason) => return (reason, ingress),
+        }
+        if let Some(reason) = open::begin(world, &arrival, &beginning) {
+            return (reason, ingress);
+        }
+        found = world.flow(&arrival.key);
+    }
+    match found {
+        Some(flow) => forward::hit(packet, world, &arrival, &flow, generation),
+        None => (Reason::Collision, ingress),
+    }
+}
+
+/// A packet that has no flow to be looked up.
+enum Unusual {
+    /// It leaves for this reason, whoever it belongs to.
+    Leaves(Reason),
+    /// Its ports cannot be read. It is dropped for this reason if it is ours, else passed.
+    Part(Reason),
+}
+
+#[inline(always)]
+fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
+    let Some(link) = packet.at::<Link>(0) else {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    };
+    if link.ethertype != ethertype::IPV4 {
+        return Err(Unusual::Leaves(match link.ethertype {
+            ethertype::VLAN | ethertype::QINQ => Reason::VlanTagged,
+            _ => Reason::NotIpv4,
+        }));
+    }
+    if link.is_multicast() {
+        return Err(Unusual::Leaves(Reason::NotForUs));
+    }
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    };
+    let (header, total) = (ip.header_len(), ip.total());
+    let (source, target) = (ip.source, ip.target);
+    if !ip.is_version_4() || header < Ipv4::LEN {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    }
+    if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    }
+    if ip.is_fragment() {
+        return Err(Unusual::Part(Reason::Fragment));
+    }
+    let Some(protocol) = Protocol::from_number(ip.protocol) else {
+        return Err(Unusual::Part(Reason::Protocol));
+    };
+
+    let l4 = Link::LEN + header;
+    let room = total as usize - header;
+    let (source_port, target_port, flags) = match protocol {
+        Protocol::Tcp => match packet.at::<Tcp>(l4) {
+            Some(tcp) if room >= Tcp::LEN => (tcp.source, tcp.target, tcp.flags),
+            _ => return Err(Unusual::Part(Reason::Protocol)),
+        },
+        Protocol::Udp => match packet.at::<Udp>(l4) {
+            Some(udp) if room >= Udp::LEN => (udp.source, udp.target, 0),
+            _ => return Err(Unusual::Part(Reason::Protocol)),
+        },
+        Protocol::Icmp => match packet.at::<Icmp>(l4) {
+            Some(icmp) if room >= Icmp::LEN => match icmp.kind {
+                Icmp::ECHO => (icmp.id, Port::new(0), Icmp::ECHO),
+                Icmp::ECHO_REPLY => (Port::new(0), icmp.id, 0),
+                _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
+                _ => return Err(Unusual::Part(Reason::NotAQuery)),
+            },
+            _ => return Err(Unusual::Part(Reason::Protocol)),
+        },
+    };
+    let tuple = Tuple { source, target, source_port, target_port };
+    let key = FlowKey::new(protocol, tuple);
+    Ok(Arrival { key, protocol, l4, total, bytes, flags })
+}

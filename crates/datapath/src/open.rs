@@ -1,0 +1,257 @@
+//! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
+
+use abi::{
+    Action, External, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason,
+    Side, Slot, Tick, Tuple, limits::SLOTS, policy, ports::bitmap,
+};
+
+use crate::{
+    Arrival,
+    checksum::{Sum, TTL_DECREMENT},
+    classify::{Wish, classify},
+    frame::{Icmp, Link, Packet, Tcp},
+    hash::hash,
+    ports,
+    world::{InsertError, Route, RouteQuery, World},
+};
+
+/// What is to be done with a packet that no flow wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Begin a flow.
+    Begin,
+    /// Answer it with RST.
+    Answer,
+    /// It leaves for this reason.
+    Leave(Reason),
+}
+
+/// What a new flow is made from, beside its first packet.
+pub struct Beginning {
+    pool: u8,
+    /// Whether `hop` is filled in.
+    is_routed: bool,
+    generation: u32,
+    seed: u64,
+    slot: Slot,
+    hop: NextHop,
+}
+
+impl Beginning {
+    /// To be filled in by [`judge`].
+    pub const EMPTY: Self = Self {
+        pool: 0,
+        is_routed: false,
+        generation: 0,
+        seed: 0,
+        slot: Slot { address: Ip4([0; 4]), index: 0, filled: 0 },
+        hop: NextHop::EMPTY,
+    };
+}
+
+/// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
+#[inline(never)]
+pub fn judge<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival,
+    beginning: &mut Beginning,
+) -> Step {
+    let Some(config) = world.config() else { return Step::Leave(Reason::Internal) };
+    let version = config.version;
+    (beginning.seed, beginning.generation) = (config.seed, config.generation);
+    if version == 0 {
+        return Step::Leave(Reason::Unconfigured);
+    }
+    let Some(interface) = world.interface(packet.ingress()) else {
+        return Step::Leave(Reason::NotForUs);
+    };
+    match packet.at::<Link>(0) {
+        Some(link) if link.destination() == interface.mac => {}
+        _ => return Step::Leave(Reason::NotForUs),
+    }
+
+    let tuple = &arrival.key.tuple;
+    let addresses = (tuple.source, tuple.target);
+    let service = (arrival.protocol as u8, tuple.target_port);
+    let wish = classify(world, version, addresses, service);
+    if let Some(external) = world.external(&tuple.target) {
+        return unasked(arrival, &external, wish);
+    }
+    beginning.pool = match wish {
+        Wish::Nothing => return Step::Leave(Reason::NoRule),
+        Wish::Do(Action::Pass) => return Step::Leave(Reason::RulePass),
+        Wish::Broken => return Step::Leave(Reason::Internal),
+        Wish::Do(Action::Translate { pool }) => pool,
+    };
+    if !interface.is_internal() {
+        return Step::Leave(Reason::ExternalRealm);
+    }
+    match slot(world, version, beginning.pool, tuple.source) {
+        Some(slot) => beginning.slot = slot,
+        None => return Step::Leave(Reason::PoolEmpty),
+    }
+    let query = RouteQuery {
+        ingress: packet.ingress(),
+        tuple: Tuple { source: beginning.slot.address, ..*tuple },
+        protocol: arrival.protocol as u8,
+    };
+    // Before the packet is judged by what it says, because a segment of this host's own connections
+    // must not be answered.
+    match world.route(&query, &mut beginning.hop) {
+        Route::Local => return Step::Leave(Reason::LocalDestination),
+        Route::Nowhere => return Step::Leave(Reason::NoRoute),
+        Route::Known => beginning.is_routed = true,
+        Route::Unresolved => beginning.is_routed = false,
+    }
+    match arrival.protocol {
+        Protocol::Udp => Step::Begin,
+        Protocol::Icmp if arrival.flags == Icmp::ECHO => Step::Begin,
+        Protocol::Icmp => Step::Leave(Reason::NotAQuery),
+        Protocol::Tcp => {
+            let control = arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN);
+            if control == Tcp::SYN { Step::Begin } else { stray(arrival) }
+        }
+    }
+}
+
+/// A packet for an external address that belongs to no flow.
+///
+/// A SYN is not answered, because it may be half of a simultaneous open (RFC 5382 REQ-4).
+#[inline(always)]
+fn unasked(arrival: &Arrival, external: &External, wish: Wish) -> Step {
+    let has_port = !matches!(arrival.protocol, Protocol::Icmp);
+    if has_port && !external.owns(arrival.key.tuple.target_port) {
+        return Step::Leave(Reason::NotOurPort);
+    }
+    if let Wish::Do(Action::Translate { .. }) = wish {
+        return Step::Leave(Reason::Hairpin);
+    }
+    let is_syn = arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == Tcp::SYN;
+    match arrival.protocol {
+        Protocol::Tcp if !is_syn => stray(arrival),
+        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
+    }
+}
+
+/// A TCP segment that belongs to nothing. An RST is never answered (RFC 9293 §3.10.7.1).
+#[inline(always)]
+fn stray(arrival: &Arrival) -> Step {
+    match arrival.flags & Tcp::RST {
+        0 => Step::Answer,
+        _ => Step::Leave(Reason::NoFlow),
+    }
+}
+
+/// The slot of a client: always the same one, so that a client keeps one address over all its
+/// flows (RFC 4787 REQ-2) on every gateway that has the same pool.
+#[inline(always)]
+fn slot<W: World>(world: &W, version: u32, pool: u8, client: Ip4) -> Option<Slot> {
+    let pool = world.pool(policy::pool_index(version, pool))?;
+    let index = hash(0, u32::from_be_bytes(client.0) as u64, 0) as usize % SLOTS;
+    let slot = pool.slots[index];
+    (slot.filled != 0).then_some(slot)
+}
+
+/// Inserts both directions of a flow, or leaves nothing behind and says why.
+#[inline(never)]
+pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
+    let now = world.now();
+    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let mapped = match map(world, arrival, beginning, now) {
+        Ok(mapped) => mapped,
+        Err(reason) => return Some(reason),
+    };
+    let sent = Tuple { source: beginning.slot.address, source_port: mapped.port, ..*asked };
+    let back = FlowKey::new(protocol, sent.reversed());
+    let returned = asked.reversed();
+
+    let deltas = deltas(protocol, &back.tuple, &returned);
+    let inbound = Flow::new(Side::Inbound, beginning.pool, returned, deltas, now);
+    let reason = match world.insert_flow(&back, &inbound) {
+        Ok(()) => {
+            let deltas = self::deltas(protocol, asked, &sent);
+            let outbound = Flow::new(Side::Outbound, beginning.pool, sent, deltas, now);
+            if beginning.is_routed {
+                outbound.remember(&beginning.hop, beginning.generation);
+            }
+            match world.insert_flow(&arrival.key, &outbound) {
+                Ok(()) => {
+                    world.count_opened(beginning.pool, protocol.space());
+                    return None;
+                }
+                // Another CPU opened the same flow between our look-up and now, by the same mapping.
+                Err(InsertError::Exists) => return None,
+                Err(InsertError::Full) => {
+                    world.remove_flow(&back);
+                    Reason::FlowTableFull
+                }
+            }
+        }
+        Err(InsertError::Exists) => Reason::Collision,
+        Err(InsertError::Full) => Reason::FlowTableFull,
+    };
+    if mapped.is_new {
+        world.remove_mapping(&mapped.key);
+        ports::release(world, bitmap(beginning.slot.index, protocol), mapped.port);
+    }
+    Some(reason)
+}
+
+/// An internal endpoint's external port, and whether this packet made the mapping.
+struct Mapped {
+    key: MappingKey,
+    port: Port,
+    is_new: bool,
+}
+
+/// Finds the mapping of the packet's source, or makes it (endpoint-independent, RFC 4787 REQ-1).
+#[inline(always)]
+fn map<W: World>(
+    world: &W,
+    arrival: &Arrival,
+    beginning: &Beginning,
+    now: Tick,
+) -> Result<Mapped, Reason> {
+    let (source, port) = (arrival.key.tuple.source, arrival.key.tuple.source_port);
+    let key = MappingKey::new(arrival.protocol, source, port, beginning.slot.address);
+    if let Some(mapping) = world.mapping(&key) {
+        return Ok(Mapped { key, port: mapping.port, is_new: false });
+    }
+    let bitmap = bitmap(beginning.slot.index, arrival.protocol);
+    let start = ports::start(beginning.seed, source, port, arrival.protocol);
+    let Some(claimed) = ports::claim(world, bitmap, start, port) else {
+        return Err(Reason::PortsExhausted);
+    };
+    match world.insert_mapping(&key, &Mapping::new(claimed, now)) {
+        Ok(()) => return Ok(Mapped { key, port: claimed, is_new: true }),
+        Err(InsertError::Full) => {
+            ports::release(world, bitmap, claimed);
+            return Err(Reason::FlowTableFull);
+        }
+        Err(InsertError::Exists) => ports::release(world, bitmap, claimed),
+    }
+    // Another CPU mapped the same endpoint first; its port is the endpoint's.
+    match world.mapping(&key) {
+        Some(mapping) => Ok(Mapped { key, port: mapping.port, is_new: false }),
+        None => Err(Reason::Collision),
+    }
+}
+
+/// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and
+/// to the transport header's.
+#[inline(always)]
+fn deltas(protocol: Protocol, from: &Tuple, to: &Tuple) -> (u16, u16) {
+    let addresses = Sum::ZERO
+        .swap4(from.source.0, to.source.0)
+        .swap4(from.target.0, to.target.0);
+    let ports = match protocol {
+        // No pseudo-header, and the identifier is the one port that is not zero.
+        Protocol::Icmp => Sum::ZERO,
+        Protocol::Tcp | Protocol::Udp => addresses,
+    };
+    let ports = ports
+        .swap2(from.source_port.0, to.source_port.0)
+        .swap2(from.target_port.0, to.target_port.0);
+    (addresses.add2(TTL_DECREMENT).fold(), ports.fold())
+}

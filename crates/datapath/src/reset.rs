@@ -1,0 +1,114 @@
+//! Answers a TCP segment that belongs to nothing, so that its sender reconnects instead of hanging
+//! (RFC 9293 §3.10.7.1).
+
+use abi::{Protocol, Reason};
+
+use crate::{
+    Arrival,
+    checksum::Sum,
+    frame::{Ipv4, Link, Packet, Tcp, Wire, ethertype},
+};
+
+/// Length of an answer.
+const FRAME: usize = Link::LEN + Ipv4::LEN + Tcp::LEN;
+/// Hops an answer may take.
+const TTL: u8 = 64;
+
+/// Turns the segment, which must not be an RST, into its answer.
+#[inline(never)]
+pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
+    let (Some(link), Some(ip)) = (copy::<Link, _>(packet, 0), copy::<Ipv4, _>(packet, Link::LEN))
+    else {
+        return Reason::Internal;
+    };
+    let Some(tcp) = copy::<Tcp, _>(packet, arrival.l4) else { return Reason::Internal };
+    if !packet.resize(FRAME) {
+        return Reason::Internal;
+    }
+
+    let (seq, ack, flags) = if tcp.flags & Tcp::ACK != 0 {
+        (tcp.ack, [0; 4], Tcp::RST)
+    } else {
+        let header = ip.header_len() + (tcp.offset >> 4) as usize * 4;
+        let data = (ip.total() as usize).saturating_sub(header) as u32;
+        let control = (tcp.flags & Tcp::SYN != 0) as u32 + (tcp.flags & Tcp::FIN != 0) as u32;
+        let next = u32::from_be_bytes(tcp.seq).wrapping_add(data).wrapping_add(control);
+        ([0; 4], next.to_be_bytes(), Tcp::RST | Tcp::ACK)
+    };
+    let mut answer = Tcp {
+        source: tcp.target,
+        target: tcp.source,
+        seq,
+        ack,
+        offset: (Tcp::LEN / 4 << 4) as u8,
+        flags,
+        window: [0; 2],
+        check: [0; 2],
+        urgent: [0; 2],
+    };
+    answer.check = Sum::ZERO
+        .add4(ip.target.0)
+        .add4(ip.source.0)
+        .add2([0, Protocol::Tcp as u8])
+        .add2([0, Tcp::LEN as u8])
+        .add2(answer.source.0)
+        .add2(answer.target.0)
+        .add4(seq)
+        .add4(ack)
+        .add2([answer.offset, flags])
+        .checksum();
+    let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN);
+
+    let link = Link { ethertype: ethertype::IPV4, ..link.answered() };
+    let written = put(packet, 0, link)
+        && put(packet, Link::LEN, header)
+        && put(packet, Link::LEN + Ipv4::LEN, answer);
+    if written { Reason::ResetSent } else { Reason::Internal }
+}
+
+/// The IP header of a message of our own, with its checksum.
+#[inline(always)]
+pub fn header(
+    (source, target): (abi::Ip4, abi::Ip4),
+    protocol: Protocol,
+    payload: usize,
+) -> Ipv4 {
+    let total = ((Ipv4::LEN + payload) as u16).to_be_bytes();
+    let mut ip = Ipv4 {
+        version_ihl: 0x45,
+        tos: 0,
+        total,
+        id: [0; 2],
+        fragment: [0x40, 0],
+        ttl: TTL,
+        protocol: protocol as u8,
+        check: [0; 2],
+        source,
+        target,
+    };
+    ip.check = Sum::ZERO
+        .add2([ip.version_ihl, ip.tos])
+        .add2(total)
+        .add2(ip.fragment)
+        .add2([ip.ttl, ip.protocol])
+        .add4(source.0)
+        .add4(target.0)
+        .checksum();
+    ip
+}
+
+#[inline(always)]
+pub fn copy<T: Wire + Copy, P: Packet>(packet: &mut P, offset: usize) -> Option<T> {
+    packet.at::<T>(offset).copied()
+}
+
+#[inline(always)]
+pub fn put<T: Wire, P: Packet>(packet: &mut P, offset: usize, value: T) -> bool {
+    match packet.at::<T>(offset) {
+        Some(place) => {
+            *place = value;
+            true
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,97 @@
+//! What a packet may consult and change beside itself: tables, time, routes, counters.
+//!
+//! In the kernel these are BPF maps and helpers; natively they are plain memory and virtual time.
+
+use core::ops::Deref;
+
+use abi::{
+    ClassKey, Config, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, NextHop, Pool,
+    Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
+};
+
+/// The bitmap of the ports of one external address and port space that are taken.
+pub type PortWords = [Shared<u64>; WORDS];
+
+/// Why an entry was not inserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InsertError {
+    /// There is an entry under this key.
+    Exists,
+    /// There is no room.
+    Full,
+}
+
+/// Where a packet would go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// To the next hop that was filled in.
+    Known,
+    /// Somewhere, but the neighbour's address is not known: the kernel must send it.
+    Unresolved,
+    /// To this host itself.
+    Local,
+    /// Nowhere: no route, or one that forbids, or this interface does not forward.
+    Nowhere,
+}
+
+/// A question to the routing tables.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteQuery {
+    /// The interface the packet came by.
+    pub ingress: u32,
+    /// The packet as it will leave.
+    pub tuple: Tuple,
+    /// The number in its IP header.
+    pub protocol: u8,
+}
+
+/// See the module.
+pub trait World {
+    /// A borrowed table entry.
+    type Ref<'a, T: 'a>: Deref<Target = T>
+    where
+        Self: 'a;
+
+    /// Now, coarsely.
+    fn now(&self) -> Tick;
+
+    /// The words every packet may need.
+    fn config(&self) -> Option<Self::Ref<'_, Config>>;
+
+    /// The flow entry under this key.
+    fn flow(&self, key: &FlowKey) -> Option<Self::Ref<'_, Flow>>;
+    /// Inserts a flow entry if there is none under its key.
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError>;
+    /// Removes a flow entry.
+    fn remove_flow(&self, key: &FlowKey);
+
+    /// The mapping of an internal endpoint.
+    fn mapping(&self, key: &MappingKey) -> Option<Self::Ref<'_, Mapping>>;
+    /// Inserts a mapping if there is none under its key.
+    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError>;
+    /// Removes a mapping.
+    fn remove_mapping(&self, key: &MappingKey);
+    /// A bitmap by [`abi::ports::bitmap`].
+    fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
+
+    /// What we know of an address as an external one.
+    fn external(&self, address: &Ip4) -> Option<Self::Ref<'_, External>>;
+    /// The rules of the longest prefix that covers this key.
+    fn class(&self, key: &ClassKey) -> Option<Self::Ref<'_, RuleSet>>;
+    /// A rule by [`abi::policy::rule_index`].
+    fn rule(&self, index: u32) -> Option<Self::Ref<'_, Rule>>;
+    /// A pool by [`abi::policy::pool_index`].
+    fn pool(&self, index: u32) -> Option<Self::Ref<'_, Pool>>;
+    /// An interface we listen on.
+    fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
+
+    /// Asks the routing and neighbour tables; fills in `hop` if the answer is [`Route::Known`].
+    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route;
+
+    /// Counts a packet that leaves.
+    fn count(&self, reason: Reason, bytes: u64);
+    /// Counts a translated packet of a pool.
+    fn count_pool(&self, pool: u8, side: Side, bytes: u64);
+    /// Counts a flow begun in a pool, by port space.
+    fn count_opened(&self, pool: u8, space: usize);
+}

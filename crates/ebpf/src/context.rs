@@ -1,0 +1,272 @@
+//! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
+
+use abi::{
+    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey,
+    NextHop, Pool, Reason, Rule, RuleSet, Side, Tick,
+};
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
+        BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNSUPP_LWT, BPF_NOEXIST, bpf_fib_lookup, xdp_md,
+    },
+    helpers::generated::{
+        bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
+        bpf_xdp_adjust_tail,
+    },
+    maps::{HashMap, lpm_trie},
+    programs::XdpContext,
+};
+use datapath::{
+    frame::{Packet, Wire},
+    world::{InsertError, PortWords, Route, RouteQuery, World},
+};
+
+use crate::maps;
+
+/// The frame of one run of the program.
+pub struct Frame {
+    ctx: *mut xdp_md,
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx, start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// After a resize every pointer into the frame is stale.
+    #[inline(always)]
+    fn reload(&mut self) {
+        let ctx = XdpContext::new(self.ctx);
+        (self.start, self.end) = (ctx.data(), ctx.data_end());
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context outlives the run.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
+        let place = self.start + offset;
+        if place + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: in bounds, as the verifier also sees; `Wire` promises alignment 1 and no invalid
+        // bytes; `&mut self` keeps it unique.
+        Some(unsafe { &mut *(place as *mut T) })
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: usize) -> bool {
+        let delta = len as i64 - self.len() as i64;
+        // SAFETY: the context is this run's own.
+        let done = unsafe { bpf_xdp_adjust_tail(self.ctx, delta as i32) } == 0;
+        self.reload();
+        done
+    }
+
+    #[inline(always)]
+    fn prepend(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is this run's own.
+        let done = unsafe { bpf_xdp_adjust_head(self.ctx, -(bytes as i32)) } == 0;
+        self.reload();
+        done
+    }
+}
+
+/// The maps and helpers of one run of the program.
+pub struct Kernel {
+    ctx: *mut xdp_md,
+}
+
+impl Kernel {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx }
+    }
+}
+
+#[inline(always)]
+fn get<'a, K, V>(map: &'static HashMap<K, V>, key: &K) -> Option<&'a V> {
+    // SAFETY: words that change are `Shared`; elements of a preallocated map are never unmapped, and
+    // one that is reused after a removal shows a flow that is whole or is not found.
+    map.get_ptr(key).map(|value| unsafe { &*value })
+}
+
+#[inline(always)]
+fn insert<K, V>(map: &'static HashMap<K, V>, key: &K, value: &V) -> Result<(), InsertError> {
+    const EEXIST: i32 = -17;
+    match map.insert(key, value, BPF_NOEXIST as u64) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => Err(InsertError::Exists),
+        Err(_) => Err(InsertError::Full),
+    }
+}
+
+impl World for Kernel {
+    type Ref<'a, T: 'a> = &'a T;
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        // SAFETY: a helper without arguments.
+        Tick::from_nanos(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        maps::CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
+        get(&maps::FLOWS, key)
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
+        insert(&maps::FLOWS, key, flow)
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        let _ = maps::FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn mapping(&self, key: &MappingKey) -> Option<&Mapping> {
+        get(&maps::MAPPINGS, key)
+    }
+
+    #[inline(always)]
+    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
+        insert(&maps::MAPPINGS, key, mapping)
+    }
+
+    #[inline(always)]
+    fn remove_mapping(&self, key: &MappingKey) {
+        let _ = maps::MAPPINGS.remove(key);
+    }
+
+    #[inline(always)]
+    fn ports(&self, bitmap: u32) -> Option<&PortWords> {
+        maps::PORTS.get(bitmap)
+    }
+
+    #[inline(always)]
+    fn external(&self, address: &Ip4) -> Option<&External> {
+        get(&maps::EXTERNALS, address)
+    }
+
+    #[inline(always)]
+    fn class(&self, key: &ClassKey) -> Option<&RuleSet> {
+        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
+        // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
+        maps::CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
+    }
+
+    #[inline(always)]
+    fn rule(&self, index: u32) -> Option<&Rule> {
+        maps::RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn pool(&self, index: u32) -> Option<&Pool> {
+        maps::POOLS.get(index)
+    }
+
+    #[inline(always)]
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        get(&maps::INTERFACES, &ifindex)
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
+        const AF_INET: u8 = 2;
+        // Eight words that are the struct: so it is aligned, and cleared without a loop.
+        let mut words = [0u64; 8];
+        const { assert!(size_of::<bpf_fib_lookup>() == 64) };
+        // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
+        let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
+        fib.family = AF_INET;
+        fib.l4_protocol = query.protocol;
+        // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
+        // would not be aligned, which the verifier does not allow on the stack.
+        unsafe { (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0)) };
+        fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
+        fib.ifindex = query.ingress;
+        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.tuple.source.0);
+        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.tuple.target.0);
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        // SAFETY: the context is this run's own; `fib` is `size` bytes of this stack frame.
+        let answer = unsafe { fib_lookup(self.ctx.cast(), fib, size, 0) };
+        match answer as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => {
+                // SAFETY: the kernel left the route's MTU here, because no length was given.
+                let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+                *hop = NextHop::new(fib.ifindex, mtu, mac(&fib.dmac), mac(&fib.smac));
+                Route::Known
+            }
+            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Unresolved,
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Local,
+            _ => Route::Nowhere,
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, reason: Reason, bytes: u64) {
+        if let Some(counter) = maps::COUNTERS.get_ptr_mut(reason as u32) {
+            // SAFETY: this CPU's own element.
+            add(unsafe { &mut *counter }, bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn count_pool(&self, pool: u8, side: Side, bytes: u64) {
+        if let Some(counters) = maps::POOL_COUNTERS.get_ptr_mut(pool as u32) {
+            // SAFETY: this CPU's own element.
+            let counters = unsafe { &mut *counters };
+            match side {
+                Side::Outbound => add(&mut counters.outbound, bytes),
+                Side::Inbound => add(&mut counters.inbound, bytes),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count_opened(&self, pool: u8, space: usize) {
+        if let Some(counters) = maps::POOL_COUNTERS.get_ptr_mut(pool as u32) {
+            // SAFETY: this CPU's own element.
+            if let Some(opened) = unsafe { (*counters).opened.get_mut(space) } {
+                *opened += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(counter: &mut Counter, bytes: u64) {
+    counter.packets += 1;
+    counter.bytes += bytes;
+}
+
+/// Reads a MAC address from the stack in aligned halves. The compiler would merge plain reads into
+/// unaligned ones, which the verifier allows in packets but not on the stack.
+#[inline(always)]
+fn mac(bytes: &[u8; 6]) -> [u8; 6] {
+    // SAFETY: in bounds, and both addresses stand at even offsets of an aligned struct.
+    let half = |index| unsafe { bytes.as_ptr().cast::<[u8; 2]>().add(index).cast::<u16>().read_volatile() };
+    let ([a, b], [c, d]) = (half(0).to_ne_bytes(), half(1).to_ne_bytes());
+    let [e, f] = half(2).to_ne_bytes();
+    [a, b, c, d, e, f]
+}

@@ -1,0 +1,48 @@
+//! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
+
+use abi::{
+    Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, Pool,
+    PoolCounters, Rule, RuleSet, Shared,
+    limits::{
+        ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
+        RULES_MAX,
+    },
+    ports::{BITMAPS, WORDS},
+};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+};
+
+// Preallocated, so that a packet never waits for memory and an element is never unmapped under a
+// reader. The loader sets the size that the configuration asks for.
+#[map]
+pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+#[map]
+pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(FLOWS_DEFAULT, 0);
+// Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
+// which the packet path claims them.
+#[map]
+pub static PORTS: Array<[Shared<u64>; WORDS]> =
+    Array::with_max_entries(BITMAPS as u32, BPF_F_MMAPABLE);
+#[map]
+pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
+#[map]
+pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
+#[map]
+pub static POOLS: Array<Pool> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
+#[map]
+pub static INTERFACES: HashMap<u32, Interface> =
+    HashMap::with_max_entries(INTERFACES_MAX as u32, 0);
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map]
+pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(REASONS_MAX as u32, 0);
+#[map]
+pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
+    PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
+#[map]
+pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);

@@ -1,0 +1,237 @@
+//! From what an operator wrote to what a gateway believes: the one door between the two.
+//!
+//! [`parse`] reads a configuration, finds everything that is wrong with it at once, each with its
+//! place and with what to write instead, and either refuses it as a whole or returns an [`Intent`].
+//! Nothing behind an `Intent` checks again. The daemon, `egretd --check`, `egret check` and the API
+//! all come through here, so they agree about every file.
+//!
+//! The way of a file:
+//!
+//! ```text
+//! text ─ yaml ─► tree of words with their places ─ shape ─► api::Config ─ judge ─► Intent
+//!                                                     └────────┴─► report: problems, by field
+//! ```
+//!
+//! - `yaml` knows the language, and refuses what is not that language, or too much of it.
+//! - `shape` knows the model's fields: it finds unknown, repeated and empty ones.
+//! - `judge` knows what values mean, with `words` for single values and `shadow` for rules that
+//!   can never match.
+
+mod judge;
+mod near;
+mod report;
+mod shadow;
+mod shape;
+mod words;
+mod yaml;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use abi::{Protocol, Realm};
+use api::{Problem, Problems};
+use ipnet::Ipv4Net;
+
+use report::Report;
+
+/// Bytes of a configuration. A policy of [`abi::limits::RULES_MAX`] rules with ten prefixes each is
+/// a third of it; much more is a file given by mistake.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// What one gateway is to do. Valid by construction: only [`parse`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// The interfaces to listen on; at least one faces each realm.
+    pub interfaces: Vec<Interface>,
+    /// The pools, in the order of the configuration.
+    pub pools: Vec<Pool>,
+    /// The rules; the first that matches decides.
+    pub rules: Vec<Rule>,
+    /// How long silent flows are kept.
+    pub timeouts: Timeouts,
+    /// Sizes of tables.
+    pub limits: Limits,
+    /// The unix socket of the API.
+    pub api_socket: PathBuf,
+    /// Where metrics are served beside the API's socket.
+    pub metrics: Option<SocketAddr>,
+    /// The bpffs directory in which maps, programs and links are pinned.
+    pub state: PathBuf,
+}
+
+/// An interface to listen on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interface {
+    /// The kernel's name for it; unique.
+    pub name: String,
+    /// The realm it faces.
+    pub realm: Realm,
+    /// How the program may hang on it.
+    pub mode: Mode,
+}
+
+/// How a program may hang on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, or not at all.
+    Native,
+    /// In the driver if it can, otherwise behind it.
+    NativeOrGeneric,
+    /// Behind the driver, even if it could do better.
+    Generic,
+}
+
+/// External addresses that flows leave from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// Sorted, not empty, and in no other pool.
+    pub addresses: Vec<Ipv4Addr>,
+    /// The ports that are given out on each address.
+    pub ports: PortRange,
+}
+
+/// Ports from `first` to `last`, both included; never zero, never backwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+/// Which flows, and what becomes of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// Sorted, unique, not empty. Of a rule that translates, none holds a pool's address.
+    pub sources: Vec<Ipv4Net>,
+    /// Sorted, unique, not empty: any destination is the prefix of length zero.
+    pub destinations: Vec<Ipv4Net>,
+    /// Sorted, unique, not empty: any service is [`Service::Any`].
+    pub services: Vec<Service>,
+    /// What becomes of them.
+    pub action: Action,
+}
+
+/// What becomes of the flows that a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They leave from an address of a pool.
+    Translate {
+        /// The name of one of [`Intent::pools`].
+        pool: String,
+    },
+    /// The kernel gets their packets, untouched.
+    Pass,
+}
+
+/// What a flow asks for at its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Every protocol.
+    Any,
+    /// Everything of one protocol.
+    Protocol(Protocol),
+    /// TCP or UDP to ports from the first to the last, both included; never zero, never backwards.
+    Ports(Protocol, u16, u16),
+}
+
+/// How long a flow is kept after its last packet: whole seconds, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, opened by both sides.
+    pub tcp_established: Duration,
+    /// TCP, opening or closing.
+    pub tcp_transitory: Duration,
+    /// UDP.
+    pub udp: Duration,
+    /// ICMP queries.
+    pub icmp: Duration,
+}
+
+/// Sizes of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Flows at one time, each with both directions.
+    pub flows: u32,
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// What it asks for.
+    pub intent: Intent,
+    /// What it probably does not mean, in the order of its lines.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration.
+///
+/// `file_name` is only for messages: nothing is opened.
+///
+/// # Errors
+///
+/// Everything that is wrong, warnings among it, in the order of its lines. What is wrong with the
+/// YAML itself comes alone, because the rest cannot be known.
+pub fn parse(file_name: &str, text: &str) -> Result<Parsed, Problems> {
+    if text.len() > CONFIG_BYTES_MAX {
+        let complaint = words::complaint(
+            format!(
+                "the configuration has {} bytes; at most {CONFIG_BYTES_MAX} are read",
+                text.len()
+            ),
+            "check that this is the file you mean; merge rules that differ only in their prefixes",
+        );
+        return Err(Report::single(
+            file_name,
+            text,
+            yaml::Place::START,
+            complaint,
+        ));
+    }
+    let tree = match yaml::read(text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            return Err(Report::single(
+                file_name,
+                text,
+                error.place,
+                error.complaint,
+            ));
+        }
+    };
+    let mut report = Report::new(file_name, text, &tree);
+    let config = shape::fill(&tree, &mut report);
+    let intent = judge::judge(&config, &mut report);
+    report.finish().map(|warnings| Parsed { intent, warnings })
+}
+
+/// Reads a configuration of which it is not yet known that it is text, as it comes out of a file.
+///
+/// # Errors
+///
+/// As [`parse`], and when the bytes are not UTF-8.
+pub fn parse_bytes(file_name: &str, bytes: &[u8]) -> Result<Parsed, Problems> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(file_name, text),
+        Err(error) => {
+            let (good, _) = bytes.split_at(error.valid_up_to());
+            let text = String::from_utf8_lossy(bytes);
+            let place = yaml::Place::end_of(&String::from_utf8_lossy(good));
+            let complaint = words::complaint(
+                "the configuration is not text: here stands a byte that is not UTF-8",
+                "save the file as UTF-8, and check that it is the file you mean",
+            );
+            Err(Report::single(file_name, &text, place, complaint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

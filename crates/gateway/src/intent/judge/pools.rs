@@ -1,0 +1,149 @@
+//! Which external addresses, and that each is given out once.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use abi::limits::{ADDRESSES_MAX, POOLS_MAX};
+use api::{Config, config};
+use ipnet::Ipv4Net;
+
+use super::{
+    super::{
+        Pool, PortRange,
+        report::{Path, Report},
+        words::{self, complaint},
+    },
+    Names, accept, each, given, required,
+};
+
+/// The ports of a pool that says nothing: all but the well-known ones (RFC 6335), which servers
+/// and firewalls expect of servers.
+const PORTS_DEFAULT: PortRange = PortRange {
+    first: 1024,
+    last: u16::MAX,
+};
+
+/// What was found out about the pools.
+pub(super) struct Judged {
+    /// Those that are good.
+    pub pools: Vec<Pool>,
+    /// The name of each, as it was written, and where; of those that are not good too, so that
+    /// rules which name one are not blamed for it.
+    pub names: BTreeMap<String, Path>,
+    /// Whether that is all there are: if not, a rule may name one that only could not be read.
+    pub all_named: bool,
+    /// Which pool has an address.
+    pub owners: Owners,
+}
+
+/// Each address of the pools, with the entry that it came from and that pool's name.
+pub(super) type Owners = BTreeMap<Ipv4Addr, (Path, String)>;
+
+pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Judged {
+    let mut judged = Judged {
+        pools: Vec::new(),
+        names: BTreeMap::new(),
+        all_named: !report.is_broken(&Path::ROOT.field("pools")),
+        owners: BTreeMap::new(),
+    };
+    let Some((path, list)) = given(report, &Path::ROOT, "pools", &config.pools) else {
+        return judged;
+    };
+    if list.len() > POOLS_MAX {
+        let message = format!("{} pools; at most {POOLS_MAX} fit", list.len());
+        report.error(
+            &path,
+            complaint(message, "let teams share a pool, or use another gateway"),
+        );
+    }
+    let mut names = Names::of("pool");
+    for (index, pool) in list.iter().enumerate() {
+        let path = path.item(index);
+        judged.all_named &= given(report, &path, "name", &pool.name).is_some();
+        judged
+            .pools
+            .extend(one(pool, &path, &mut names, &mut judged.owners, report));
+    }
+    judged.names = names.first;
+    judged
+}
+
+fn one(
+    pool: &config::Pool,
+    path: &Path,
+    names: &mut Names,
+    owners: &mut Owners,
+    report: &mut Report<'_>,
+) -> Option<Pool> {
+    let help = "add `name: team-a`; rules choose the pool by it";
+    let name = required(report, path, "name", &pool.name, help).and_then(|(path, word)| {
+        names.take(report, word, &path);
+        accept(report, &path, words::name("pool", word))
+    });
+    let called = pool.name.as_deref().unwrap_or("");
+    let help = "add `addresses: [192.0.2.10]`, those that your routers send to this gateway";
+    let addresses = required(report, path, "addresses", &pool.addresses, help)
+        .map(|(path, list)| addresses(list, &path, called, owners, report));
+    let ports = given(report, path, "ports", &pool.ports)
+        .map_or(Some(PORTS_DEFAULT), |(path, word)| {
+            accept(report, &path, words::port_range(word))
+        });
+    Some(Pool {
+        name: name?,
+        addresses: addresses?,
+        ports: ports?,
+    })
+}
+
+/// The addresses of one pool, sorted.
+fn addresses(
+    list: &[String],
+    path: &Path,
+    pool: &str,
+    owners: &mut Owners,
+    report: &mut Report<'_>,
+) -> Vec<Ipv4Addr> {
+    if list.is_empty() {
+        let message = "a pool without addresses refuses every flow";
+        report.error(
+            path,
+            complaint(message, "write at least one: `addresses: [192.0.2.10]`"),
+        );
+    }
+    let mut addresses = Vec::new();
+    for (path, net) in each(report, path, list, words::pool_addresses) {
+        // As a number, because a prefix may stand for more addresses than could be listed.
+        let total = owners.len() as u64 + size(net);
+        if total > ADDRESSES_MAX as u64 {
+            let message = format!("with `{net}` the pools have {total} addresses");
+            let help = format!("at most {ADDRESSES_MAX} fit: write a longer prefix, or fewer");
+            report.error(&path, complaint(message, help));
+            continue;
+        }
+        if let Some((owner, (first, other))) =
+            owned(net).find_map(|address| owners.get_key_value(&address))
+        {
+            let line = report.line(first);
+            let message = format!("`{owner}` is in pool `{other}` already, in line {line}");
+            let help = "an address is in one pool, once: remove it here or there";
+            report.error(&path, complaint(message, help));
+            continue;
+        }
+        for address in owned(net) {
+            owners.insert(address, (path.clone(), pool.to_owned()));
+            addresses.push(address);
+        }
+    }
+    addresses.sort_unstable();
+    addresses
+}
+
+/// How many addresses a prefix has.
+fn size(net: Ipv4Net) -> u64 {
+    1 << (32 - net.prefix_len())
+}
+
+/// Every address of a prefix: the first and the last too, because an external address is on no
+/// link where they would mean the network or everybody.
+fn owned(net: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+    (u32::from(net.network())..=u32::from(net.broadcast())).map(Ipv4Addr::from)
+}

@@ -1,0 +1,211 @@
+//! Timeouts, limits, and where the daemon is reached.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN};
+use api::{Config, http::SOCKET};
+
+use super::{
+    super::{
+        Limits, Timeouts,
+        report::{Path, Report},
+        words::{self, Complaint, complaint, quoted, spelled},
+    },
+    accept, given,
+};
+
+/// Below a second a timeout means nothing: the packet path's clock is coarser.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Above this a timeout is a mistake, and a table that never empties.
+const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// Where maps, programs and links are pinned unless the configuration says otherwise.
+const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
+
+/// Bytes of a unix socket's path: the kernel's 108 without the zero at its end.
+const SOCKET_PATH_MAX: usize = 107;
+/// Bytes of any path: the kernel's `PATH_MAX`, less room for what is pinned below it.
+const PATH_MAX: usize = 4096 - 256;
+
+/// A timeout's default, and the shortest that an RFC allows.
+struct Standard {
+    field: &'static str,
+    default: Duration,
+    least: Duration,
+    rfc: &'static str,
+}
+
+const TCP_ESTABLISHED: Standard = Standard {
+    field: "tcp_established",
+    default: Duration::from_secs(2 * 3600 + 4 * 60),
+    least: Duration::from_secs(2 * 3600 + 4 * 60),
+    rfc: "RFC 5382 REQ-5",
+};
+const TCP_TRANSITORY: Standard = Standard {
+    field: "tcp_transitory",
+    default: Duration::from_secs(4 * 60),
+    least: Duration::from_secs(4 * 60),
+    rfc: "RFC 5382 REQ-5",
+};
+const UDP: Standard = Standard {
+    field: "udp",
+    default: Duration::from_secs(5 * 60),
+    least: Duration::from_secs(2 * 60),
+    rfc: "RFC 4787 REQ-5",
+};
+const ICMP: Standard = Standard {
+    field: "icmp",
+    default: Duration::from_secs(60),
+    least: Duration::from_secs(60),
+    rfc: "RFC 5508 REQ-2",
+};
+
+pub(super) fn timeouts(config: &Config, report: &mut Report<'_>) -> Timeouts {
+    let written = &config.timeouts;
+    Timeouts {
+        tcp_established: timeout(TCP_ESTABLISHED, &written.tcp_established, report),
+        tcp_transitory: timeout(TCP_TRANSITORY, &written.tcp_transitory, report),
+        udp: timeout(UDP, &written.udp, report),
+        icmp: timeout(ICMP, &written.icmp, report),
+    }
+}
+
+/// One timeout. What stands in for a bad one never takes effect: the report has an error.
+fn timeout(standard: Standard, word: &Option<String>, report: &mut Report<'_>) -> Duration {
+    let Standard {
+        field,
+        default,
+        least,
+        rfc,
+    } = standard;
+    let section = Path::ROOT.field("timeouts");
+    let Some((path, word)) = given(report, &section, field, word) else {
+        return default;
+    };
+    let Some(duration) = accept(report, &path, words::duration(word)) else {
+        return default;
+    };
+    if duration < TIMEOUT_MIN || duration > TIMEOUT_MAX {
+        let (min, max) = (spelled(TIMEOUT_MIN), spelled(TIMEOUT_MAX));
+        let message = format!("{} is not from {min} to {max}", quoted(word));
+        let help = format!("leave it out for `{}`", spelled(default));
+        report.error(&path, complaint(message, help));
+    } else if duration < least {
+        let least = spelled(least);
+        let message = format!("{} is shorter than {rfc} allows", quoted(word));
+        let help = format!("write `{least}` or more: flows that only pause lose their port");
+        report.warning(&path, complaint(message, help));
+    }
+    duration
+}
+
+pub(super) fn limits(config: &Config, report: &mut Report<'_>) -> Limits {
+    let section = Path::ROOT.field("limits");
+    let Some((path, flows)) = given(report, &section, "flows", &config.limits.flows) else {
+        return Limits {
+            flows: FLOWS_DEFAULT,
+        };
+    };
+    match u32::try_from(*flows) {
+        Ok(flows) if (FLOWS_MIN..=FLOWS_MAX).contains(&flows) => Limits { flows },
+        Ok(_) | Err(_) => {
+            let message = format!("a table of {flows} flows cannot be made");
+            let help = format!("write a number from {FLOWS_MIN} to {FLOWS_MAX}");
+            report.error(&path, complaint(message, help));
+            Limits {
+                flows: FLOWS_DEFAULT,
+            }
+        }
+    }
+}
+
+pub(super) fn api_socket(config: &Config, report: &mut Report<'_>) -> PathBuf {
+    let section = Path::ROOT.field("api");
+    given(report, &section, "socket", &config.api.socket)
+        .and_then(|(path, word)| accept(report, &path, absolute(word, SOCKET_PATH_MAX, SOCKET)))
+        .unwrap_or_else(|| PathBuf::from(SOCKET))
+}
+
+pub(super) fn state(config: &Config, report: &mut Report<'_>) -> PathBuf {
+    given(report, &Path::ROOT, "state", &config.state)
+        .and_then(|(path, word)| accept(report, &path, absolute(word, PATH_MAX, STATE_DEFAULT)))
+        .unwrap_or_else(|| PathBuf::from(STATE_DEFAULT))
+}
+
+/// A path that means the same wherever the daemon was started.
+fn absolute(word: &str, bytes_max: usize, example: &str) -> Result<PathBuf, Complaint> {
+    if !word.starts_with('/') {
+        let message = format!("{} does not begin at the root", quoted(word));
+        return Err(complaint(
+            message,
+            format!("write the whole path, such as `{example}`"),
+        ));
+    }
+    if word.split('/').any(|part| part == "..") {
+        let message = format!("{} goes back up by `..`", quoted(word));
+        return Err(complaint(
+            message,
+            format!("write the path as it is, such as `{example}`"),
+        ));
+    }
+    if word.contains(char::is_control) {
+        let message = format!("{} has a control character in it", quoted(word));
+        return Err(complaint(
+            message,
+            format!("write a path such as `{example}`"),
+        ));
+    }
+    if word.len() > bytes_max {
+        let message = format!(
+            "the path has {} bytes; at most {bytes_max} are possible",
+            word.len()
+        );
+        return Err(complaint(
+            message,
+            format!("write a shorter one, such as `{example}`"),
+        ));
+    }
+    if word.ends_with('/') {
+        let message = format!("{} ends with `/`", quoted(word));
+        return Err(complaint(
+            message,
+            format!("end it with a name, as in `{example}`"),
+        ));
+    }
+    Ok(PathBuf::from(word))
+}
+
+pub(super) fn metrics(config: &Config, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let section = Path::ROOT.field("metrics");
+    let (path, word) = given(report, &section, "listen", &config.metrics.listen)?;
+    accept(report, &path, listen(word))
+}
+
+fn listen(word: &str) -> Result<SocketAddr, Complaint> {
+    let message = format!("{} is not an address and a port", quoted(word));
+    match word.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(complaint(
+            "port 0 means a port that nobody knows",
+            "write a number, such as 9469",
+        )),
+        Ok(address) => Ok(address),
+        Err(_) => {
+            let port = word
+                .rsplit(':')
+                .next()
+                .and_then(|port| port.parse::<u16>().ok());
+            let help = match (word.parse::<Ipv4Addr>(), port) {
+                (Ok(address), _) => format!("add the port: `{address}:9469`"),
+                (Err(_), Some(port)) => {
+                    format!("write `127.0.0.1:{port}` for this host only, `0.0.0.0:{port}` for all")
+                }
+                (Err(_), None) => "write `127.0.0.1:9469`: names are not looked up".to_owned(),
+            };
+            Err(complaint(message, help))
+        }
+    }
+}

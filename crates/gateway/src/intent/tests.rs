@@ -1,0 +1,443 @@
+//! What a configuration means, and the bounds of what is read. How each mistake is shown stands in
+//! `tests/malformed`.
+
+use super::*;
+
+/// The smallest useful configuration, for tests that add to it.
+const ONE_ARM: &str = "\
+interfaces:
+  - name: eth0
+    realm: both
+pools:
+  - name: team-a
+    addresses: [192.0.2.10]
+rules:
+  - name: all
+    sources: [10.0.0.0/8]
+    pool: team-a
+";
+
+#[track_caller]
+fn parsed(text: &str) -> Parsed {
+    parse("gateway.yaml", text).unwrap_or_else(|problems| panic!("refused:\n{problems}"))
+}
+
+#[track_caller]
+fn intent(text: &str) -> Intent {
+    parsed(text).intent
+}
+
+/// The problems of a configuration, as `field: message`.
+#[track_caller]
+fn refused(text: &str) -> Vec<String> {
+    let problems = parse("gateway.yaml", text).unwrap_err();
+    let short = |problem: &Problem| format!("{}: {}", problem.field, problem.message);
+    problems.problems.iter().map(short).collect()
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    parsed(text)
+        .warnings
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect()
+}
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+fn addresses(list: &[&str]) -> Vec<Ipv4Addr> {
+    list.iter()
+        .map(|address| address.parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn everything_that_can_be_said_is_understood() {
+    let text = "\
+interfaces:
+  - name: eth0
+    realm: internal
+    mode: native-or-generic
+  - { name: eth1, realm: external, mode: generic }
+pools:
+  - name: team-a
+    addresses: [192.0.2.16/30, 192.0.2.10]
+    ports: 10000-19999
+  - name: team-b
+    addresses:
+      - 192.0.2.11/32
+rules:
+  - name: inside
+    sources: [10.0.0.0/8]
+    destinations: [10.0.0.0/8]
+    action: pass
+  - name: databases
+    sources: [10.1.0.0/16, 10.0.7.9]
+    destinations: [198.51.100.0/24]
+    services: [tcp/8000-8999, udp, tcp/5432, icmp]
+    pool: team-a
+  - name: rest
+    sources: [10.0.0.0/8]
+    pool: team-b
+timeouts:
+  tcp_established: 1d
+  tcp_transitory: 300s
+  udp: 1h30m
+  icmp: 90s
+limits:
+  flows: 1000000
+api:
+  socket: /run/test.sock
+metrics:
+  listen: '[::1]:9469'
+state: /sys/fs/bpf/test
+";
+    let interface = |name: &str, realm, mode| Interface {
+        name: name.to_owned(),
+        realm,
+        mode,
+    };
+    let translate = |pool: &str| Action::Translate {
+        pool: pool.to_owned(),
+    };
+
+    let expected = Intent {
+        interfaces: vec![
+            interface("eth0", Realm::Internal, Mode::NativeOrGeneric),
+            interface("eth1", Realm::External, Mode::Generic),
+        ],
+        pools: vec![
+            Pool {
+                name: "team-a".to_owned(),
+                addresses: addresses(&[
+                    "192.0.2.10",
+                    "192.0.2.16",
+                    "192.0.2.17",
+                    "192.0.2.18",
+                    "192.0.2.19",
+                ]),
+                ports: PortRange {
+                    first: 10000,
+                    last: 19999,
+                },
+            },
+            Pool {
+                name: "team-b".to_owned(),
+                addresses: addresses(&["192.0.2.11"]),
+                ports: PortRange {
+                    first: 1024,
+                    last: 65535,
+                },
+            },
+        ],
+        rules: vec![
+            Rule {
+                name: "inside".to_owned(),
+                sources: vec![net("10.0.0.0/8")],
+                destinations: vec![net("10.0.0.0/8")],
+                services: vec![Service::Any],
+                action: Action::Pass,
+            },
+            Rule {
+                name: "databases".to_owned(),
+                sources: vec![net("10.0.7.9/32"), net("10.1.0.0/16")],
+                destinations: vec![net("198.51.100.0/24")],
+                services: vec![
+                    Service::Protocol(Protocol::Icmp),
+                    Service::Protocol(Protocol::Udp),
+                    Service::Ports(Protocol::Tcp, 5432, 5432),
+                    Service::Ports(Protocol::Tcp, 8000, 8999),
+                ],
+                action: translate("team-a"),
+            },
+            Rule {
+                name: "rest".to_owned(),
+                sources: vec![net("10.0.0.0/8")],
+                destinations: vec![net("0.0.0.0/0")],
+                services: vec![Service::Any],
+                action: translate("team-b"),
+            },
+        ],
+        timeouts: Timeouts {
+            tcp_established: Duration::from_secs(86_400),
+            tcp_transitory: Duration::from_secs(300),
+            udp: Duration::from_secs(5_400),
+            icmp: Duration::from_secs(90),
+        },
+        limits: Limits { flows: 1_000_000 },
+        api_socket: PathBuf::from("/run/test.sock"),
+        metrics: Some("[::1]:9469".parse().unwrap()),
+        state: PathBuf::from("/sys/fs/bpf/test"),
+    };
+    assert_eq!(
+        parsed(text),
+        Parsed {
+            intent: expected,
+            warnings: Vec::new()
+        }
+    );
+}
+
+#[test]
+fn what_is_not_said_has_the_defaults_of_the_rfcs() {
+    let intent = intent(ONE_ARM);
+
+    assert_eq!(intent.interfaces[0].mode, Mode::Native);
+    assert_eq!(intent.timeouts.tcp_established, Duration::from_secs(7440));
+    assert_eq!(intent.timeouts.tcp_transitory, Duration::from_secs(240));
+    assert_eq!(intent.timeouts.udp, Duration::from_secs(300));
+    assert_eq!(intent.timeouts.icmp, Duration::from_secs(60));
+    assert_eq!(intent.limits.flows, 262_144);
+    assert_eq!(intent.api_socket, PathBuf::from("/run/egret/egret.sock"));
+    assert_eq!(intent.metrics, None);
+    assert_eq!(intent.state, PathBuf::from("/sys/fs/bpf/egret"));
+}
+
+#[test]
+fn the_order_and_repetition_within_lists_mean_nothing() {
+    let other = ONE_ARM.replace("[10.0.0.0/8]", "[10.0.0.0/8, 10.0.0.0/8]");
+
+    assert_eq!(intent(&other), intent(ONE_ARM));
+}
+
+#[test]
+fn an_alias_repeats_a_list() {
+    let text = ONE_ARM.replace("[10.0.0.0/8]", "&inside [10.0.0.0/8]")
+        + "    destinations: *inside\n    services: [tcp]\n";
+
+    assert_eq!(intent(&text).rules[0].destinations, vec![net("10.0.0.0/8")]);
+}
+
+#[test]
+fn a_problem_in_what_an_alias_repeats_is_shown_where_it_was_written() {
+    let text =
+        ONE_ARM.replace("[10.0.0.0/8]", "&inside [10.0.0.1/8]") + "    destinations: *inside\n";
+
+    let problems = parse("gateway.yaml", &text).unwrap_err().problems;
+
+    assert!(problems.iter().all(|problem| problem.line == 9));
+}
+
+#[test]
+fn a_name_that_looks_like_a_number_stays_as_it_was_written() {
+    for name in ["007", "0x10", "1e3", "true", "12345678901234567890123"] {
+        let text = ONE_ARM.replace("team-a", name);
+
+        assert_eq!(intent(&text).pools[0].name, name);
+    }
+}
+
+#[test]
+fn a_section_of_which_all_is_commented_out_is_absent() {
+    assert_eq!(
+        intent(&format!("{ONE_ARM}timeouts:\n#  udp: 3m\n")),
+        intent(ONE_ARM)
+    );
+}
+
+#[test]
+fn line_ends_of_another_system_and_a_byte_order_mark_are_read() {
+    let text = format!("\u{feff}{}", ONE_ARM.replace('\n', "\r\n"));
+
+    assert_eq!(intent(&text), intent(ONE_ARM));
+}
+
+#[test]
+fn a_lone_carriage_return_ends_a_line_in_yaml_and_in_reports() {
+    let text = ONE_ARM.replace('\n', "\r").replace("both", "bth");
+
+    let problems = parse("gateway.yaml", &text).unwrap_err().problems;
+
+    assert_eq!(
+        (problems[0].line, problems[0].excerpt.text.as_str()),
+        (3, "    realm: bth")
+    );
+}
+
+#[test]
+fn a_field_by_a_wrong_name_is_not_missing_as_well() {
+    let text = ONE_ARM
+        .replace("realm", "relm")
+        .replace("sources", "source");
+
+    assert_eq!(
+        refused(&text),
+        [
+            "interfaces[0].relm: there is no field `relm`",
+            "rules[0].source: there is no field `source`"
+        ]
+    );
+}
+
+#[test]
+fn bytes_that_are_not_text_are_refused_where_they_stand() {
+    let mut bytes = ONE_ARM.as_bytes().to_vec();
+    bytes.extend(b"state: /sys/fs/\xff");
+
+    let problems = parse_bytes("gateway.yaml", &bytes).unwrap_err().problems;
+
+    assert_eq!((problems[0].line, problems[0].column), (11, 16));
+    assert!(problems[0].message.contains("UTF-8"));
+    assert_eq!(
+        parse_bytes("gateway.yaml", ONE_ARM.as_bytes()),
+        parse("gateway.yaml", ONE_ARM)
+    );
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused_unread() {
+    let long = "#".repeat(CONFIG_BYTES_MAX) + "\n" + ONE_ARM;
+
+    assert_eq!(refused(&long).len(), 1);
+    let fits = format!(
+        "{ONE_ARM}#{}",
+        "#".repeat(CONFIG_BYTES_MAX - ONE_ARM.len() - 1)
+    );
+    assert_eq!(intent(&fits), intent(ONE_ARM));
+}
+
+#[test]
+fn a_pass_rule_may_hold_external_addresses() {
+    let text = "\
+interfaces: [{ name: eth0, realm: both }]
+pools: [{ name: a, addresses: [10.0.0.10] }]
+rules:
+  - { name: gateway-itself, sources: [10.0.0.10], action: pass }
+  - { name: clients, sources: [10.1.0.0/16], pool: a }
+";
+
+    assert_eq!(warnings(text), Vec::<String>::new());
+}
+
+#[test]
+fn the_table_of_rules_has_room_for_as_many_as_are_promised() {
+    let with = |count: usize| {
+        let rule = |i: usize| {
+            let (high, low) = (i / 256, i % 256);
+            format!("  - {{ name: r{i}, sources: [10.{high}.{low}.0/24], pool: team-a }}\n")
+        };
+        let head = ONE_ARM.split("  - name: all").next().unwrap();
+        head.to_owned() + &(0..count).map(rule).collect::<String>()
+    };
+
+    assert_eq!(
+        intent(&with(abi::limits::RULES_MAX)).rules.len(),
+        abi::limits::RULES_MAX
+    );
+    assert_eq!(
+        refused(&with(abi::limits::RULES_MAX + 1)),
+        ["rules: 1025 rules; at most 1024 fit"]
+    );
+}
+
+#[test]
+fn pools_and_interfaces_are_limited_too() {
+    let many =
+        |count: usize, line: &dyn Fn(usize) -> String| -> String { (0..count).map(line).collect() };
+    let interface = |i| format!("  - {{ name: eth{i}, realm: both }}\n");
+    let pool = |i| format!("  - {{ name: p{i}, addresses: [192.0.2.{i}] }}\n");
+    let text = |interfaces, pools| {
+        format!(
+            "interfaces:\n{}pools:\n{}",
+            many(interfaces, &interface),
+            many(pools, &pool)
+        )
+    };
+
+    assert_eq!(intent(&text(64, 64)).pools.len(), 64);
+    let problems = refused(&text(65, 65));
+    assert!(problems.contains(&"interfaces: 65 interfaces; at most 64 fit".to_owned()));
+    assert!(problems.contains(&"pools: 65 pools; at most 64 fit".to_owned()));
+}
+
+#[test]
+fn rules_that_name_more_prefixes_than_fit_are_refused() {
+    // Each range that begins and ends next to a large power of two is cut into 30 blocks.
+    let range = |i: usize| format!("tcp/{}-{}, ", 1 + 2 * (i % 64), 65534 - 2 * (i / 64));
+    let ranges: String = (0..4000).map(range).collect();
+    let text = format!("{ONE_ARM}    services: [{ranges}]\n");
+
+    let problems = refused(&text);
+
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("rules: the rules have"),
+        "{}",
+        problems[0]
+    );
+}
+
+#[test]
+fn only_the_first_hundred_errors_are_listed_and_the_others_counted() {
+    let text = format!("{ONE_ARM}    destinations: [{}]\n", "x, ".repeat(1000));
+
+    let problems = parse("gateway.yaml", &text).unwrap_err();
+
+    assert_eq!(problems.problems.len(), 100);
+    assert_eq!(problems.omitted, 900);
+}
+
+#[test]
+fn problems_come_in_the_order_of_their_lines() {
+    let text = ONE_ARM
+        .replace("both", "bth")
+        .replace("192.0.2.10", "192.0.2")
+        .replace("/8", "/88");
+
+    let problems = parse("gateway.yaml", &text).unwrap_err().problems;
+
+    let lines: Vec<u32> = problems.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [3, 6, 9]);
+}
+
+#[test]
+fn a_configuration_without_rules_is_only_warned_of() {
+    let text = "interfaces: [{ name: eth0, realm: both }]";
+
+    assert_eq!(
+        warnings(text),
+        ["there are no rules, so nothing is translated"]
+    );
+}
+
+#[test]
+fn timeouts_below_the_rfcs_are_only_warned_of() {
+    let text = format!("{ONE_ARM}timeouts: {{ udp: 1s, icmp: 59s, tcp_transitory: 239s }}\n");
+
+    let warnings = warnings(&text);
+
+    assert_eq!(warnings.len(), 3);
+    assert_eq!(intent(&text).timeouts.udp, Duration::from_secs(1));
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_refused() {
+    let with = |path: &str| format!("{ONE_ARM}api: {{ socket: \"{path}\" }}\n");
+
+    assert_eq!(refused(&with(&format!("/{}", "s".repeat(107)))).len(), 1);
+    assert_eq!(refused(&with("/run/egret\\0.sock")).len(), 1);
+    assert_eq!(refused(&with("/run/egret/")).len(), 1);
+    assert_eq!(
+        intent(&with(&format!("/{}", "s".repeat(106)))).rules.len(),
+        1
+    );
+}
+
+#[test]
+fn a_metrics_address_says_what_is_missing() {
+    let help = |listen: &str| {
+        let text = format!("{ONE_ARM}metrics: {{ listen: '{listen}' }}\n");
+        parse("gateway.yaml", &text)
+            .unwrap_err()
+            .problems
+            .remove(0)
+            .help
+    };
+
+    assert_eq!(help("127.0.0.1"), "add the port: `127.0.0.1:9469`");
+    assert!(help(":9469").contains("`0.0.0.0:9469`"));
+    assert!(help("gateway.example.com").contains("names are not looked up"));
+    assert!(help("127.0.0.1:0").contains("9469"));
+}

@@ -1,0 +1,27 @@
+//! What one gateway decides: what was asked for, which tables say so, which flows have ended.
+//!
+//! Pure: no sockets, no clock, no maps. The daemon turns what happens in the world into an
+//! [`Event`](machine::Event), and what is decided here, an [`Action`](machine::Action), into system
+//! calls; tests do the same with plain memory.
+//!
+//! The journey of a wish, in the order of the modules:
+//!
+//! ```text
+//! YAML ─► intent (all problems at once) ─► Intent ─┐
+//! interfaces, routes, what maps hold ──────────────┤
+//!                                                  ▼
+//!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
+//!
+//! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod intent;
+pub mod machine;
+pub mod numbers;
+pub mod policy;
+pub mod slots;
+pub mod sweep;
+
+pub use machine::{Action, Event, Found, Gateway, Link};
+pub use sweep::{Sweep, Swept};

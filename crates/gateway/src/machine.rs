@@ -1,0 +1,297 @@
+//! The gateway as a machine: events in, actions out.
+//!
+//! It holds what was asked for and what is known of the world, and says what must be written,
+//! attached or taken away so that the two agree. A policy is replaced as a whole, between two packets
+//! and without touching a flow: the new version is written beside the old one, then the version in
+//! force is changed, then the old one is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use abi::{
+    ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Pool as PoolEntry,
+    Rule as RuleEntry, RuleSet,
+};
+
+use crate::{
+    intent::{Intent, Interface, Mode},
+    numbers::{Numbers, NumbersError},
+    policy::{self, Policy},
+};
+
+/// An interface of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address; without one it carries no Ethernet and cannot be listened on.
+    pub mac: Option<[u8; 6]>,
+    /// Its IPv4 addresses, primary first.
+    pub addresses: Vec<std::net::Ipv4Addr>,
+}
+
+/// What a daemon finds in the tables when it starts.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The words in force; version zero if the tables are new.
+    pub config: Config,
+    /// Pools by number, from the bank in force.
+    pub pools: BTreeMap<u8, String>,
+    /// External addresses.
+    pub externals: BTreeMap<Ip4, External>,
+    /// Prefixes of all versions.
+    pub classes: Vec<ClassKey>,
+    /// Interfaces by index.
+    pub interfaces: BTreeMap<u32, InterfaceEntry>,
+    /// Where the program is attached.
+    pub attached: BTreeSet<u32>,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The operator wants this.
+    Configure(Box<Intent>),
+    /// The interfaces of this host are these.
+    Links(Vec<Link>),
+    /// Routes or neighbours changed.
+    RoutesChanged,
+    /// Nobody uses these draining addresses.
+    Idle(BTreeSet<Ip4>),
+    /// The program was attached to an interface, or was found attached.
+    Attached(u32),
+    /// The program could not be attached to an interface; it is tried again when interfaces change.
+    NotAttached(u32),
+}
+
+/// What must be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Keep the ports outside its range from the packet path, then let it know the address.
+    PutExternal(Ip4, External),
+    /// Forget an address.
+    RemoveExternal(Ip4),
+    /// Write a rule.
+    PutRule(u32, RuleEntry),
+    /// Write a pool.
+    PutPool(u32, Box<PoolEntry>),
+    /// Write prefixes.
+    PutClasses(Vec<(ClassKey, RuleSet)>),
+    /// Remove prefixes.
+    RemoveClasses(Vec<ClassKey>),
+    /// Put these words in force.
+    SetConfig(Config),
+    /// Let the packet path know an interface.
+    PutInterface(u32, InterfaceEntry),
+    /// Forget an interface.
+    RemoveInterface(u32),
+    /// Attach the program; answer with [`Event::Attached`] or [`Event::NotAttached`].
+    Attach {
+        /// Where.
+        ifindex: u32,
+        /// The interface's name, for the log.
+        name: String,
+        /// How.
+        mode: Mode,
+    },
+    /// Take the program off.
+    Detach(u32),
+}
+
+/// One gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    intent: Option<Box<Intent>>,
+    numbers: Numbers,
+    config: Config,
+    policy: Option<Policy>,
+    /// Prefixes in the tables that are not the policy's.
+    stale: Vec<ClassKey>,
+    links: Vec<Link>,
+    interfaces: BTreeMap<u32, InterfaceEntry>,
+    attached: BTreeSet<u32>,
+    refused: BTreeSet<u32>,
+    modes: BTreeMap<u32, Mode>,
+}
+
+impl Gateway {
+    /// A gateway that begins with what was found in the tables.
+    pub fn new(found: Found) -> Self {
+        let pools = found.pools.into_iter().map(|(number, name)| (name, number)).collect();
+        Self {
+            intent: None,
+            numbers: Numbers { pools, externals: found.externals },
+            config: found.config,
+            policy: None,
+            stale: found.classes,
+            links: Vec::new(),
+            interfaces: found.interfaces,
+            attached: found.attached,
+            refused: BTreeSet::new(),
+            modes: BTreeMap::new(),
+        }
+    }
+
+    /// What was asked for last.
+    pub fn intent(&self) -> Option<&Intent> {
+        self.intent.as_deref()
+    }
+
+    /// The numbers of pools and addresses.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// The interfaces that are wanted, each with what is there of it.
+    pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
+        let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
+        interfaces.map(|interface| (interface, self.link(&interface.name)))
+    }
+
+    fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// Takes in what happened and says what must be done.
+    ///
+    /// # Errors
+    ///
+    /// Only for [`Event::Configure`]; then nothing has changed.
+    pub fn handle(&mut self, event: Event) -> Result<Vec<Action>, NumbersError> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Configure(intent) => self.configure(intent, &mut actions)?,
+            Event::Links(links) => {
+                if links != self.links {
+                    self.links = links;
+                    self.refused.clear();
+                    self.bump(&mut actions);
+                }
+                self.reconcile_interfaces(&mut actions);
+            }
+            Event::RoutesChanged => self.bump(&mut actions),
+            Event::Idle(idle) => self.forget(&idle, &mut actions),
+            Event::Attached(ifindex) => {
+                self.attached.insert(ifindex);
+            }
+            Event::NotAttached(ifindex) => {
+                self.refused.insert(ifindex);
+            }
+        }
+        Ok(actions)
+    }
+
+    fn configure(
+        &mut self,
+        intent: Box<Intent>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), NumbersError> {
+        let numbers = self.numbers.assign(&intent.pools)?;
+        for (address, external) in &numbers.externals {
+            if self.numbers.externals.get(address) != Some(external) || self.policy.is_none() {
+                actions.push(Action::PutExternal(*address, *external));
+            }
+        }
+        let is_same = self.intent.as_ref().is_some_and(|before| {
+            before.rules == intent.rules && before.pools == intent.pools
+        });
+        self.numbers = numbers;
+        if !is_same {
+            let policy = policy::compile(&intent, &self.numbers, next(self.config.version));
+            self.enforce(policy, actions);
+        }
+        self.intent = Some(intent);
+        self.refused.clear();
+        self.reconcile_interfaces(actions);
+        Ok(())
+    }
+
+    /// Writes a policy beside the one in force, puts it in force, removes the other.
+    fn enforce(&mut self, policy: Policy, actions: &mut Vec<Action>) {
+        // What an interrupted predecessor left of the same version would mix with this one.
+        let leftover: Vec<_> =
+            self.stale.iter().filter(|key| key.version() == policy.version).copied().collect();
+        if !leftover.is_empty() {
+            self.stale.retain(|key| key.version() != policy.version);
+            actions.push(Action::RemoveClasses(leftover));
+        }
+        actions.extend(policy.pools.iter().map(|(index, pool)| Action::PutPool(*index, pool.clone())));
+        actions.extend(policy.rules.iter().map(|(index, rule)| Action::PutRule(*index, *rule)));
+        let classes = policy.classes.iter().map(|(key, set)| (*key, *set)).collect();
+        actions.push(Action::PutClasses(classes));
+        self.config = Config {
+            version: policy.version,
+            generation: next(self.config.generation),
+            ..self.config
+        };
+        actions.push(Action::SetConfig(self.config));
+        let mut outdated = std::mem::take(&mut self.stale);
+        if let Some(before) = self.policy.replace(policy) {
+            outdated.extend(before.classes.into_keys());
+        }
+        if !outdated.is_empty() {
+            actions.push(Action::RemoveClasses(outdated));
+        }
+    }
+
+    fn bump(&mut self, actions: &mut Vec<Action>) {
+        self.config.generation = next(self.config.generation);
+        actions.push(Action::SetConfig(self.config));
+    }
+
+    fn forget(&mut self, idle: &BTreeSet<Ip4>, actions: &mut Vec<Action>) {
+        let pools = self.intent.as_ref().map(|intent| intent.pools.as_slice()).unwrap_or_default();
+        let forgotten = self.numbers.forget(pools, |address| idle.contains(address));
+        actions.extend(forgotten.into_iter().map(Action::RemoveExternal));
+    }
+
+    fn reconcile_interfaces(&mut self, actions: &mut Vec<Action>) {
+        let wanted: BTreeMap<u32, (InterfaceEntry, String, Mode)> = self
+            .wanted_links()
+            .filter_map(|(interface, link)| {
+                let link = link?;
+                let address = link.addresses.first().map(|address| Ip4(address.octets()));
+                let entry = InterfaceEntry::new(address, link.mac?, interface.realm);
+                Some((link.ifindex, (entry, link.name.clone(), interface.mode)))
+            })
+            .collect();
+        let is_outdated = |ifindex: &u32| {
+            wanted.get(ifindex).is_none_or(|(.., mode)| {
+                self.modes.get(ifindex).is_some_and(|attached| attached != mode)
+            })
+        };
+        let outdated: Vec<_> = self.attached.iter().copied().filter(is_outdated).collect();
+        for ifindex in outdated {
+            self.attached.remove(&ifindex);
+            self.modes.remove(&ifindex);
+            actions.push(Action::Detach(ifindex));
+        }
+        let gone: Vec<_> =
+            self.interfaces.keys().copied().filter(|ifindex| !wanted.contains_key(ifindex)).collect();
+        for ifindex in gone {
+            self.interfaces.remove(&ifindex);
+            actions.push(Action::RemoveInterface(ifindex));
+        }
+        for (ifindex, (entry, name, mode)) in wanted {
+            if self.interfaces.insert(ifindex, entry) != Some(entry) {
+                actions.push(Action::PutInterface(ifindex, entry));
+            }
+            if !self.attached.contains(&ifindex) && !self.refused.contains(&ifindex) {
+                actions.push(Action::Attach { ifindex, name, mode });
+            }
+            self.modes.insert(ifindex, mode);
+        }
+    }
+}
+
+/// The number after this one; never zero, which stands for none.
+const fn next(number: u32) -> u32 {
+    match number.wrapping_add(1) {
+        0 => 1,
+        next => next,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The machine, one event at a time.

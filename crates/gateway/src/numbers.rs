@@ -1,0 +1,176 @@
+//! The numbers that stand for pools and addresses in the tables.
+//!
+//! A number never changes while something uses it: a flow names its pool by number, and an address
+//! its port bitmaps. So numbers are read back from the tables before new ones are given.
+
+use std::collections::BTreeMap;
+
+use abi::{
+    External, ExternalState, Ip4, Port,
+    limits::{ADDRESSES_MAX, POOLS_MAX},
+};
+
+use crate::intent::Pool;
+
+/// Pools by name and addresses by value, each with its number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbers {
+    /// The number of each pool that is wanted or still draining.
+    pub pools: BTreeMap<String, u8>,
+    /// Every external address, serving or draining.
+    pub externals: BTreeMap<Ip4, External>,
+}
+
+/// Why numbers could not be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NumbersError {
+    /// Pools that drain still hold theirs.
+    #[error(
+        "no number is left for pool {0}: {POOLS_MAX} pools are in use or still draining; \
+         wait until the flows of removed pools have ended"
+    )]
+    Pools(usize),
+    /// Addresses that drain still hold theirs.
+    #[error(
+        "no port tables are left for address {0}: {ADDRESSES_MAX} addresses are in use or still \
+         draining; wait until the flows of removed addresses have ended"
+    )]
+    Addresses(std::net::Ipv4Addr),
+}
+
+impl Numbers {
+    /// The numbers for these pools: old ones where there are, new ones else. What is no longer
+    /// wanted is kept, draining.
+    ///
+    /// # Errors
+    ///
+    /// If too much is draining to give new numbers.
+    pub fn assign(&self, pools: &[Pool]) -> Result<Self, NumbersError> {
+        let mut next = self.draining();
+        for (position, pool) in pools.iter().enumerate() {
+            let number = match next.pools.get(&pool.name) {
+                Some(number) => *number,
+                None => free(0..POOLS_MAX as u8, |number| {
+                    next.pools.values().any(|taken| taken == number)
+                })
+                .ok_or(NumbersError::Pools(position))?,
+            };
+            next.pools.insert(pool.name.clone(), number);
+            for address in &pool.addresses {
+                next.serve(number, *address, pool)?;
+            }
+        }
+        Ok(next)
+    }
+
+    fn serve(
+        &mut self,
+        pool: u8,
+        address: std::net::Ipv4Addr,
+        wanted: &Pool,
+    ) -> Result<(), NumbersError> {
+        let key = Ip4(address.octets());
+        let index = match self.externals.get(&key) {
+            Some(external) => external.index,
+            None => free(0..ADDRESSES_MAX as u16, |index| {
+                self.externals.values().any(|external| external.index == *index)
+            })
+            .ok_or(NumbersError::Addresses(address))?,
+        };
+        let (first, last) = (Port::new(wanted.ports.first), Port::new(wanted.ports.last));
+        let external = External::new(index, pool, ExternalState::Serving, first, last);
+        self.externals.insert(key, external);
+        Ok(())
+    }
+
+    fn draining(&self) -> Self {
+        let externals = self.externals.iter().map(|(address, external)| {
+            let External { index, pool, first, last, .. } = *external;
+            (*address, External::new(index, pool, ExternalState::Draining, first, last))
+        });
+        Self { pools: self.pools.clone(), externals: externals.collect() }
+    }
+
+    /// Forgets the draining addresses that `is_idle` says nothing uses, and pools that have neither
+    /// addresses nor a place in `wanted`. Returns the addresses forgotten.
+    pub fn forget(&mut self, wanted: &[Pool], is_idle: impl Fn(&Ip4) -> bool) -> Vec<Ip4> {
+        let forgotten: Vec<_> = self
+            .externals
+            .iter()
+            .filter(|(address, external)| {
+                external.state() == Some(ExternalState::Draining) && is_idle(address)
+            })
+            .map(|(address, _)| *address)
+            .collect();
+        for address in &forgotten {
+            self.externals.remove(address);
+        }
+        let externals = &self.externals;
+        self.pools.retain(|name, number| {
+            wanted.iter().any(|pool| pool.name == *name)
+                || externals.values().any(|external| external.pool == *number)
+        });
+        forgotten
+    }
+
+    /// The name of a pool.
+    pub fn pool_name(&self, number: u8) -> Option<&str> {
+        self.pools.iter().find(|(_, taken)| **taken == number).map(|(name, _)| name.as_str())
+    }
+}
+
+fn free<N: Copy>(mut all: impl Iterator<Item = N>, is_taken: impl Fn(&N) -> bool) -> Option<N> {
+    all.find(|number| !is_taken(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intent::PortRange;
+
+    fn pool(name: &str, addresses: &[[u8; 4]]) -> Pool {
+        Pool {
+            name: name.to_owned(),
+            addresses: addresses.iter().map(|address| (*address).into()).collect(),
+            ports: PortRange { first: 1024, last: 65535 },
+        }
+    }
+
+    const A: [u8; 4] = [192, 0, 2, 1];
+    const B: [u8; 4] = [192, 0, 2, 2];
+
+    #[test]
+    fn a_number_stays_when_pools_before_it_go() {
+        let before = Numbers::default().assign(&[pool("a", &[A]), pool("b", &[B])]);
+        let before = before.expect("numbers are free");
+
+        let after = before.assign(&[pool("b", &[B])]).expect("numbers are free");
+
+        assert_eq!(after.pools["b"], before.pools["b"]);
+        assert_eq!(after.externals[&Ip4(B)], before.externals[&Ip4(B)]);
+    }
+
+    #[test]
+    fn an_address_that_was_taken_away_drains_until_it_is_idle() {
+        let before = Numbers::default().assign(&[pool("a", &[A, B])]).expect("numbers are free");
+
+        let mut after = before.assign(&[pool("a", &[A])]).expect("numbers are free");
+        assert_eq!(after.externals[&Ip4(B)].state(), Some(ExternalState::Draining));
+        assert!(after.forget(&[pool("a", &[A])], |_| false).is_empty());
+        assert_eq!(after.forget(&[pool("a", &[A])], |_| true), [Ip4(B)]);
+
+        assert!(!after.externals.contains_key(&Ip4(B)));
+        assert!(after.externals.contains_key(&Ip4(A)));
+    }
+
+    #[test]
+    fn a_pool_that_went_keeps_its_number_until_its_addresses_are_idle() {
+        let before = Numbers::default().assign(&[pool("a", &[A])]).expect("numbers are free");
+
+        let mut after = before.assign(&[pool("b", &[B])]).expect("numbers are free");
+        assert_ne!(after.pools["b"], after.pools["a"]);
+        after.forget(&[pool("b", &[B])], |_| true);
+
+        assert!(!after.pools.contains_key("a"));
+    }
+}

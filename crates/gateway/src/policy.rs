@@ -1,0 +1,229 @@
+//! Compiles rules into the sets of rules that the packet path ands (see [`abi::policy`]).
+
+use std::collections::BTreeMap;
+
+use abi::{
+    ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry, RuleSet,
+    limits::NAME_BYTES, policy,
+};
+use ipnet::Ipv4Net;
+
+use crate::{
+    intent::{Action, Intent, Rule, Service},
+    numbers::Numbers,
+    slots,
+};
+
+/// Everything that one version of a policy puts into the tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The version its entries carry.
+    pub version: u32,
+    /// Prefixes and the rules that want them.
+    pub classes: BTreeMap<ClassKey, RuleSet>,
+    /// Rules, in the bank of the version.
+    pub rules: Vec<(u32, RuleEntry)>,
+    /// Pools, in the bank of the version.
+    pub pools: Vec<(u32, Box<PoolEntry>)>,
+}
+
+/// Compiles an intent whose pools and addresses have these numbers.
+pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
+    let mut classes = BTreeMap::new();
+    for (dimension, prefixes) in [
+        (Dimension::Source, address_prefixes(&intent.rules, |rule| &rule.sources)),
+        (Dimension::Destination, address_prefixes(&intent.rules, |rule| &rule.destinations)),
+    ] {
+        for (prefix, set) in nest(prefixes) {
+            let address = Ip4(prefix.value.to_be_bytes());
+            classes.insert(
+                ClassKey::address(version, dimension, address, u32::from(prefix.bits)),
+                set,
+            );
+        }
+    }
+    for (prefix, set) in nest(service_prefixes(&intent.rules)) {
+        classes.insert(service_key(version, prefix), set);
+    }
+    for (key, set) in touched(version, &intent.rules) {
+        classes.insert(key, set);
+    }
+    let rules = intent.rules.iter().enumerate().map(|(index, rule)| {
+        let index = policy::rule_index(version, index as u32);
+        (index, RuleEntry::encode(action(rule, numbers)))
+    });
+    Policy { version, classes, rules: rules.collect(), pools: pools(intent, numbers, version) }
+}
+
+fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
+    match &rule.action {
+        Action::Pass => abi::Action::Pass,
+        Action::Translate { pool } => match numbers.pools.get(pool) {
+            Some(number) => abi::Action::Translate { pool: *number },
+            // An intent's rules name its own pools, and all of those have numbers.
+            None => abi::Action::Pass,
+        },
+    }
+}
+
+fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<PoolEntry>)> {
+    let numbered = intent.pools.iter().filter_map(|pool| {
+        let number = *numbers.pools.get(&pool.name)?;
+        let addresses: Vec<_> = pool
+            .addresses
+            .iter()
+            .map(|address| Ip4(address.octets()))
+            .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
+            .collect();
+        let slots = *slots::spread(&addresses);
+        let entry = PoolEntry { name: name_bytes(&pool.name), slots };
+        Some((policy::pool_index(version, number), Box::new(entry)))
+    });
+    numbered.collect()
+}
+
+/// A pool's name as the tables hold it; [`name`] reads it back.
+fn name_bytes(name: &str) -> [u8; NAME_BYTES] {
+    let mut bytes = [0; NAME_BYTES];
+    for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    bytes
+}
+
+/// The name in a pool's entry; nothing in an entry that was never written.
+pub fn name(entry: &PoolEntry) -> Option<String> {
+    let bytes: Vec<_> = entry.name.iter().copied().take_while(|byte| *byte != 0).collect();
+    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+}
+
+/// Bits that are the same in all values of a class, from the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Prefix {
+    value: u32,
+    bits: u8,
+}
+
+impl Prefix {
+    fn covers(self, other: Self) -> bool {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+        self.bits <= other.bits && (self.value ^ other.value) & mask == 0
+    }
+}
+
+/// For each prefix the rules that want all of it: its own and those of every prefix around it.
+fn nest(prefixes: Vec<(Prefix, usize)>) -> Vec<(Prefix, RuleSet)> {
+    let mut own: BTreeMap<Prefix, RuleSet> = BTreeMap::new();
+    for (prefix, rule) in prefixes {
+        include(own.entry(prefix).or_insert(RuleSet::EMPTY), rule);
+    }
+    let mut around: Vec<(Prefix, RuleSet)> = Vec::new();
+    let mut nested = Vec::with_capacity(own.len());
+    // In this order every prefix comes after all that cover it.
+    for (prefix, mut set) in own {
+        while around.last().is_some_and(|(outer, _)| !outer.covers(prefix)) {
+            around.pop();
+        }
+        if let Some((_, outer)) = around.last() {
+            for (word, more) in set.0.iter_mut().zip(outer.0) {
+                *word |= more;
+            }
+        }
+        around.push((prefix, set));
+        nested.push((prefix, set));
+    }
+    nested
+}
+
+fn include(set: &mut RuleSet, rule: usize) {
+    if let Some(word) = set.0.get_mut(rule / 64) {
+        *word |= 1 << (rule % 64);
+    }
+}
+
+fn address_prefixes(
+    rules: &[Rule],
+    of: impl Fn(&Rule) -> &Vec<Ipv4Net>,
+) -> Vec<(Prefix, usize)> {
+    let all = rules.iter().enumerate().flat_map(|(index, rule)| {
+        of(rule).iter().map(move |net| {
+            (Prefix { value: net.network().into(), bits: net.prefix_len() }, index)
+        })
+    });
+    all.collect()
+}
+
+/// Services as prefixes of protocol, zero, port.
+fn service_prefixes(rules: &[Rule]) -> Vec<(Prefix, usize)> {
+    let mut all = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        for service in &rule.services {
+            match service {
+                Service::Any => all.push((Prefix { value: 0, bits: 0 }, index)),
+                Service::Protocol(protocol) => {
+                    let value = u32::from(*protocol as u8) << 24;
+                    all.push((Prefix { value, bits: 16 }, index));
+                }
+                Service::Ports(protocol, first, last) => {
+                    let lead = u32::from(*protocol as u8) << 24;
+                    let ports = port_prefixes(*first, *last).into_iter();
+                    all.extend(ports.map(|(port, bits)| {
+                        (Prefix { value: lead | u32::from(port), bits: 16 + bits }, index)
+                    }));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The fewest prefixes that make up a range of ports; thirty at most.
+fn port_prefixes(first: u16, last: u16) -> Vec<(u16, u8)> {
+    let (mut at, end) = (u32::from(first), u32::from(last) + 1);
+    let mut prefixes = Vec::new();
+    while at < end {
+        let by_place = at.trailing_zeros().min(16);
+        let by_size = (end - at).ilog2();
+        let free = by_place.min(by_size);
+        prefixes.push((at as u16, (16 - free) as u8));
+        at += 1 << free;
+    }
+    prefixes
+}
+
+fn service_key(version: u32, prefix: Prefix) -> ClassKey {
+    let [protocol, _, high, low] = prefix.value.to_be_bytes();
+    match prefix.bits.checked_sub(16) {
+        None => ClassKey::protocol(version, None),
+        Some(0) => ClassKey::protocol(version, Protocol::from_number(protocol)),
+        Some(bits) => {
+            ClassKey::service(version, protocol, Port([high, low]), u32::from(bits))
+        }
+    }
+}
+
+/// For each protocol the rules that want it on some port or on all.
+fn touched(version: u32, rules: &[Rule]) -> Vec<(ClassKey, RuleSet)> {
+    let set = |wanted: Option<Protocol>| {
+        let mut set = RuleSet::EMPTY;
+        for (index, rule) in rules.iter().enumerate() {
+            let is_touched = rule.services.iter().any(|service| match service {
+                Service::Any => true,
+                Service::Protocol(protocol) | Service::Ports(protocol, ..) => {
+                    Some(*protocol) == wanted
+                }
+            });
+            if is_touched {
+                include(&mut set, index);
+            }
+        }
+        set
+    };
+    let protocols = Protocol::ALL
+        .into_iter()
+        .map(|protocol| (ClassKey::touched(version, protocol as u8), set(Some(protocol))));
+    protocols.chain([(ClassKey::touched_any(version), set(None))]).collect()
+}
+
+#[cfg(test)]
+mod tests;

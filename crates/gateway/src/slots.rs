@@ -1,0 +1,112 @@
+//! Spreads a pool's addresses over its slots.
+//!
+//! By Maglev's method (Eisenbud et al., NSDI 2016, §3.4): each address takes slots in turn, in an
+//! order of its own. So shares differ by one slot at most, few clients move when an address comes or
+//! goes, and every gateway that has the same addresses comes to the same result without a word.
+
+use abi::{Ip4, Slot, limits::SLOTS};
+
+/// Fills all slots from addresses and the indices of their port bitmaps; none if there are none.
+pub fn spread(addresses: &[(Ip4, u16)]) -> Box<[Slot; SLOTS]> {
+    let mut slots = Box::new([Slot::default(); SLOTS]);
+    if addresses.is_empty() {
+        return slots;
+    }
+    let mut orders: Vec<_> = addresses.iter().map(|(address, _)| Order::of(*address)).collect();
+    let mut taken = 0;
+    for turn in (0..addresses.len()).cycle() {
+        let (Some(order), Some((address, index))) = (orders.get_mut(turn), addresses.get(turn))
+        else {
+            break;
+        };
+        let free = order.find(|slot| slots.get(*slot).is_some_and(|slot| slot.filled == 0));
+        if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
+            *slot = Slot { address: *address, index: *index, filled: 1 };
+            taken += 1;
+        }
+        if taken == SLOTS {
+            break;
+        }
+    }
+    slots
+}
+
+/// The order in which an address prefers slots: every slot once.
+struct Order {
+    next: usize,
+    skip: usize,
+    left: usize,
+}
+
+impl Order {
+    fn of(address: Ip4) -> Self {
+        let hash = mix(u64::from(u32::from_be_bytes(address.0)));
+        // An odd step visits every slot, because their number is a power of two.
+        Self { next: hash as usize % SLOTS, skip: (hash >> 32) as usize | 1, left: SLOTS }
+    }
+}
+
+impl Iterator for Order {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let slot = self.next;
+        self.next = (slot + self.skip) % SLOTS;
+        Some(slot)
+    }
+}
+
+/// Spreads close numbers far apart (the finalizer of SplitMix64). Part of what gateways of one
+/// cluster agree on: never change it.
+fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn addresses(count: u8) -> Vec<(Ip4, u16)> {
+        (0..count).map(|n| (Ip4([192, 0, 2, n]), u16::from(n))).collect()
+    }
+
+    fn shares(slots: &[Slot; SLOTS]) -> BTreeMap<Ip4, usize> {
+        let mut shares = BTreeMap::new();
+        for slot in slots {
+            assert_eq!(slot.filled, 1);
+            *shares.entry(slot.address).or_insert(0) += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn every_address_has_its_share_and_shares_differ_by_one_at_most() {
+        for count in [1, 2, 3, 4, 7, 64, 255] {
+            let shares = shares(&spread(&addresses(count)));
+
+            assert_eq!(shares.len(), usize::from(count));
+            let (least, most) = (shares.values().min(), shares.values().max());
+            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_pool_has_no_filled_slot() {
+        assert!(spread(&[]).iter().all(|slot| slot.filled == 0));
+    }
+
+    #[test]
+    fn few_clients_move_when_an_address_comes() {
+        let (before, after) = (spread(&addresses(8)), spread(&addresses(9)));
+
+        let moved = before.iter().zip(after.iter()).filter(|(a, b)| a.address != b.address).count();
+
+        assert!(moved < SLOTS / 4, "{moved} of {SLOTS} slots moved");
+    }
+}

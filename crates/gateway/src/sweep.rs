@@ -1,0 +1,338 @@
+//! One walk over the flow table: which flows have ended, which ports nobody uses, what there is.
+//!
+//! The two directions of a flow are entries of their own; only here they are joined. A flow has ended
+//! when it was silent for longer than its state allows, counted from the last packet in either
+//! direction. Everything is derived from the tables, nothing is kept from one sweep to the next but
+//! the ports that nobody used last time: so a daemon that was killed at any point leaves nothing that
+//! its successor does not find.
+//!
+//! The packet path goes on meanwhile. What it makes during a walk is too young to be judged
+//! ([`YOUNG`]); a port it has just claimed is freed only if nobody uses it at two sweeps in a row.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use abi::{
+    External, Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick,
+    ports::{WORDS, bitmap, place},
+};
+
+use crate::intent::Timeouts;
+
+/// Ticks after which an entry without its other half is not just being made.
+pub const YOUNG: u32 = 2;
+
+/// How far a flow has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FlowState {
+    /// TCP: not both sides have agreed yet.
+    Opening,
+    /// TCP: open; also half-closed.
+    Established,
+    /// TCP: closed by both sides, or reset.
+    Closing,
+    /// No connection: UDP or ICMP.
+    Active,
+}
+
+impl FlowState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Opening, Self::Established, Self::Closing, Self::Active];
+
+    /// The word in metrics and tables.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Active => "active",
+        }
+    }
+
+    /// The state of a flow whose directions have shown these flags (RFC 5382 §5, RFC 7857 §2).
+    pub const fn of(protocol: Protocol, outbound: Seen, inbound: Seen) -> Self {
+        match protocol {
+            Protocol::Udp | Protocol::Icmp => Self::Active,
+            Protocol::Tcp if outbound.has(Seen::RST) || inbound.has(Seen::RST) => Self::Closing,
+            Protocol::Tcp if outbound.has(Seen::FIN) && inbound.has(Seen::FIN) => Self::Closing,
+            Protocol::Tcp if inbound.has(Seen::SYN) && outbound.has(Seen::ACK) => {
+                Self::Established
+            }
+            Protocol::Tcp => Self::Opening,
+        }
+    }
+
+    /// How long a flow in this state may be silent, in nanoseconds.
+    pub const fn timeout(self, protocol: Protocol, timeouts: &Timeouts) -> u64 {
+        let timeout = match (self, protocol) {
+            (Self::Established, _) => timeouts.tcp_established,
+            (Self::Opening | Self::Closing, _) => timeouts.tcp_transitory,
+            (Self::Active, Protocol::Icmp) => timeouts.icmp,
+            (Self::Active, Protocol::Tcp | Protocol::Udp) => timeouts.udp,
+        };
+        timeout.as_secs() * 1_000_000_000
+    }
+}
+
+/// Both directions of a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The key and entry towards the external realm.
+    pub outbound: (FlowKey, Flow<Picture>),
+    /// The key and entry towards the internal realm.
+    pub inbound: (FlowKey, Flow<Picture>),
+}
+
+impl Joined {
+    /// Joins an entry with its other half.
+    pub fn new(
+        protocol: Protocol,
+        one: (FlowKey, Flow<Picture>),
+        other: (FlowKey, Flow<Picture>),
+    ) -> Self {
+        match one.1.side() {
+            Side::Outbound => Self { protocol, outbound: one, inbound: other },
+            Side::Inbound => Self { protocol, outbound: other, inbound: one },
+        }
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> FlowState {
+        let (outbound, inbound) = (self.outbound.1.seen, self.inbound.1.seen);
+        FlowState::of(self.protocol, Seen(outbound), Seen(inbound))
+    }
+
+    /// Nanoseconds for which it was silent at least: the last packet may have come at the very end
+    /// of its tick.
+    pub fn silent(&self, now: u64) -> u64 {
+        let last = self.outbound.1.last_seen.max(self.inbound.1.last_seen);
+        now.saturating_sub(Tick(last.saturating_add(1)).nanos())
+    }
+
+    /// Whether it was silent for longer than it may be.
+    pub fn has_ended(&self, timeouts: &Timeouts, now: u64) -> bool {
+        self.silent(now) > self.state().timeout(self.protocol, timeouts)
+    }
+}
+
+/// What is known of half a flow until its other half comes.
+type Half = (FlowKey, Flow<Picture>);
+
+/// Ports of which something is known, one set for each bitmap.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PortSets(HashMap<u32, Box<[u64; WORDS]>>);
+
+impl PortSets {
+    /// Adds a port.
+    pub fn insert(&mut self, bitmap: u32, port: Port) {
+        let (word, bit) = place(port);
+        let words = self.0.entry(bitmap).or_insert_with(|| Box::new([0; WORDS]));
+        if let Some(word) = words.get_mut(word) {
+            *word |= 1 << bit;
+        }
+    }
+
+    /// The ports of a bitmap that are equal to `word`'s, 64 at a time.
+    pub fn word(&self, bitmap: u32, word: usize) -> u64 {
+        self.0.get(&bitmap).and_then(|words| words.get(word)).copied().unwrap_or(0)
+    }
+}
+
+/// Which ports of a bitmap the packet path must not give out, whoever uses them.
+pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
+    let mut words = Box::new([0; WORDS]);
+    // An ICMP identifier is not a port, and a range of ports says nothing about it.
+    if !matches!(protocol, Protocol::Icmp) {
+        for port in (0..=u16::MAX).map(Port::new).filter(|port| !external.owns(*port)) {
+            let (word, bit) = place(port);
+            if let Some(word) = words.get_mut(word) {
+                *word |= 1 << bit;
+            }
+        }
+    }
+    words
+}
+
+/// A sweep that is under way.
+pub struct Sweep<'a> {
+    now: u64,
+    timeouts: Timeouts,
+    externals: &'a BTreeMap<Ip4, External>,
+    halves: HashMap<FlowKey, Half>,
+    swept: Swept,
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Swept {
+    /// The keys of flows that have ended, both directions of a flow side by side.
+    pub ended: Vec<FlowKey>,
+    /// Flows that have ended, by pool and port space.
+    pub removed: BTreeMap<u8, [u64; 4]>,
+    /// Mappings without a flow.
+    pub unmapped: Vec<MappingKey>,
+    /// Ports that a flow or a mapping uses.
+    pub used: PortSets,
+    /// Living flows by protocol and state.
+    pub flows: BTreeMap<(Protocol, FlowState), u64>,
+    /// Living flows by pool.
+    pub by_pool: BTreeMap<u8, u64>,
+    /// Living flows by external address.
+    pub by_external: BTreeMap<Ip4, u64>,
+    /// Entries without their other half that are not young; they are among `ended`.
+    pub orphans: u64,
+    /// The longest time by which an ended flow was overdue, in nanoseconds.
+    pub lag: u64,
+}
+
+impl<'a> Sweep<'a> {
+    /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
+    pub fn new(now: u64, timeouts: Timeouts, externals: &'a BTreeMap<Ip4, External>) -> Self {
+        Self { now, timeouts, externals, halves: HashMap::new(), swept: Swept::default() }
+    }
+
+    /// Takes in entries of the flow table, in any order.
+    pub fn flows(&mut self, keys: &[FlowKey], flows: &[Flow<Picture>]) {
+        for (key, flow) in keys.iter().zip(flows) {
+            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            match self.halves.remove(&flow.twin(protocol)) {
+                Some(half) => self.whole(&Joined::new(protocol, (*key, *flow), half)),
+                None => {
+                    self.halves.insert(*key, (*key, *flow));
+                }
+            }
+        }
+    }
+
+    fn whole(&mut self, flow: &Joined) {
+        let (state, silent) = (flow.state(), flow.silent(self.now));
+        let overdue = silent.checked_sub(state.timeout(flow.protocol, &self.timeouts));
+        let pool = flow.outbound.1.pool();
+        match overdue.filter(|overdue| *overdue > 0) {
+            Some(overdue) => {
+                self.swept.ended.extend([flow.outbound.0, flow.inbound.0]);
+                self.swept.lag = self.swept.lag.max(overdue);
+                count_removed(&mut self.swept.removed, pool, flow.protocol);
+            }
+            None => {
+                *self.swept.flows.entry((flow.protocol, state)).or_default() += 1;
+                *self.swept.by_pool.entry(pool).or_default() += 1;
+                let external = flow.outbound.1.to.source;
+                *self.swept.by_external.entry(external).or_default() += 1;
+                self.uses(flow.protocol, external, flow.outbound.1.to.source_port);
+            }
+        }
+    }
+
+    fn uses(&mut self, protocol: Protocol, external: Ip4, port: Port) {
+        if let Some(external) = self.externals.get(&external) {
+            self.swept.used.insert(bitmap(external.index, protocol), port);
+        }
+    }
+
+    /// Judges the entries whose other half did not come. To be called when the flow table has been
+    /// taken in, before the mappings are.
+    pub fn flows_done(&mut self) {
+        for (_, (key, flow)) in std::mem::take(&mut self.halves) {
+            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            if self.is_young(flow.created) {
+                let (external, port) = match flow.side() {
+                    Side::Outbound => (flow.to.source, flow.to.source_port),
+                    Side::Inbound => (key.tuple.target, key.tuple.target_port),
+                };
+                self.uses(protocol, external, port);
+            } else {
+                self.swept.ended.push(key);
+                self.swept.orphans += 1;
+            }
+        }
+    }
+
+    /// Takes in mappings, after all flows.
+    pub fn mappings(&mut self, keys: &[MappingKey], mappings: &[Mapping]) {
+        for (key, mapping) in keys.iter().zip(mappings) {
+            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            let Some(external) = self.externals.get(&key.external) else {
+                self.swept.unmapped.push(*key);
+                continue;
+            };
+            let bitmap = bitmap(external.index, protocol);
+            let (word, bit) = place(mapping.port);
+            let has_flow = self.swept.used.word(bitmap, word) & 1 << bit != 0;
+            if !has_flow && !self.is_young(mapping.created) {
+                self.swept.unmapped.push(*key);
+            } else {
+                self.swept.used.insert(bitmap, mapping.port);
+            }
+        }
+    }
+
+    /// Ends the sweep.
+    pub fn finish(self) -> Swept {
+        self.swept
+    }
+
+    fn is_young(&self, created: Tick) -> bool {
+        Tick::from_nanos(self.now).0.saturating_sub(created.0) <= YOUNG
+    }
+}
+
+fn count_removed(removed: &mut BTreeMap<u8, [u64; 4]>, pool: u8, protocol: Protocol) {
+    let counts = removed.entry(pool).or_default();
+    if let Some(count) = counts.get_mut(protocol.space()) {
+        *count += 1;
+    }
+}
+
+/// The ports that nobody used at this sweep although they are taken: freed if they are found so
+/// again at the next.
+#[derive(Clone, Debug, Default)]
+pub struct Idle(HashMap<u32, Box<[u64; WORDS]>>);
+
+impl Idle {
+    /// Compares a bitmap with what is used. Returns for each word the bits that must be set because
+    /// they are reserved, and the bits to clear, because nobody used them twice.
+    pub fn judge(
+        &mut self,
+        bitmap: u32,
+        used: &PortSets,
+        reserved: &[u64; WORDS],
+        taken: impl Fn(usize) -> u64,
+    ) -> Vec<(usize, Correction)> {
+        let before = self.0.remove(&bitmap);
+        let mut idle = Box::new([0; WORDS]);
+        let mut corrections = Vec::new();
+        for (word, (idle, reserved)) in idle.iter_mut().zip(reserved).enumerate() {
+            let taken = taken(word);
+            *idle = taken & !reserved & !used.word(bitmap, word);
+            let before = before.as_ref().and_then(|words| words.get(word)).copied().unwrap_or(0);
+            let correction = Correction { set: reserved & !taken, clear: *idle & before };
+            if correction != Correction::default() {
+                corrections.push((word, correction));
+            }
+            *idle &= !correction.clear;
+        }
+        if idle.iter().any(|word| *word != 0) {
+            self.0.insert(bitmap, idle);
+        }
+        corrections
+    }
+
+    /// Forgets bitmaps of addresses that are gone.
+    pub fn keep(&mut self, bitmaps: &BTreeSet<u32>) {
+        self.0.retain(|bitmap, _| bitmaps.contains(bitmap));
+    }
+}
+
+/// What is wrong with one word of a port bitmap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Correction {
+    /// Bits to set.
+    pub set: u64,
+    /// Bits to clear.
+    pub clear: u64,
+}
+
+#[cfg(test)]
+mod tests;

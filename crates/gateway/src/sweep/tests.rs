@@ -1,0 +1,192 @@
+//! A sweep over tables that the packet path would make.
+
+use std::time::Duration;
+
+use abi::{ExternalState, Tuple};
+
+use super::*;
+
+const EXTERNAL: Ip4 = Ip4([192, 0, 2, 1]);
+const CLIENT: Ip4 = Ip4([10, 0, 0, 7]);
+const REMOTE: Ip4 = Ip4([198, 51, 100, 1]);
+const START: Tick = Tick(1000);
+
+fn timeouts() -> Timeouts {
+    let seconds = Duration::from_secs;
+    Timeouts {
+        tcp_established: seconds(7440),
+        tcp_transitory: seconds(240),
+        udp: seconds(300),
+        icmp: seconds(60),
+    }
+}
+
+fn externals() -> BTreeMap<Ip4, External> {
+    let (first, last) = (Port::new(1024), Port::new(65535));
+    [(EXTERNAL, External::new(3, 0, ExternalState::Serving, first, last))].into()
+}
+
+/// Both entries of a flow that began at `START` and showed these flags.
+fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
+    let asked = Tuple {
+        source: CLIENT,
+        target: REMOTE,
+        source_port: Port::new(client_port),
+        target_port: Port::new(443),
+    };
+    let sent = Tuple { source: EXTERNAL, ..asked };
+    let entry = |side, to, seen| {
+        let entry = Flow::new(side, 0, to, (0, 0), START).picture();
+        Flow { seen, ..entry }
+    };
+    [
+        (FlowKey::new(protocol, asked), entry(Side::Outbound, sent, seen.0)),
+        (FlowKey::new(protocol, sent.reversed()), entry(Side::Inbound, asked.reversed(), seen.1)),
+    ]
+}
+
+fn sweep(entries: &[Half], mappings: &[(MappingKey, Mapping)], after: Duration) -> Swept {
+    let externals = externals();
+    let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
+    let mut sweep = Sweep::new(now, timeouts(), &externals);
+    for (key, flow) in entries {
+        sweep.flows(&[*key], &[*flow]);
+    }
+    sweep.flows_done();
+    for (key, mapping) in mappings {
+        sweep.mappings(&[*key], &[*mapping]);
+    }
+    sweep.finish()
+}
+
+#[track_caller]
+fn lives_for(protocol: Protocol, seen: (u8, u8), seconds: u64) {
+    let entries = flow(protocol, 4000, seen);
+
+    let before = sweep(&entries, &[], Duration::from_secs(seconds));
+    assert!(before.ended.is_empty(), "ended after {seconds} s already");
+    let after = sweep(&entries, &[], Duration::from_secs(seconds) + Duration::from_nanos(1));
+    assert_eq!(after.ended, entries.map(|(key, _)| key));
+}
+
+const OPEN: (u8, u8) = (Seen::SYN | Seen::ACK, Seen::SYN | Seen::ACK);
+
+#[test]
+fn a_udp_flow_lives_five_minutes() {
+    lives_for(Protocol::Udp, (0, 0), 300);
+}
+
+#[test]
+fn a_ping_lives_one_minute() {
+    lives_for(Protocol::Icmp, (0, 0), 60);
+}
+
+#[test]
+fn an_unanswered_syn_lives_four_minutes() {
+    lives_for(Protocol::Tcp, (Seen::SYN, 0), 240);
+}
+
+#[test]
+fn an_open_connection_lives_two_hours_and_four_minutes() {
+    lives_for(Protocol::Tcp, OPEN, 7440);
+}
+
+#[test]
+fn a_half_closed_connection_lives_as_long_as_an_open_one() {
+    lives_for(Protocol::Tcp, (OPEN.0 | Seen::FIN, OPEN.1), 7440);
+}
+
+#[test]
+fn a_connection_closed_by_both_sides_lives_four_minutes() {
+    lives_for(Protocol::Tcp, (OPEN.0 | Seen::FIN, OPEN.1 | Seen::FIN), 240);
+}
+
+#[test]
+fn a_reset_connection_lives_four_minutes() {
+    lives_for(Protocol::Tcp, (OPEN.0, OPEN.1 | Seen::RST), 240);
+}
+
+#[test]
+fn a_packet_in_either_direction_keeps_a_flow() {
+    for direction in [0, 1] {
+        let mut entries = flow(Protocol::Udp, 4000, (0, 0));
+        entries[direction].1.last_seen += 200;
+
+        assert!(sweep(&entries, &[], Duration::from_secs(400)).ended.is_empty());
+    }
+}
+
+#[test]
+fn half_a_flow_is_removed_once_it_is_not_young() {
+    let [outbound, _] = flow(Protocol::Udp, 4000, (0, 0));
+
+    assert!(sweep(&[outbound], &[], Duration::ZERO).ended.is_empty());
+    let later = sweep(&[outbound], &[], Duration::from_secs(5));
+
+    assert_eq!(later.ended, [outbound.0]);
+    assert_eq!(later.orphans, 1);
+}
+
+#[test]
+fn a_mapping_lives_as_long_as_its_flows() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let key = MappingKey::new(Protocol::Udp, CLIENT, Port::new(4000), EXTERNAL);
+    let mappings = [(key, Mapping::new(Port::new(4000), START))];
+
+    assert!(sweep(&entries, &mappings, Duration::from_secs(300)).unmapped.is_empty());
+    assert_eq!(sweep(&entries, &mappings, Duration::from_secs(301)).unmapped, [key]);
+}
+
+#[test]
+fn living_flows_are_counted_by_state_pool_and_address() {
+    let mut entries = flow(Protocol::Tcp, 1, OPEN).to_vec();
+    entries.extend(flow(Protocol::Tcp, 2, (Seen::SYN, 0)));
+    entries.extend(flow(Protocol::Udp, 3, (0, 0)));
+
+    let swept = sweep(&entries, &[], Duration::ZERO);
+
+    let expected = [
+        ((Protocol::Tcp, FlowState::Opening), 1),
+        ((Protocol::Tcp, FlowState::Established), 1),
+        ((Protocol::Udp, FlowState::Active), 1),
+    ];
+    assert_eq!(swept.flows, expected.into());
+    assert_eq!(swept.by_pool, [(0, 3)].into());
+    assert_eq!(swept.by_external, [(EXTERNAL, 3)].into());
+}
+
+#[test]
+fn a_port_is_freed_when_nobody_used_it_twice_and_not_before() {
+    let external = externals()[&EXTERNAL];
+    let bitmap = bitmap(external.index, Protocol::Udp);
+    let reserved = reserved(&external, Protocol::Udp);
+    let (word, bit) = place(Port::new(4000));
+    let mut idle = Idle::default();
+    let mut judge = |used: &PortSets| {
+        let taken = |index| reserved[index] | if index == word { 1 << bit } else { 0 };
+        idle.judge(bitmap, used, &reserved, taken)
+    };
+    let mut used = PortSets::default();
+    used.insert(bitmap, Port::new(4000));
+
+    assert_eq!(judge(&PortSets::default()), []);
+    assert_eq!(judge(&used), []);
+    assert_eq!(judge(&PortSets::default()), []);
+    assert_eq!(
+        judge(&PortSets::default()),
+        [(word, Correction { set: 0, clear: 1 << bit })]
+    );
+}
+
+#[test]
+fn ports_outside_the_range_are_kept_from_the_packet_path() {
+    let external = externals()[&EXTERNAL];
+    let reserved = reserved(&external, Protocol::Tcp);
+
+    let corrections =
+        Idle::default().judge(bitmap(3, Protocol::Tcp), &PortSets::default(), &reserved, |_| 0);
+
+    let set: u32 = corrections.iter().map(|(_, correction)| correction.set.count_ones()).sum();
+    assert_eq!(set, 1024);
+    assert!(super::reserved(&external, Protocol::Icmp).iter().all(|word| *word == 0));
+}

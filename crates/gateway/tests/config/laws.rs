@@ -1,0 +1,282 @@
+//! Laws of the door: it never panics, what it lets through is valid, and what it says is true.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use gateway::intent::{Action, Intent, Parsed, Realm, Service, parse, parse_bytes};
+use proptest::prelude::*;
+
+/// Configurations to begin with.
+const EXAMPLES: [&str; 4] = [
+    include_str!("../../../../deploy/examples/gateway.yaml"),
+    include_str!("../../../../deploy/examples/one-arm.yaml"),
+    include_str!("../../../../deploy/examples/many-teams.yaml"),
+    include_str!("../malformed/08-wrong-kinds.yaml"),
+];
+
+/// What is put into a configuration to break it: pieces of YAML, and values on the edges.
+const PIECES: [&str; 40] = [
+    "",
+    "\n",
+    "  ",
+    "\t",
+    "-",
+    "- ",
+    ":",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "'",
+    "\"",
+    "#",
+    "&a ",
+    "*a",
+    "!!int ",
+    "|",
+    ">",
+    "<<: ",
+    "---\n",
+    "~",
+    "\u{0}",
+    "\u{feff}",
+    "é",
+    "\r",
+    "0",
+    "65536",
+    "0.0.0.0/0",
+    "255.255.255.255",
+    "::1",
+    "192.0.2.10",
+    "tcp/",
+    "icmp/1",
+    "99999999999999999999d",
+    "pool: team-a",
+    "name: ",
+    "sources:",
+];
+
+fn valid_by_its_own_promise(Parsed { intent, warnings }: &Parsed) {
+    promises(intent);
+    let in_order = warnings.is_sorted_by_key(|problem| (problem.line, problem.column));
+    assert!(in_order);
+}
+
+/// What the documentation of `Intent` promises to whoever trusts it.
+fn promises(intent: &Intent) {
+    let unique = |names: Vec<&String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    assert!(unique(
+        intent
+            .interfaces
+            .iter()
+            .map(|interface| &interface.name)
+            .collect()
+    ));
+    assert!(unique(intent.pools.iter().map(|pool| &pool.name).collect()));
+    assert!(unique(intent.rules.iter().map(|rule| &rule.name).collect()));
+
+    let realms = || intent.interfaces.iter().map(|interface| interface.realm);
+    assert!(realms().any(|realm| realm != Realm::External));
+    assert!(realms().any(|realm| realm != Realm::Internal));
+
+    let mut owners: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
+    for pool in &intent.pools {
+        assert!(!pool.addresses.is_empty());
+        assert!(pool.addresses.is_sorted());
+        assert!(pool.ports.first > 0);
+        assert!(pool.ports.first <= pool.ports.last);
+        for address in &pool.addresses {
+            assert_eq!(owners.insert(*address, &pool.name), None);
+            assert!(!address.is_multicast() && !address.is_loopback() && !address.is_broadcast());
+        }
+    }
+    assert!(owners.len() <= abi::limits::ADDRESSES_MAX);
+
+    for rule in &intent.rules {
+        for nets in [&rule.sources, &rule.destinations] {
+            assert!(!nets.is_empty());
+            assert!(nets.is_sorted_by(|a, b| a < b));
+            assert!(nets.iter().all(|net| net.trunc() == *net));
+        }
+        assert!(!rule.services.is_empty());
+        assert!(rule.services.is_sorted_by(|a, b| a < b));
+        for service in &rule.services {
+            match *service {
+                Service::Any | Service::Protocol(_) => {}
+                Service::Ports(_, first, last) => assert!(0 < first && first <= last),
+            }
+        }
+        match &rule.action {
+            Action::Pass => {}
+            Action::Translate { pool } => {
+                assert!(intent.pools.iter().any(|known| known.name == *pool));
+                let looped = |net: &ipnet::Ipv4Net| owners.keys().any(|a| net.contains(a));
+                assert!(!rule.sources.iter().any(looped));
+            }
+        }
+    }
+
+    let timeouts = &intent.timeouts;
+    let all = [
+        timeouts.tcp_established,
+        timeouts.tcp_transitory,
+        timeouts.udp,
+        timeouts.icmp,
+    ];
+    assert!(all.iter().all(|timeout| *timeout >= Duration::from_secs(1)));
+    assert!(intent.api_socket.is_absolute());
+    assert!(intent.state.is_absolute());
+}
+
+/// Whatever the text, the answer is valid, or problems that point into the text.
+fn sound(text: &str) {
+    match parse("gateway.yaml", text) {
+        Ok(parsed) => valid_by_its_own_promise(&parsed),
+        Err(problems) => {
+            assert!(problems.count(api::Severity::Error) > 0);
+            let lines = text.replace("\r\n", "\n").matches(['\n', '\r']).count() + 1;
+            for problem in &problems.problems {
+                assert!(
+                    problem.line >= 1 && problem.line as usize <= lines,
+                    "{problem}"
+                );
+                assert!(problem.column >= 1 && problem.excerpt.width <= problem.column + 200);
+                assert!(!problem.message.is_empty() && !problem.help.is_empty());
+            }
+            let shown = problems.to_string();
+            assert!(!shown.chars().any(|c| c != '\n' && c.is_control()));
+        }
+    }
+}
+
+/// An edit of a text: where, how much is cut away, and what is put there.
+fn edit() -> impl Strategy<Value = (prop::sample::Index, usize, &'static str)> {
+    (
+        any::<prop::sample::Index>(),
+        0_usize..12,
+        prop::sample::select(PIECES.to_vec()),
+    )
+}
+
+fn edited(text: &str, edits: Vec<(prop::sample::Index, usize, &str)>) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    for (place, cut, piece) in edits {
+        let start = place.index(letters.len() + 1);
+        let end = letters.len().min(start + cut);
+        letters.splice(start..end, piece.chars());
+    }
+    letters.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_text_is_answered(text in any::<String>()) {
+        sound(&text);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse_bytes("gateway.yaml", &bytes);
+    }
+
+    #[test]
+    fn pieces_of_yaml_are_answered(
+        pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..60)
+    ) {
+        sound(&pieces.concat());
+    }
+
+    #[test]
+    fn an_edited_configuration_is_valid_or_says_what_is_wrong(
+        example in prop::sample::select(EXAMPLES.to_vec()),
+        edits in prop::collection::vec(edit(), 1..6),
+    ) {
+        sound(&edited(example, edits));
+    }
+
+    #[test]
+    fn a_configuration_cut_off_anywhere_is_answered(
+        example in prop::sample::select(EXAMPLES.to_vec()),
+        place in any::<prop::sample::Index>(),
+    ) {
+        sound(&edited(example, vec![(place, usize::MAX / 2, "")]));
+    }
+
+    /// Words on the edges in every field, so that more than syntax is tried.
+    #[test]
+    fn configurations_of_edge_values_are_valid_or_refused(config in configuration()) {
+        sound(&config);
+    }
+}
+
+fn word(words: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(words)
+}
+
+fn words(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(word(of), 0..4).prop_map(|words| format!("[{}]", words.join(", ")))
+}
+
+fn configuration() -> impl Strategy<Value = String> {
+    const NAMES: &[&str] = &["a", "b", "c", "team-a", "eth0", "eth1", "Bad", "a-"];
+    const REALMS: &[&str] = &["internal", "external", "both", "bth"];
+    const ADDRESSES: &[&str] = &[
+        "192.0.2.1",
+        "192.0.2.0/30",
+        "192.0.2.8/29",
+        "10.0.0.9",
+        "127.0.0.1",
+        "192.0.2.1/30",
+    ];
+    const NETS: &[&str] = &[
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.0.0.9",
+        "0.0.0.0/0",
+        "192.0.2.0/24",
+    ];
+    const SERVICES: &[&str] = &["tcp", "udp/53", "tcp/1-65535", "icmp", "tcp/0", "icmp/1"];
+    const PORTS: &[&str] = &["1024-65535", "1", "5-4", "0-9"];
+    const ACTIONS: &[&str] = &[
+        "pool: a",
+        "pool: team-a",
+        "action: pass",
+        "pool: zzz",
+        "action: no",
+    ];
+
+    let interface = (word(NAMES), word(REALMS))
+        .prop_map(|(name, realm)| format!("  - {{ name: {name}, realm: {realm} }}\n"));
+    let pool = (word(NAMES), words(ADDRESSES), word(PORTS)).prop_map(|(name, addresses, ports)| {
+        format!("  - {{ name: {name}, addresses: {addresses}, ports: {ports} }}\n")
+    });
+    let rule = (
+        word(NAMES),
+        words(NETS),
+        words(NETS),
+        words(SERVICES),
+        word(ACTIONS),
+    )
+        .prop_map(|(name, sources, destinations, services, action)| {
+            format!(
+                "  - name: {name}\n    sources: {sources}\n    destinations: {destinations}\n    \
+                 services: {services}\n    {action}\n"
+            )
+        });
+    let list = |items: Vec<String>| items.concat();
+    (
+        prop::collection::vec(interface, 1..3).prop_map(list),
+        prop::collection::vec(pool, 1..3).prop_map(list),
+        prop::collection::vec(rule, 1..4).prop_map(list),
+    )
+        .prop_map(|(interfaces, pools, rules)| {
+            format!("interfaces:\n{interfaces}pools:\n{pools}rules:\n{rules}")
+        })
+}

@@ -1,0 +1,5 @@
+//! The door for configurations, `gateway::intent`.
+
+mod examples;
+mod laws;
+mod malformed;

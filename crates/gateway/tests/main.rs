@@ -1,0 +1,3 @@
+//! What the gateway's public doors promise.
+
+mod config;

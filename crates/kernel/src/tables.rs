@@ -1,0 +1,316 @@
+//! Typed handles to the tables: one element, a walk in batches, many at once.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::atomic::AtomicU64,
+};
+
+use abi::{
+    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping, MappingKey,
+    Picture, Pool, PoolCounters, Rule, RuleSet, map,
+    ports::{BITMAPS, WORDS},
+};
+use aya::maps::MapInfo;
+
+use crate::{
+    programs::{LoadError, check},
+    sys::{self, Cursor},
+};
+
+/// Elements read by one system call. Sixteen pages of flows: large enough that the call does not
+/// count, small enough for a thread's cache.
+const BATCH: usize = 4096;
+/// Elements in one bucket of a hash map that a walk still copes with.
+const BATCH_MAX: usize = 1 << 20;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of all times in the tables.
+pub fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable; this clock exists on every kernel.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A map of keys to values.
+pub struct Table<K, V> {
+    fd: OwnedFd,
+    max: u32,
+    _types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Layout, V: Layout> Table<K, V> {
+    fn open(maps: &Path, name: &'static str) -> Result<Self, LoadError> {
+        let path = maps.join(name);
+        let fd = sys::open_pinned(&path).map_err(|source| LoadError::Open { name, source })?;
+        let max = max_entries(&path, name, size_of::<K>(), size_of::<V>())?;
+        Ok(Self { fd, max, _types: PhantomData })
+    }
+
+    /// Elements it has room for.
+    pub fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// The value under a key.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says, a missing key excepted.
+    pub fn get(&self, key: &K) -> io::Result<Option<V>> {
+        // SAFETY: `Layout` promises that every bit pattern, so also zero, is a valid value.
+        let mut value: [V; 1] = unsafe { std::mem::zeroed() };
+        match sys::lookup(self.fd.as_fd(), key, &mut value) {
+            Ok(()) => Ok(Some(value[0])),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Inserts or replaces.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says; `E2BIG` if the table is full.
+    pub fn put(&self, key: &K, value: &V) -> io::Result<()> {
+        sys::update(self.fd.as_fd(), key, value)
+    }
+
+    /// Removes; `false` if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says, a missing key excepted.
+    pub fn remove(&self, key: &K) -> io::Result<bool> {
+        match sys::delete(self.fd.as_fd(), key) {
+            Ok(()) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Shows every element that is there from beginning to end of the walk, in batches.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says.
+    pub fn walk(&self, mut show: impl FnMut(&[K], &[V])) -> io::Result<()> {
+        // SAFETY: `Layout` promises that zero is a valid value.
+        let (key, value): (K, V) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let mut size = BATCH.min(self.max as usize);
+        let (mut keys, mut values) = (vec![key; size], vec![value; size]);
+        let mut cursor = Cursor::default();
+        loop {
+            match sys::lookup_batch(self.fd.as_fd(), &mut cursor, &mut keys, &mut values) {
+                Ok(step) => {
+                    show(&keys[..step.count], &values[..step.count]);
+                    if step.is_last {
+                        return Ok(());
+                    }
+                }
+                // One bucket is larger than the buffer: the cursor has not moved.
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && size < BATCH_MAX => {
+                    size *= 2;
+                    keys.resize(size, key);
+                    values.resize(size, value);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Every element, for small tables.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says.
+    pub fn all(&self) -> io::Result<Vec<(K, V)>> {
+        let mut all = Vec::new();
+        self.walk(|keys, values| all.extend(keys.iter().copied().zip(values.iter().copied())))?;
+        Ok(all)
+    }
+
+    /// Inserts or replaces many.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says; those before the failed one are written.
+    pub fn put_all(&self, keys: &[K], values: &[V]) -> io::Result<()> {
+        sys::update_batch(self.fd.as_fd(), keys, values).1
+    }
+
+    /// Removes many; those that are not there do not matter. Returns how many were.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says.
+    pub fn remove_all(&self, mut keys: &[K]) -> io::Result<usize> {
+        let mut removed = 0;
+        while !keys.is_empty() {
+            let (count, result) = sys::delete_batch(self.fd.as_fd(), keys);
+            removed += count;
+            match result {
+                Ok(()) => break,
+                Err(error) if is_missing(&error) => {
+                    keys = keys.get(count + 1..).unwrap_or_default();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// An array with one value for each CPU under each index.
+pub struct PerCpu<V> {
+    fd: OwnedFd,
+    cpus: usize,
+    _type: PhantomData<fn() -> V>,
+}
+
+impl<V: Layout> PerCpu<V> {
+    fn open(maps: &Path, name: &'static str, cpus: usize) -> Result<Self, LoadError> {
+        const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds values up to eight") };
+        let path = maps.join(name);
+        let fd = sys::open_pinned(&path).map_err(|source| LoadError::Open { name, source })?;
+        max_entries(&path, name, size_of::<u32>(), size_of::<V>())?;
+        Ok(Self { fd, cpus, _type: PhantomData })
+    }
+
+    /// The values of all possible CPUs under an index.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says.
+    pub fn get(&self, index: u32) -> io::Result<Vec<V>> {
+        // SAFETY: `Layout` promises that zero is a valid value.
+        let mut values = vec![unsafe { std::mem::zeroed::<V>() }; self.cpus];
+        sys::lookup(self.fd.as_fd(), &index, &mut values)?;
+        Ok(values)
+    }
+}
+
+/// The port bitmaps, mapped into this process.
+pub struct Ports {
+    start: *const [AtomicU64; WORDS],
+}
+
+// SAFETY: the memory stays mapped for the value's life and is only touched through atomics.
+unsafe impl Send for Ports {}
+// SAFETY: as above.
+unsafe impl Sync for Ports {}
+
+impl Ports {
+    fn open(maps: &Path) -> Result<Self, LoadError> {
+        let name = map::PORTS;
+        let path = maps.join(name);
+        let failed = |source| LoadError::Open { name, source };
+        let fd = sys::open_pinned(&path).map_err(failed)?;
+        let found = max_entries(&path, name, size_of::<u32>(), size_of::<[u64; WORDS]>())?;
+        if found as usize != BITMAPS {
+            let (what, expected) = ("a size of", BITMAPS as u32);
+            return Err(LoadError::Mismatch { name, what, found, expected });
+        }
+        // SAFETY: a fresh shared mapping of a map that was made to be mapped, of its exact size.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                BITMAPS * size_of::<[u64; WORDS]>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                std::os::fd::AsRawFd::as_raw_fd(&fd),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(failed(io::Error::last_os_error()));
+        }
+        Ok(Self { start: start.cast() })
+    }
+
+    /// A bitmap by [`abi::ports::bitmap`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[AtomicU64; WORDS] {
+        assert!((bitmap as usize) < BITMAPS, "invariant: bitmaps come from abi::ports::bitmap");
+        // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
+        unsafe { &*self.start.add(bitmap as usize) }
+    }
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        // SAFETY: exactly what was mapped; no reference outlives `self`.
+        unsafe { libc::munmap(self.start as *mut _, BITMAPS * size_of::<[u64; WORDS]>()) };
+    }
+}
+
+/// All tables of the packet path.
+pub struct Tables {
+    /// See [`map::FLOWS`].
+    pub flows: Table<FlowKey, Flow<Picture>>,
+    /// See [`map::MAPPINGS`].
+    pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::PORTS`].
+    pub ports: Ports,
+    /// See [`map::EXTERNALS`].
+    pub externals: Table<Ip4, External>,
+    /// See [`map::CLASSES`].
+    pub classes: Table<ClassKey, RuleSet>,
+    /// See [`map::RULES`].
+    pub rules: Table<u32, Rule>,
+    /// See [`map::POOLS`].
+    pub pools: Table<u32, Pool>,
+    /// See [`map::INTERFACES`].
+    pub interfaces: Table<u32, Interface>,
+    /// See [`map::CONFIG`].
+    pub config: Table<u32, Config>,
+    /// See [`map::COUNTERS`].
+    pub counters: PerCpu<Counter>,
+    /// See [`map::POOL_COUNTERS`].
+    pub pool_counters: PerCpu<PoolCounters>,
+    /// See [`map::REMOVED`].
+    pub removed: Table<u32, [u64; 4]>,
+}
+
+impl Tables {
+    /// Opens the tables that are pinned in a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Mismatch`] if one is not of this layout, [`LoadError::Open`] if one is missing.
+    pub fn open(maps: &Path) -> Result<Self, LoadError> {
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(_, source)| LoadError::Open { name: map::COUNTERS, source })?;
+        Ok(Self {
+            flows: Table::open(maps, map::FLOWS)?,
+            mappings: Table::open(maps, map::MAPPINGS)?,
+            ports: Ports::open(maps)?,
+            externals: Table::open(maps, map::EXTERNALS)?,
+            classes: Table::open(maps, map::CLASSES)?,
+            rules: Table::open(maps, map::RULES)?,
+            pools: Table::open(maps, map::POOLS)?,
+            interfaces: Table::open(maps, map::INTERFACES)?,
+            config: Table::open(maps, map::CONFIG)?,
+            counters: PerCpu::open(maps, map::COUNTERS, cpus)?,
+            pool_counters: PerCpu::open(maps, map::POOL_COUNTERS, cpus)?,
+            removed: Table::open(maps, map::REMOVED)?,
+        })
+    }
+}
+
+fn max_entries(
+    path: &Path,
+    name: &'static str,
+    key: usize,
+    value: usize,
+) -> Result<u32, LoadError> {
+    let info = MapInfo::from_pin(path)
+        .map_err(|error| LoadError::Open { name, source: io::Error::other(error) })?;
+    check(name, &info, key, value)?;
+    Ok(info.max_entries())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOENT)
+}

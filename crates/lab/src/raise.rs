@@ -1,0 +1,184 @@
+//! Turns a plan into namespaces, links and everything inside them; the order matters throughout.
+//!
+//! What may fail half way is removed by whoever holds the site's claim, not here.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use nix::mount::{MsFlags, mount};
+
+use crate::Error;
+use crate::host::Host;
+use crate::plan::{HostPlan, Link, Plan, Role};
+use crate::state::{directory_of, namespace_of};
+use crate::tool::{self, Place};
+
+/// Said to every namespace before it has a link, so that new links start with it.
+///
+/// IPv6 is off because its solicitations would be counted as packets; redirects are off because a
+/// one-arm router would send one per flow; ICMP is not rate-limited because a test that asks twice
+/// expects two answers; reverse-path filtering is off because a gateway's return path is its own.
+const SYSCTLS: &[(&str, &str)] = &[
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv4/conf/all/accept_redirects", "0"),
+    ("ipv4/conf/default/accept_redirects", "0"),
+    ("ipv4/icmp_ratelimit", "0"),
+];
+
+/// Makes everything the plan names except its services.
+pub(crate) fn raise(plan: &Plan) -> Result<Vec<Host>, Error> {
+    let namespaces = plan
+        .hosts
+        .iter()
+        .map(|host| namespace_of(&plan.site, &host.name));
+    let lines: Vec<String> = namespaces.map(|name| format!("netns add {name}")).collect();
+    tool::ip_batch(Place::Here, &lines)?;
+
+    let mut hosts = Vec::new();
+    for host in &plan.hosts {
+        let opened = open(plan, host)?;
+        if let Some(bpffs) = opened.bpffs() {
+            mount_bpffs(&bpffs)?;
+        }
+        set_sysctls(&opened, host)?;
+        hosts.push(opened);
+    }
+
+    let links: Vec<String> = plan
+        .links
+        .iter()
+        .map(|link| link_line(plan, link))
+        .collect();
+    tool::ip_batch(Place::Here, &links)?;
+    in_parallel(plan, &hosts, furnish)?;
+    Ok(hosts)
+}
+
+/// Opens the hosts of a site that is up already.
+pub(crate) fn reopen(plan: &Plan) -> Result<Vec<Host>, Error> {
+    plan.hosts.iter().map(|host| open(plan, host)).collect()
+}
+
+fn open(plan: &Plan, host: &HostPlan) -> Result<Host, Error> {
+    let directory = match host.role {
+        Role::Gateway => Some(directory_of(&plan.site).join(&host.name)),
+        Role::Pod | Role::Router | Role::Target | Role::Other => None,
+    };
+    Host::open(plan, host, &namespace_of(&plan.site, &host.name), directory)
+}
+
+/// Sets one host up inside, once its links are there.
+fn furnish(plan: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
+    let mut lines = vec!["link set lo up".to_owned()];
+    lines.extend(
+        opened
+            .interfaces()
+            .map(|interface| format!("link set {interface} up")),
+    );
+    lines.extend_from_slice(&host.ip);
+    for (address, interface, mac) in plan.neighbours(&host.name) {
+        let mac = mac_text(mac);
+        lines.push(format!(
+            "neigh replace {address} lladdr {mac} dev {interface} nud permanent"
+        ));
+    }
+    for interface in opened.interfaces() {
+        set_offloads(opened, interface)?;
+    }
+    tool::ip_batch(opened.place(), &lines)?;
+    match &host.acl {
+        Some(acl) => opened.enforce(acl),
+        None => Ok(()),
+    }
+}
+
+/// Makes a veth look like hardware to an XDP program at its other end.
+///
+/// Without this its frames carry partial checksums, many segments at once, and VLAN tags beside
+/// the frame instead of in it. A frame that XDP redirects into a veth is dropped unless the
+/// receiving end has a program or GRO, so everybody but a gateway turns GRO on.
+fn set_offloads(host: &Host, interface: &str) -> Result<(), Error> {
+    let gro = match host.role() {
+        Role::Gateway => "off",
+        Role::Pod | Role::Router | Role::Target | Role::Other => "on",
+    };
+    let off = ["tx", "off", "tso", "off", "gso", "off", "txvlan", "off"];
+    let args = ["-K", interface].into_iter().chain(off).chain(["gro", gro]);
+    host.succeed("ethtool", args).map(drop)
+}
+
+fn set_sysctls(opened: &Host, host: &HostPlan) -> Result<(), Error> {
+    // Forwarding first: switching it resets what the others set.
+    let by_role: &[(&str, &str)] = match host.role {
+        Role::Gateway => &[("ipv4/ip_forward", "1")],
+        Role::Router => &[
+            ("ipv4/ip_forward", "1"),
+            ("ipv4/fib_multipath_hash_policy", "1"),
+        ],
+        Role::Pod | Role::Target | Role::Other => &[],
+    };
+    let own = host
+        .sysctls
+        .iter()
+        .map(|(path, value)| (path.as_str(), value.as_str()));
+    for (path, value) in by_role.iter().chain(SYSCTLS).copied().chain(own) {
+        opened.sysctl(path, value)?;
+    }
+    Ok(())
+}
+
+fn link_line(plan: &Plan, link: &Link) -> String {
+    let Link { ends, queues, mtu } = link;
+    let [one, other] = ends.each_ref().map(|end| {
+        let namespace = namespace_of(&plan.site, &end.host);
+        let mac = plan.mac(&end.host, &end.interface).map(mac_text);
+        let mac = mac.expect("invariant: a checked plan numbers every interface");
+        format!(
+            "name {} netns {namespace} address {mac} mtu {mtu} numtxqueues {queues} numrxqueues {queues}",
+            end.interface,
+        )
+    });
+    format!("link add {one} type veth peer {other}")
+}
+
+fn mount_bpffs(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(Error::file("create", path))?;
+    let mounted = mount(
+        Some("bpf"),
+        path,
+        Some("bpf"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
+    mounted.map_err(|errno| Error::file("mount a bpffs on", path)(errno.into()))
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Does the same to every host at once and reports the first failure.
+fn in_parallel(
+    plan: &Plan,
+    hosts: &[Host],
+    work: impl Fn(&Plan, &HostPlan, &Host) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let pairs = plan.hosts.iter().zip(hosts);
+        let threads: Vec<_> = pairs
+            .map(|(host, opened)| scope.spawn(|| work(plan, host, opened)))
+            .collect();
+        let results = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        results.collect()
+    })
+}

@@ -1,0 +1,153 @@
+//! The end-to-end suites: every file in `crates/e2e/tests` is one, named like the file.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    ebpf, process, programs,
+    setup::{self, Part},
+    stages::Report,
+    workspace::Workspace,
+};
+
+/// The package whose integration tests are the suites.
+pub const PACKAGE: &str = "egret-e2e";
+
+/// Returns the names of the suites, sorted.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
+    let folder = programs::folder(workspace, PACKAGE).join("tests");
+    integration_tests(&folder).with_context(|| format!("cannot list {}", folder.display()))
+}
+
+/// Returns the names of a package's integration tests, by cargo's own rule: `tests/NAME.rs` and
+/// `tests/NAME/main.rs`. A package without the folder has none.
+pub fn integration_tests(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").is_file()
+    });
+    let name = |path: &PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    let mut names: Vec<String> = paths.iter().filter_map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Prints the names.
+///
+/// # Errors
+///
+/// If they cannot be found.
+pub fn list(workspace: &Workspace) -> Result<()> {
+    for name in names(workspace)? {
+        println!("{name}");
+    }
+    Ok(())
+}
+
+/// Sets up, builds, and runs one suite or all of them, showing what they print.
+///
+/// # Errors
+///
+/// If there is no such suite, or one did not pass.
+pub fn run(workspace: &Workspace, suite: Option<&str>, filter: &[String]) -> Result<()> {
+    let names = chosen(names(workspace)?, suite)?;
+    if let Some(toolchain) = setup::ensure(&[Part::Bpf, Part::Lab])? {
+        ebpf::build(workspace, &toolchain)?;
+    }
+    programs::build(workspace)?;
+
+    let mut report = Report::default();
+    for name in names {
+        report.stage(&stage_name(&name), &[], || {
+            process::run_tests(&mut command(workspace, &name, filter))
+        });
+    }
+    report.finish()
+}
+
+fn chosen(names: Vec<String>, suite: Option<&str>) -> Result<Vec<String>> {
+    match suite {
+        None => Ok(names),
+        Some(suite) if names.iter().any(|name| name == suite) => Ok(vec![suite.to_owned()]),
+        Some(suite) => bail!(
+            "there is no suite `{suite}`; there are: {}",
+            names.join(", ")
+        ),
+    }
+}
+
+/// What a suite is called in a report.
+pub fn stage_name(suite: &str) -> String {
+    format!("e2e {suite}")
+}
+
+/// Returns the command that runs one suite.
+///
+/// One test after the other, because they measure, and what they measure is printed.
+pub fn command(workspace: &Workspace, suite: &str, filter: &[String]) -> Command {
+    let mut cargo = programs::cargo(workspace, "test");
+    cargo
+        .args(["--test", suite, "--", "--nocapture", "--test-threads=1"])
+        .args(filter);
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn no_name_means_all_suites_and_a_wrong_name_is_answered_with_the_right_ones() {
+        let all = names(&["nat", "restart"]);
+
+        assert_eq!(chosen(all.clone(), None).expect("all"), all);
+        assert_eq!(
+            chosen(all.clone(), Some("nat")).expect("one"),
+            names(&["nat"])
+        );
+        let error = chosen(all, Some("nta"))
+            .expect_err("no such suite")
+            .to_string();
+        assert_eq!(error, "there is no suite `nta`; there are: nat, restart");
+    }
+
+    #[test]
+    fn suites_are_files_and_folders_with_a_main() {
+        let folder = std::env::temp_dir().join(format!("egret-suites-{}", std::process::id()));
+        for path in ["twin.rs", "nat/main.rs", "common/mod.rs", "notes.md"] {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().expect("inside the folder")).expect("made");
+            fs::write(path, "").expect("written");
+        }
+
+        let found = integration_tests(&folder).expect("readable");
+        fs::remove_dir_all(&folder).expect("cleaned up");
+
+        assert_eq!(found, names(&["nat", "twin"]));
+        assert_eq!(
+            integration_tests(&folder).expect("absent is empty"),
+            names(&[])
+        );
+    }
+}
