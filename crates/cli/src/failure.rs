@@ -9,10 +9,11 @@ use crate::daemon::CallError;
 
 /// What a program that runs `egret` learns from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
     /// It did what was asked.
     Fine = 0,
-    /// The daemon said no, or there are problems in a configuration.
+    /// The daemon said no, or a configuration has problems.
     Refused = 1,
     /// The command line, or a file that it names, cannot be used.
     Usage = 2,
@@ -20,34 +21,22 @@ pub enum Exit {
     Unreachable = 3,
 }
 
-impl From<Exit> for u8 {
-    fn from(exit: Exit) -> Self {
-        exit as Self
-    }
-}
-
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(u8::from(exit))
+        Self::from(exit as u8)
     }
 }
 
 /// What went wrong.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The daemon could not be asked, or refused.
+    /// The daemon could not be asked, or said no.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A configuration has problems. They are shown by then: under `--json` as the answer itself.
-    #[error("{}", summary(*.files))]
-    Invalid {
-        /// How many files have them.
-        files: usize,
-    },
-    /// A configuration has problems that are still to be shown.
+    /// A configuration has problems, and they say everything.
     #[error("{0}")]
     Problems(Problems),
-    /// A file on the command line cannot be read.
+    /// A file that the command line names cannot be read.
     #[error("cannot read {}", file.display())]
     Read {
         /// The file.
@@ -58,16 +47,16 @@ pub enum Failure {
     /// Man pages cannot be written.
     #[error("cannot write man pages to {}", directory.display())]
     Manual {
-        /// Where to.
+        /// Where they should be.
         directory: PathBuf,
         /// Why not.
         source: io::Error,
     },
     /// The terminal cannot be made a screen.
     #[error("cannot take over the terminal")]
-    Terminal(#[source] io::Error),
-    /// The process cannot wait for sockets or signals.
-    #[error("cannot set up waiting for {what}")]
+    Screen(#[source] io::Error),
+    /// The process cannot wait for sockets, time or signals.
+    #[error("cannot wait for {what}")]
     Wait {
         /// For what.
         what: &'static str,
@@ -77,4 +66,51 @@ pub enum Failure {
     /// The answer cannot be printed.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+}
+
+impl Failure {
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Call(error) if error.is_unreachable() => Exit::Unreachable,
+            Self::Call(_) => Exit::Refused,
+            Self::Problems(_) => Exit::Refused,
+            Self::Read { .. } => Exit::Usage,
+            Self::Manual { .. } => Exit::Usage,
+            Self::Screen(_) => Exit::Usage,
+            Self::Wait { .. } => Exit::Unreachable,
+            // Whoever read the output has had enough, like `head`.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
+            Self::Output(_) => Exit::Refused,
+        }
+    }
+
+    /// What to print about it: nothing, if nothing went wrong.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
+            Self::Problems(problems) => format!("{problems}\n"),
+            Self::Call(error) => format!("error: {}\nhelp: {}\n", chain(error), error.help()),
+            Self::Read { .. }
+            | Self::Manual { .. }
+            | Self::Screen(_)
+            | Self::Wait { .. }
+            | Self::Output(_) => format!("error: {}\n", chain(self)),
+        }
+    }
+}
+
+/// The error and everything that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let because = error.to_string();
+        // Some libraries repeat the cause in the error itself.
+        if !text.ends_with(&because) {
+            text = format!("{text}: {because}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -20,7 +20,6 @@ mod manual;
 mod output;
 mod table;
 mod text;
-mod watch;
 
 use std::process::ExitCode;
 
@@ -28,26 +27,28 @@ use clap::Parser;
 
 use args::Cli;
 use failure::Exit;
-use output::Output;
+use output::{Colour, Output};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
-            // Help and version come this way too. Nobody is left to tell if this cannot be printed.
+            // Help and version come this way too. If it cannot be printed, nobody is left to tell.
             let _ = answer.print();
-            return ExitCode::from(if answer.use_stderr() {
+            let exit = if answer.use_stderr() {
                 Exit::Usage
             } else {
                 Exit::Fine
-            });
+            };
+            return exit.into();
         }
     };
 
-    let mut output = Output::new(cli.json);
-    let done = commands::run(cli, &mut output).and_then(|()| output.flush());
+    let colour = Colour::from_variable(std::env::var_os("NO_COLOR").as_deref());
+    let mut output = Output::new(cli.json, colour);
+    let done = commands::run(cli, &mut output).and_then(|exit| output.flush().map(|()| exit));
     match done {
-        Ok(()) => Exit::Fine.into(),
+        Ok(exit) => exit.into(),
         Err(failure) => {
             output.failure(&failure);
             failure.exit().into()

@@ -1,2 +1,151 @@
-//! egretd
-fn main() {}
+//! `egretd`: reads its options and its configuration, and runs the driver.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use daemon::{
+    capabilities,
+    config_file::{Config, ConfigError},
+    driver::Driver,
+    http,
+    options::Options,
+    view::{COMMANDS_MAX, ConfigView, Shared, SweepView, View},
+    world::World,
+};
+use gateway::Gateway;
+use jiff::Timestamp;
+use kernel::{State, netlink::Netlink};
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = EnvFilter::try_from_env("EGRET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let result = match (options.check, options.uninstall) {
+        (true, _) => check(&options.config),
+        (false, true) => uninstall(&options.config),
+        (false, false) => run(&options.config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("egretd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(path: &Path) -> Result<()> {
+    let config = Config::read(path)?;
+    for warning in &config.parsed.warnings {
+        eprintln!("{warning}\n");
+    }
+    eprintln!("{} is valid", path.display());
+    Ok(())
+}
+
+/// Needs no valid configuration, only one that says where the state is; without any, the usual place.
+fn uninstall(path: &Path) -> Result<()> {
+    let state = match Config::read(path) {
+        Ok(config) => {
+            let _lock = lock(&config.parsed.intent.api_socket)?;
+            config.parsed.intent.state
+        }
+        Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            PathBuf::from(gateway::intent::STATE_DEFAULT)
+        }
+        Err(error) => return Err(error).context("where the state is, only the configuration says"),
+    };
+    let removed = State::remove(&state)?;
+    eprintln!("removed {} pins from {}", removed.len(), state.display());
+    Ok(())
+}
+
+fn run(path: &Path) -> Result<()> {
+    let config = Config::read(path)?;
+    for warning in &config.parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let intent = &config.parsed.intent;
+    let _lock = lock(&intent.api_socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(serve(path, config))
+}
+
+async fn serve(path: &Path, config: Config) -> Result<()> {
+    let intent = &config.parsed.intent;
+    let world = World::open(&intent.state, intent.limits.flows)?;
+    let gateway = Gateway::new(world.found()?);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        adopted = world.adopted(),
+        instructions = world.program().verified_instructions(),
+        "loaded"
+    );
+
+    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let shared = Shared::new(world.tables().clone(), first_view(path, &config, &world), commands);
+    let listeners = http::listen(intent)?;
+    let mut driver =
+        Driver::new(gateway, world, shared.clone(), Netlink::open()?, path.to_owned());
+    driver.start(&config).await?;
+    capabilities::drop_others().context("cannot give up capabilities")?;
+    http::serve(listeners, shared);
+    driver.run(received).await?;
+    Ok(())
+}
+
+fn first_view(path: &Path, config: &Config, world: &World) -> View {
+    View {
+        started: Timestamp::now(),
+        adopted: world.adopted(),
+        program: api::http::Program {
+            instructions: world.program().verified_instructions().map(u64::from),
+            tag: world.program().tag().unwrap_or_default(),
+        },
+        config: ConfigView {
+            source: path.display().to_string(),
+            loaded_at: Timestamp::now(),
+            digest: config.digest(),
+            saved: true,
+            text: config.text.as_str().into(),
+            last_error: None,
+        },
+        intent: Arc::new(config.parsed.intent.clone()),
+        numbers: Arc::default(),
+        interfaces: Vec::new(),
+        links: Arc::default(),
+        sweep: SweepView::default(),
+        notes: Vec::new(),
+    }
+}
+
+/// Makes sure that no other daemon runs for the same socket, as long as the file is held.
+fn lock(socket: &Path) -> Result<File> {
+    let path = socket.with_extension("lock");
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    }
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another egretd holds {}; stop it first", path.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}

@@ -35,6 +35,7 @@ pub use abi::{Protocol, Realm};
 use api::{Problem, Problems};
 use ipnet::Ipv4Net;
 
+pub use judge::STATE_DEFAULT;
 use report::Report;
 
 /// Bytes of a configuration. A policy of [`abi::limits::RULES_MAX`] rules with ten prefixes each is

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod intent;
 pub mod machine;
 pub mod numbers;
@@ -23,5 +24,5 @@ pub mod policy;
 pub mod slots;
 pub mod sweep;
 
-pub use machine::{Action, Event, Found, Gateway, Link};
+pub use machine::{Action, Event, Found, Gateway, Link, Refusal};
 pub use sweep::{Sweep, Swept};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use abi::{
     ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Pool as PoolEntry,
-    Rule as RuleEntry, RuleSet,
+    Rule as RuleEntry, RuleSet, limits::CLASSES_MAX,
 };
 
 use crate::{
@@ -99,6 +99,21 @@ pub enum Action {
     Detach(u32),
 }
 
+/// Why a configuration that is valid cannot be put in force now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Pools or addresses that drain are in the way.
+    #[error(transparent)]
+    Numbers(#[from] NumbersError),
+    /// Two versions of the policy must fit side by side.
+    #[error(
+        "the rules have {0} different prefixes and port ranges, and at most {max} fit; \
+         merge prefixes that lie side by side",
+        max = CLASSES_MAX / 2
+    )]
+    Classes(usize),
+}
+
 /// One gateway.
 #[derive(Clone, Debug)]
 pub struct Gateway {
@@ -158,7 +173,7 @@ impl Gateway {
     /// # Errors
     ///
     /// Only for [`Event::Configure`]; then nothing has changed.
-    pub fn handle(&mut self, event: Event) -> Result<Vec<Action>, NumbersError> {
+    pub fn handle(&mut self, event: Event) -> Result<Vec<Action>, Refusal> {
         let mut actions = Vec::new();
         match event {
             Event::Configure(intent) => self.configure(intent, &mut actions)?,
@@ -186,19 +201,23 @@ impl Gateway {
         &mut self,
         intent: Box<Intent>,
         actions: &mut Vec<Action>,
-    ) -> Result<(), NumbersError> {
+    ) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
+        let is_same = self.intent.as_ref().is_some_and(|before| {
+            before.rules == intent.rules && before.pools == intent.pools
+        });
+        let policy = (!is_same)
+            .then(|| policy::compile(&intent, &numbers, next(self.config.version)));
+        if let Some(policy) = policy.as_ref().filter(|new| new.classes.len() > CLASSES_MAX / 2) {
+            return Err(Refusal::Classes(policy.classes.len()));
+        }
         for (address, external) in &numbers.externals {
             if self.numbers.externals.get(address) != Some(external) || self.policy.is_none() {
                 actions.push(Action::PutExternal(*address, *external));
             }
         }
-        let is_same = self.intent.as_ref().is_some_and(|before| {
-            before.rules == intent.rules && before.pools == intent.pools
-        });
         self.numbers = numbers;
-        if !is_same {
-            let policy = policy::compile(&intent, &self.numbers, next(self.config.version));
+        if let Some(policy) = policy {
             self.enforce(policy, actions);
         }
         self.intent = Some(intent);

@@ -133,7 +133,12 @@ impl PortSets {
         }
     }
 
-    /// The ports of a bitmap that are equal to `word`'s, 64 at a time.
+    /// Whether any port of a bitmap is in the set.
+    pub fn is_used(&self, bitmap: u32) -> bool {
+        self.0.contains_key(&bitmap)
+    }
+
+    /// One word of a bitmap's set: 64 ports.
     pub fn word(&self, bitmap: u32, word: usize) -> u64 {
         self.0.get(&bitmap).and_then(|words| words.get(word)).copied().unwrap_or(0)
     }

@@ -131,9 +131,10 @@ impl Program {
         self.xdp().ok()?.info().ok()?.verified_instruction_count()
     }
 
-    /// The kernel's number for the program.
-    pub fn id(&self) -> Option<u32> {
-        self.xdp().ok()?.info().ok().map(|info| info.id())
+    /// The kernel's digest of the program, as `bpftool prog` shows it.
+    pub fn tag(&self) -> Option<String> {
+        let info = self.xdp().ok()?.info().ok()?;
+        Some(format!("{:016x}", info.tag()))
     }
 }
 

@@ -149,10 +149,10 @@ pub fn serve(site: &str) -> Result<Infallible, Error> {
         .read_to_end(&mut Vec::new())
         .map_err(Error::file("read", "/dev/stdin"))?;
 
-    let this = ProcessId::of(std::process::id());
+    let this = ProcessId::this()?;
     let state = Registry::open()?.find(site)?;
     match state.map(|state| state.holder) {
-        Some(Holder::Nobody { server }) if Some(server) == this => loop {
+        Some(Holder::Nobody { server }) if server == this => loop {
             thread::park();
         },
         Some(Holder::Nobody { .. } | Holder::Builder { .. }) | None => Err(Error::Serving {
@@ -174,9 +174,9 @@ pub fn down(site: &str) -> Result<(), Error> {
     })?;
     match state.holder {
         Holder::Nobody { .. } => registry.remove(&state),
-        Holder::Builder { pid } => Err(Error::Held {
+        Holder::Builder { builder } => Err(Error::Held {
             site: site.to_owned(),
-            pid,
+            pid: builder.pid,
         }),
     }
 }
@@ -225,7 +225,7 @@ fn listing(state: &State) -> Result<Listing, Error> {
             namespace: namespace.clone(),
         });
     let owner = match state.holder {
-        Holder::Builder { pid } => Owner::Process { pid },
+        Holder::Builder { builder } => Owner::Process { pid: builder.pid },
         Holder::Nobody { server } => Owner::Detached {
             server: server.is_running().then_some(server.pid),
         },

@@ -57,6 +57,7 @@ pub(crate) fn raise(plan: &Plan) -> Result<Vec<Host>, Error> {
         .collect();
     tool::ip_batch(Place::Here, &links)?;
     in_parallel(plan, &hosts, furnish)?;
+    in_parallel(plan, &hosts, receive_redirects)?;
     Ok(hosts)
 }
 
@@ -101,16 +102,26 @@ fn furnish(plan: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
 /// Makes a veth look like hardware to an XDP program at its other end.
 ///
 /// Without this its frames carry partial checksums, many segments at once, and VLAN tags beside
-/// the frame instead of in it. A frame that XDP redirects into a veth is dropped unless the
-/// receiving end has a program or GRO, so everybody but a gateway turns GRO on.
+/// the frame instead of in it.
 fn set_offloads(host: &Host, interface: &str) -> Result<(), Error> {
-    let gro = match host.role() {
-        Role::Gateway => "off",
-        Role::Pod | Role::Router | Role::Target | Role::Other => "on",
-    };
-    let off = ["tx", "off", "tso", "off", "gso", "off", "txvlan", "off"];
-    let args = ["-K", interface].into_iter().chain(off).chain(["gro", gro]);
+    let off = ["tx", "off", "tso", "off", "gso", "off", "txvlan", "off", "gro", "off"];
+    let args = ["-K", interface].into_iter().chain(off);
     host.succeed("ethtool", args).map(drop)
+}
+
+/// Lets frames that XDP redirects into a veth arrive at everybody but a gateway, which has a program.
+///
+/// The kernel drops such a frame unless the receiving end has a program or GRO, and notes that at the
+/// sending end only when GRO is turned on while both ends are up: therefore last.
+fn receive_redirects(_: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
+    match host.role {
+        Role::Gateway => Ok(()),
+        Role::Pod | Role::Router | Role::Target | Role::Other => opened
+            .interfaces()
+            .try_for_each(|interface| {
+                opened.succeed("ethtool", ["-K", interface, "gro", "on"]).map(drop)
+            }),
+    }
 }
 
 fn set_sysctls(opened: &Host, host: &HostPlan) -> Result<(), Error> {

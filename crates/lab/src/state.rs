@@ -3,14 +3,15 @@
 //!
 //! A file is written before anything it names is made, and removed after everything it names is
 //! gone. Its holder keeps it locked: the kernel lets go of the lock when the holder dies in
-//! whatever way, and no process id has to be trusted. A detached site is held by nobody and says
+//! whatever way, so no process id has to be trusted. A detached site is held by nobody and says
 //! so in its file.
 //!
 //! Removal touches only what a file names, and only if the names are such as a lab gives.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -21,13 +22,17 @@ use crate::host::BPFFS;
 use crate::namespace::Namespace;
 use crate::plan::{Plan, Role};
 use crate::tool::{self, Place};
-use crate::{Error, plan};
+use crate::{Error, plan, wait};
 
 /// Where the state files and run directories of all sites are.
 pub const ROOT: &str = "/run/egret-lab";
 
 /// Everything a lab names in the system begins with this.
 const PREFIX: &str = "egret-";
+
+/// How long the lock of a dead builder may still be held: a child that it was about to start has
+/// the lock until it notices.
+const LAST_CHILD_LIMIT: Duration = Duration::from_secs(1);
 
 /// One site's file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,8 +47,8 @@ pub(crate) struct State {
 /// Who a site depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Holder {
-    /// The process that built it. Only for people to read; what counts is the lock.
-    Builder { pid: u32 },
+    /// The process that built it. What counts is the lock; this says whose death to wait out.
+    Builder { builder: ProcessId },
     /// Nobody: the site stays until it is taken down, along with the process that serves in it.
     Nobody { server: ProcessId },
 }
@@ -95,7 +100,10 @@ impl Registry {
         let site = plan.site.clone();
         if let Some(state) = self.find(&site)? {
             return Err(match state.holder {
-                Holder::Builder { pid } => Error::Held { site, pid },
+                Holder::Builder { builder } => Error::Held {
+                    site,
+                    pid: builder.pid,
+                },
                 Holder::Nobody { .. } => Error::Up { site },
             });
         }
@@ -110,9 +118,8 @@ impl Registry {
             source,
         };
         let document = serde_json::to_value(plan).map_err(unwritable)?;
-        let holder = Holder::Builder {
-            pid: std::process::id(),
-        };
+        let builder = ProcessId::this()?;
+        let holder = Holder::Builder { builder };
         let lock = write(&State {
             site: site.clone(),
             holder,
@@ -174,14 +181,17 @@ impl Registry {
 
     fn is_dead(&self, state: &State) -> Result<bool, Error> {
         match state.holder {
-            Holder::Builder { .. } => {
+            Holder::Builder { builder } => {
                 let path = path_of(&state.site);
                 let file = File::open(&path).map_err(Error::file("open", &path))?;
-                match file.try_lock() {
-                    Ok(()) => Ok(true),
-                    Err(TryLockError::WouldBlock) => Ok(false),
-                    Err(TryLockError::Error(source)) => Err(Error::file("lock", path)(source)),
-                }
+                let look = || match file.try_lock() {
+                    Ok(()) => Some(Ok(true)),
+                    Err(TryLockError::WouldBlock) if builder.is_running() => Some(Ok(false)),
+                    Err(TryLockError::WouldBlock) => None,
+                    Err(TryLockError::Error(source)) => Some(Err(source)),
+                };
+                let dead = wait::until(LAST_CHILD_LIMIT, look).unwrap_or(Ok(false));
+                dead.map_err(Error::file("lock", &path))
             }
             // A machine that was restarted kept the file, perhaps, but no namespace.
             Holder::Nobody { .. } => Ok(!state
@@ -308,8 +318,17 @@ impl ProcessId {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the program's name in parentheses and may contain anything.
         let (_, fields) = stat.rsplit_once(')')?;
-        let started_ticks = fields.split_whitespace().nth(19)?.parse().ok()?;
+        let mut fields = fields.split_whitespace();
+        // One that has ended may stay listed until its parent asks.
+        fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
+        let started_ticks = fields.nth(18)?.parse().ok()?;
         Some(Self { pid, started_ticks })
+    }
+
+    /// Returns the id of this process.
+    pub(crate) fn this() -> Result<Self, Error> {
+        let unreadable = || Error::file("read", "/proc/self/stat")(ErrorKind::InvalidData.into());
+        Self::of(std::process::id()).ok_or_else(unreadable)
     }
 
     /// Says whether that very process still runs.

@@ -50,7 +50,7 @@ pub fn stages(report: &mut Report, workspace: &Workspace, targets: &[String], se
 ///
 /// # Errors
 ///
-/// If cargo-fuzz cannot list them.
+/// If cargo-fuzz cannot list them, or there is none.
 pub fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     let output = cargo_fuzz(workspace)
         .arg("list")
@@ -61,11 +61,12 @@ pub fn targets(workspace: &Workspace) -> Result<Vec<String>> {
         bail!("`cargo fuzz list` failed: {}", why.trim());
     }
     let names = String::from_utf8_lossy(&output.stdout);
-    Ok(names
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .filter(|line| !line.is_empty())
-        .collect())
+    let names = names.lines().map(|line| line.trim().to_owned());
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        bail!("there is no fuzz target in fuzz/");
+    }
+    Ok(names)
 }
 
 /// Returns the seconds for each of so many targets; at least one, or libFuzzer would never stop.

@@ -28,6 +28,7 @@ use anyhow::Result;
 
 use arguments::{Command, HELP};
 use setup::Part;
+use stages::NotPassed;
 use workspace::Workspace;
 
 /// The exit status for a command line that makes no sense, as `getopt` programs have it.
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     };
     match run(command, &given) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<NotPassed>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// How much of a reason stands in the summary: with name and time beside it, about one line.
 const REASON_MAX: usize = 72;
@@ -77,6 +77,19 @@ struct Stage {
     outcome: Outcome,
 }
 
+/// Something did not pass, and the report has said what. There is nothing to add to it: its last
+/// line stays the last line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotPassed;
+
+impl std::error::Error for NotPassed {}
+
+impl fmt::Display for NotPassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not everything passed")
+    }
+}
+
 /// The stages of one run, in the order they ran.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -137,15 +150,10 @@ impl Report {
     /// If anything at all did not pass.
     pub fn finish(self) -> Result<()> {
         print!("\n{self}");
-        let bad = self
-            .stages
-            .iter()
-            .filter(|stage| stage.outcome != Outcome::Passed);
-        let names: Vec<&str> = bad.map(|stage| stage.name.as_str()).collect();
-        if names.is_empty() {
-            return Ok(());
+        if self.sum().failed > 0 {
+            return Err(NotPassed.into());
         }
-        bail!("did not pass: {}", names.join(", "))
+        Ok(())
     }
 
     fn passed(&self, name: &str) -> bool {
@@ -240,6 +248,8 @@ fn spoken(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     #[test]
@@ -317,7 +327,7 @@ mod tests {
         );
         assert!(text.ends_with("\n1 passed, 3 failed\n"), "{text}");
         let error = report.finish().expect_err("two failed, one did not run");
-        assert_eq!(error.to_string(), "did not pass: object, twins, unit");
+        assert!(error.is::<NotPassed>(), "{error}");
     }
 
     #[test]

@@ -22,10 +22,15 @@ pub const PACKAGE: &str = "egret-e2e";
 ///
 /// # Errors
 ///
-/// If the folder cannot be read.
+/// If the folder cannot be read, or there is none: no suite at all must not look like success.
 pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = programs::folder(workspace, PACKAGE).join("tests");
-    integration_tests(&folder).with_context(|| format!("cannot list {}", folder.display()))
+    let names =
+        integration_tests(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    if names.is_empty() {
+        bail!("there is no suite in {}", folder.display());
+    }
+    Ok(names)
 }
 
 /// Returns the names of a package's integration tests, by cargo's own rule: `tests/NAME.rs` and

@@ -5,7 +5,10 @@ mod pools;
 mod rules;
 mod settings;
 
+
 use std::collections::BTreeMap;
+
+pub use settings::STATE_DEFAULT;
 
 use api::Config;
 

@@ -36,8 +36,9 @@ fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
     };
     let sent = Tuple { source: EXTERNAL, ..asked };
     let entry = |side, to, seen| {
-        let entry = Flow::new(side, 0, to, (0, 0), START).picture();
-        Flow { seen, ..entry }
+        let mut entry = Flow::new(side, 0, to, (0, 0), START).picture();
+        entry.seen = seen;
+        entry
     };
     [
         (FlowKey::new(protocol, asked), entry(Side::Outbound, sent, seen.0)),

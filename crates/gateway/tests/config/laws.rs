@@ -173,8 +173,17 @@ fn edited(text: &str, edits: Vec<(prop::sample::Index, usize, &str)>) -> String 
     letters.into_iter().collect()
 }
 
+/// More than proptest's own number, which `PROPTEST_CASES` raises further.
+fn cases() -> ProptestConfig {
+    let standard = ProptestConfig::default();
+    ProptestConfig {
+        cases: standard.cases.max(400),
+        ..standard
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn arbitrary_text_is_answered(text in any::<String>()) {
@@ -216,53 +225,79 @@ proptest! {
     }
 }
 
-fn word(words: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
-    prop::sample::select(words)
+/// Words of which most are good alone, so that some configurations are good as a whole.
+#[derive(Clone, Copy)]
+struct Words {
+    good: &'static [&'static str],
+    bad: &'static [&'static str],
 }
 
-fn words(of: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop::collection::vec(word(of), 0..4).prop_map(|words| format!("[{}]", words.join(", ")))
+const INTERFACES: Words = Words {
+    good: &["eth0", "eth1", "eth2"],
+    bad: &["eth 0"],
+};
+const REALMS: Words = Words {
+    good: &["internal", "external", "both", "both"],
+    bad: &["bth"],
+};
+const POOLS: Words = Words {
+    good: &["a", "b"],
+    bad: &["Bad", "a-"],
+};
+const ADDRESSES: Words = Words {
+    good: &[
+        "192.0.2.0/30",
+        "192.0.2.3",
+        "192.0.2.8/29",
+        "10.0.0.9",
+        "192.0.3.1",
+        "192.0.4.1",
+    ],
+    bad: &["127.0.0.1", "192.0.2.1/30", "192.0.0.0/22", "x"],
+};
+const PORTS: Words = Words {
+    good: &["1024-65535", "1"],
+    bad: &["5-4", "0-9"],
+};
+const RULES: Words = Words {
+    good: &["r0", "r1", "r2", "r3", "r4", "r5"],
+    bad: &["", "R"],
+};
+const NETS: Words = Words {
+    good: &["10.1.0.0/16", "10.1.2.3", "10.2.0.0/15", "172.16.0.0/12"],
+    bad: &["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3/16"],
+};
+const SERVICES: Words = Words {
+    good: &["tcp", "udp/53", "tcp/1-65535", "icmp"],
+    bad: &["tcp/0", "icmp/1"],
+};
+const ACTIONS: Words = Words {
+    good: &["pool: a", "pool: b", "action: pass"],
+    bad: &["pool: c", "action: no"],
+};
+
+impl Words {
+    fn one(self) -> impl Strategy<Value = &'static str> {
+        prop_oneof![20 => prop::sample::select(self.good), 1 => prop::sample::select(self.bad)]
+    }
+
+    fn list(self) -> impl Strategy<Value = String> {
+        prop::collection::vec(self.one(), 1..4).prop_map(|words| format!("[{}]", words.join(", ")))
+    }
 }
 
 fn configuration() -> impl Strategy<Value = String> {
-    const NAMES: &[&str] = &["a", "b", "c", "team-a", "eth0", "eth1", "Bad", "a-"];
-    const REALMS: &[&str] = &["internal", "external", "both", "bth"];
-    const ADDRESSES: &[&str] = &[
-        "192.0.2.1",
-        "192.0.2.0/30",
-        "192.0.2.8/29",
-        "10.0.0.9",
-        "127.0.0.1",
-        "192.0.2.1/30",
-    ];
-    const NETS: &[&str] = &[
-        "10.0.0.0/8",
-        "10.1.0.0/16",
-        "10.0.0.9",
-        "0.0.0.0/0",
-        "192.0.2.0/24",
-    ];
-    const SERVICES: &[&str] = &["tcp", "udp/53", "tcp/1-65535", "icmp", "tcp/0", "icmp/1"];
-    const PORTS: &[&str] = &["1024-65535", "1", "5-4", "0-9"];
-    const ACTIONS: &[&str] = &[
-        "pool: a",
-        "pool: team-a",
-        "action: pass",
-        "pool: zzz",
-        "action: no",
-    ];
-
-    let interface = (word(NAMES), word(REALMS))
+    let interface = (INTERFACES.one(), REALMS.one())
         .prop_map(|(name, realm)| format!("  - {{ name: {name}, realm: {realm} }}\n"));
-    let pool = (word(NAMES), words(ADDRESSES), word(PORTS)).prop_map(|(name, addresses, ports)| {
+    let pool = (POOLS.one(), ADDRESSES.list(), PORTS.one()).prop_map(|(name, addresses, ports)| {
         format!("  - {{ name: {name}, addresses: {addresses}, ports: {ports} }}\n")
     });
     let rule = (
-        word(NAMES),
-        words(NETS),
-        words(NETS),
-        words(SERVICES),
-        word(ACTIONS),
+        RULES.one(),
+        NETS.list(),
+        NETS.list(),
+        SERVICES.list(),
+        ACTIONS.one(),
     )
         .prop_map(|(name, sources, destinations, services, action)| {
             format!(
@@ -270,11 +305,11 @@ fn configuration() -> impl Strategy<Value = String> {
                  services: {services}\n    {action}\n"
             )
         });
-    let list = |items: Vec<String>| items.concat();
+    let joined = |items: Vec<String>| items.concat();
     (
-        prop::collection::vec(interface, 1..3).prop_map(list),
-        prop::collection::vec(pool, 1..3).prop_map(list),
-        prop::collection::vec(rule, 1..4).prop_map(list),
+        prop::collection::vec(interface, 1..3).prop_map(joined),
+        prop::collection::vec(pool, 1..3).prop_map(joined),
+        prop::collection::vec(rule, 1..4).prop_map(joined),
     )
         .prop_map(|(interfaces, pools, rules)| {
             format!("interfaces:\n{interfaces}pools:\n{pools}rules:\n{rules}")

@@ -56,6 +56,11 @@ malformed! {
     an_escape_sequence_never_reaches_the_terminal = "36-escape-sequences";
     a_character_that_cannot_be_seen_is_named = "37-invisible-character";
     what_cannot_be_read_is_not_blamed_on_others = "38-consequences";
+    an_unclosed_quote_is_named = "39-unclosed-quote";
+    too_many_levels_are_refused = "40-nested-too-deeply";
+    a_lost_colon_is_guessed = "41-lost-colon";
+    an_alias_needs_its_anchor_above = "42-unknown-anchor";
+    a_tag_means_nothing = "43-tag";
 }
 
 #[test]

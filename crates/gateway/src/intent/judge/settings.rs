@@ -24,7 +24,7 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// Where maps, programs and links are pinned unless the configuration says otherwise.
-const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
+pub const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
 
 /// Bytes of a unix socket's path: the kernel's 108 without the zero at its end.
 const SOCKET_PATH_MAX: usize = 107;

@@ -109,7 +109,7 @@ fn small_rule() -> impl Strategy<Value = Rule> {
     )
 }
 
-fn matches(rule: &Rule, source: u8, destination: u8, protocol: Protocol, port: u16) -> bool {
+fn matches(rule: &Rule, (source, destination, protocol, port): Packet) -> bool {
     let holds = |nets: &[Ipv4Net], host| {
         nets.iter()
             .any(|net| net.contains(&Ipv4Addr::new(0, 0, 0, host)))
@@ -132,17 +132,23 @@ proptest! {
     ) {
         for Shadow { rule, by } in find(&rules) {
             prop_assert!(by < rule);
-            for source in 0..16 {
-                for destination in 0..16 {
-                    for protocol in Protocol::ALL {
-                        for port in 0..32 {
-                            let packet = (source, destination, protocol, port);
-                            let hit = |rule: &Rule| matches(rule, packet.0, packet.1, packet.2, packet.3);
-                            prop_assert!(!hit(&rules[rule]) || hit(&rules[by]), "{:?}", packet);
-                        }
-                    }
-                }
+            for packet in packets() {
+                let hit = |rule: &Rule| matches(rule, packet);
+                prop_assert!(!hit(&rules[rule]) || hit(&rules[by]), "{:?}", packet);
             }
         }
     }
+}
+
+type Packet = (u8, u8, Protocol, u16);
+
+/// Every packet of the small world.
+fn packets() -> impl Iterator<Item = Packet> {
+    (0..16).flat_map(|source| {
+        (0..16).flat_map(move |destination| {
+            Protocol::ALL.into_iter().flat_map(move |protocol| {
+                (0..32).map(move |port| (source, destination, protocol, port))
+            })
+        })
+    })
 }

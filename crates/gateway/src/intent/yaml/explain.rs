@@ -1,10 +1,10 @@
 //! The YAML parser's errors in an operator's words, with what to do about them.
 
-use serde_saphyr::Error;
+use serde_saphyr::{Error, budget::BudgetBreach};
 
 use super::{
     super::words::{Complaint, complaint, quoted},
-    ALIASES_MAX, ANCHORS_MAX, DEPTH_MAX, NODES_MAX, Place, SyntaxError, index, lines, saturated,
+    ALIASES_MAX, ANCHORS_MAX, NODES_MAX, Place, REPEATED_MAX, SyntaxError, index, lines, saturated,
 };
 
 pub(super) fn explain(error: &Error, text: &str) -> SyntaxError {
@@ -29,14 +29,18 @@ pub(super) fn explain(error: &Error, text: &str) -> SyntaxError {
 fn reworded(error: &Error, line: &str) -> Complaint {
     match error {
         Error::AliasError { error, .. } => reworded(error, line),
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => complaint(NESTED, UNNESTED),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => complaint(
-            "this is nested too deeply, or the anchors and aliases up to here repeat too much",
+            "up to here there are more values, or more anchors and aliases, than are read",
             format!(
-                "at most {DEPTH_MAX} levels, {ANCHORS_MAX} anchors, {ALIASES_MAX} aliases and \
-                 {NODES_MAX} values are read; what an alias repeats counts each time"
+                "write at most {NODES_MAX} values, {ANCHORS_MAX} anchors and {ALIASES_MAX} \
+                 aliases, which together repeat at most {REPEATED_MAX} values"
             ),
         ),
         Error::MultipleDocuments { .. } => complaint(
@@ -61,6 +65,9 @@ fn reworded(error: &Error, line: &str) -> Complaint {
     }
 }
 
+const NESTED: &str = "this is nested more deeply than anything in a configuration";
+const UNNESTED: &str = "check the indentation, and close brackets that were opened above";
+
 /// A message of the parser with what to do about it.
 fn advised(said: &str, line: &str) -> Complaint {
     let lead = line
@@ -69,6 +76,9 @@ fn advised(said: &str, line: &str) -> Complaint {
         .unwrap_or("");
     if lead.contains('\t') {
         return complaint("this line is indented with a tab", "indent with spaces");
+    }
+    if said.contains("recursion limit") {
+        return complaint(NESTED, UNNESTED);
     }
     let advice = ADVICE.iter().find(|(words, _)| said.contains(words));
     let help = advice.map_or("compare with an example in deploy/examples", |(_, help)| {
@@ -92,10 +102,7 @@ const ADVICE: [(&str, &str); 10] = [
         "did not find expected '-'",
         "indent this line like the fields of the entry above, or begin a new entry with `- `",
     ),
-    (
-        "quoted scalar",
-        "close the quote on the line where it was opened",
-    ),
+    ("quote", "close the quote on the line where it was opened"),
     (
         "flow",
         "close the `[` or `{` that was opened above, with commas between its values",

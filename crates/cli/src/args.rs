@@ -1,0 +1,245 @@
+//! The command line: what can be asked, and how. Its help is the manual: `docs/operate/cli.md` and
+//! the man pages are made from it.
+
+use std::{path::PathBuf, time::Duration};
+
+use api::http::{FlowState, FlowsQuery, Protocol};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::Shell;
+
+/// Flows in a table, unless one asks for more: a screen or two.
+const LIMIT_DEFAULT: u32 = 100;
+
+/// Between two refreshes of `watch`. Below, asking would be a load of its own.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Between two refreshes of `watch`. Above, a screen that stands still looks like one that hangs.
+const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// Where the options stand that every verb has, behind those of its own.
+const GLOBAL: &str = "Global options";
+
+const AFTER_HELP: &str = "\
+JSON is for programs: numbers are exact, and within version 1 of the API fields are added, never \
+renamed or removed. On a terminal it is indented. What the daemon does not answer in JSON \
+(`config`, `metrics`) is printed as it is; `check` and `watch` print JSON of their own.
+
+Exit status:
+  0  it did what was asked
+  1  the daemon said no, or a configuration has problems
+  2  the command line, or a file that it names, cannot be used
+  3  the daemon cannot be asked; the message says which socket, and what to do
+
+Colours appear only on a terminal, and not if NO_COLOR is set.";
+
+/// Asks a running Egret gateway what it does, and tells it what to do.
+///
+/// Egret is a NAT gateway on eBPF/XDP. Its daemon, egretd, translates flows and answers on a unix
+/// socket; this command shows the answers as tables for people, and with --json as they are for
+/// programs.
+#[derive(Debug, Parser)]
+#[command(name = "egret", version, after_long_help = AFTER_HELP)]
+pub struct Cli {
+    /// Print the daemon's JSON, unchanged.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub json: bool,
+
+    /// The unix socket of the daemon.
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        value_name = "PATH",
+        env = "EGRET_SOCKET",
+        hide_env_values = true,
+        default_value = api::http::SOCKET
+    )]
+    pub socket: PathBuf,
+
+    /// What is asked.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how the gateway is: configuration, interfaces, flows, expiry.
+    Status,
+    /// List flows.
+    Flows(FlowsArgs),
+    /// Show one flow, found by its tuple in either direction.
+    ///
+    /// The tuple is a protocol, a source and a destination, as a packet shows them on either side
+    /// of the gateway: on its way out or back, before or after translation.
+    #[command(after_help = "\
+Examples:
+  egret flow tcp 10.1.0.7:40000 198.51.100.9:5432     as the client sends it
+  egret flow tcp 198.51.100.9:5432 192.0.2.10:40000   as the reply arrives
+  egret flow icmp 10.1.0.7:77 198.51.100.9            a ping; 77 is its identifier")]
+    Flow {
+        /// Protocol, source and destination; quoted or not.
+        #[arg(required = true, num_args = 1..=3, value_name = "TUPLE")]
+        tuple: Vec<String>,
+    },
+    /// Show the external addresses: ports used and free, traffic, new flows.
+    Pools,
+    /// Show dropped packets by reason, with the sentence that explains it.
+    Drops {
+        /// Also reasons that never occurred.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what became of every packet: each way out of the packet path has a counter.
+    Counters,
+    /// Put a configuration in force.
+    ///
+    /// The daemon applies the difference to what is in force, and touches no live flow. A
+    /// configuration with an error changes nothing.
+    Apply(ApplyArgs),
+    /// Look for problems in configurations, without a daemon.
+    ///
+    /// Says what the daemon would say. Whether an interface exists only the daemon knows.
+    Check {
+        /// The files; `-` is standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Watch rates, flows, ports and drops, refreshed every second.
+    ///
+    /// On a terminal a screen like that of `top`: `q` or Ctrl-C ends it. Elsewhere a line for each
+    /// interval, with --json an object for each. It goes on while the daemon restarts: packets do
+    /// too.
+    Watch(WatchArgs),
+    /// Print the configuration in force, as it was written.
+    Config,
+    /// Print the metrics in the Prometheus text format.
+    Metrics,
+    /// Print a script that completes this command's arguments in a shell.
+    #[command(after_help = "\
+Examples:
+  egret completions bash > /etc/bash_completion.d/egret
+  egret completions zsh > /usr/local/share/zsh/site-functions/_egret
+  egret completions fish > ~/.config/fish/completions/egret.fish")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the man page, or write those of all commands.
+    Man {
+        /// Write all pages into this directory, `egret.1`, `egret-flows.1` and so on.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which flows are listed.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "\
+Everything that is given must hold. An ENDPOINT is an address (10.1.2.3), a prefix (10.1.0.0/16), \
+an address and a port (10.1.2.3:443), or a port alone (:443).
+
+Examples:
+  egret flows --client 10.1.0.0/16 --state established
+  egret flows --remote :5432 --count
+  egret flows --external 192.0.2.10:40000 --protocol tcp     who had this port?")]
+pub struct FlowsArgs {
+    /// The internal endpoint.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub client: Option<String>,
+    /// The external endpoint that stands for the client.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub external: Option<String>,
+    /// The endpoint that the client talks to.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub remote: Option<String>,
+    /// The protocol.
+    #[arg(long, value_parser = one_of(&Protocol::ALL, Protocol::label))]
+    pub protocol: Option<Protocol>,
+    /// The state.
+    #[arg(long, value_parser = one_of(&FlowState::ALL, FlowState::label))]
+    pub state: Option<FlowState>,
+    /// The pool that the external address is from.
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
+    /// List at most this many; 0 lists all [default: 100 in a table, all in JSON].
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Only count the flows that match, live.
+    #[arg(long, conflicts_with = "limit")]
+    pub count: bool,
+}
+
+impl FlowsArgs {
+    /// The question to the daemon. There a limit of zero only counts, and none lists all.
+    pub fn query(self, json: bool) -> FlowsQuery {
+        let limit = match self.limit {
+            _ if self.count => Some(0),
+            Some(0) => None,
+            Some(limit) => Some(limit),
+            None if json => None,
+            None => Some(LIMIT_DEFAULT),
+        };
+        FlowsQuery {
+            client: self.client,
+            external: self.external,
+            remote: self.remote,
+            protocol: self.protocol,
+            state: self.state,
+            pool: self.pool,
+            limit,
+        }
+    }
+}
+
+/// What is put in force, and how.
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    /// The configuration; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only show what would change.
+    #[arg(long, conflicts_with = "save")]
+    pub dry_run: bool,
+    /// Also write it to the daemon's own file, so that a restart finds it.
+    #[arg(long)]
+    pub save: bool,
+}
+
+/// How long and how often is watched.
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    /// Seconds between two refreshes, from 0.1 to 3600.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// End after this many refreshes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+/// Parses one of the words that `label` gives to `all`.
+fn one_of<T>(all: &'static [T], label: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(move |value| label(*value))).try_map(move |word| {
+        all.iter()
+            .copied()
+            .find(|value| label(*value) == word)
+            .ok_or("not a value of this option")
+    })
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|interval| (INTERVAL_MIN..=INTERVAL_MAX).contains(interval))
+        .ok_or_else(|| "seconds from 0.1 to 3600 are wanted".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

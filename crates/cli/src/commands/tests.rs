@@ -1,0 +1,210 @@
+//! What people see, on sample answers: the text stands in `tests/expected`.
+//!
+//! `EGRET_BLESS=1 cargo test -p egret-cli` writes what is shown at present; read the difference
+//! before you commit it.
+
+mod laws;
+mod samples;
+
+use std::{fs, path::PathBuf};
+
+use api::http::{Applied, Counters, Drops};
+
+use super::*;
+use crate::{
+    commands::watch::{Rates, line, screenful},
+    output::Look,
+};
+
+/// A pipe: no colours, no width.
+const PIPE: Look = Look {
+    colour: false,
+    width: None,
+};
+
+#[test]
+fn status_shows_a_gateway_that_is_well() {
+    check("status", &status::show(&samples::status(), PIPE));
+}
+
+#[test]
+fn status_shows_what_is_wrong_at_its_end() {
+    check("status-unwell", &status::show(&samples::unwell(), PIPE));
+}
+
+#[test]
+fn flows_are_listed_one_a_line() {
+    check("flows", &flows::show(&samples::flows(), PIPE));
+}
+
+#[test]
+fn a_list_of_flows_says_that_it_is_not_all() {
+    let all = samples::flows();
+    let some = api::http::Flows {
+        matched: 12_345,
+        truncated: true,
+        ..samples::flows()
+    };
+    let none = api::http::Flows {
+        total: 7,
+        ..api::http::Flows::default()
+    };
+
+    assert_eq!(flows::remark(&all), None);
+    assert_eq!(
+        flows::remark(&some).unwrap(),
+        "4 of 12345 flows are listed; --limit 0 lists all"
+    );
+    assert_eq!(flows::remark(&none).unwrap(), "no flow matches, of 7");
+}
+
+#[test]
+fn one_flow_is_shown_with_everything_known() {
+    check("flow", &flow::show(&samples::flow(), PIPE));
+}
+
+#[test]
+fn a_flow_whose_pool_and_next_hop_are_gone_says_so() {
+    check("flow-orphan", &flow::show(&samples::orphan(), PIPE));
+}
+
+#[test]
+fn pools_show_ports_by_address_and_traffic_by_pool() {
+    check("pools", &pools::show(&samples::pools(), PIPE));
+}
+
+#[test]
+fn drops_show_what_occurred_the_most_frequent_first() {
+    let shown = exits::show_drops(&samples::drops(), false, PIPE).unwrap();
+
+    check("drops", &shown);
+}
+
+#[test]
+fn drops_show_every_reason_if_asked() {
+    let shown = exits::show_drops(&samples::drops(), true, PIPE).unwrap();
+
+    check("drops-all", &shown);
+}
+
+#[test]
+fn no_drops_are_no_table() {
+    assert_eq!(exits::show_drops(&Drops::default(), false, PIPE), None);
+}
+
+#[test]
+fn an_explanation_is_broken_into_the_lines_a_screen_has_room_for() {
+    let screen = Look {
+        colour: false,
+        width: Some(72),
+    };
+
+    let shown = exits::show_drops(&samples::drops(), true, screen).unwrap();
+
+    check("drops-on-a-screen", &shown);
+    assert!(shown.lines().all(|line| line.chars().count() <= 72));
+}
+
+#[test]
+fn counters_show_what_became_of_every_packet() {
+    let counters = Counters {
+        counters: samples::exits(),
+    };
+
+    check("counters", &exits::show_counters(&counters, PIPE));
+}
+
+#[test]
+fn apply_says_what_changed_and_whether_it_lasts() {
+    let changes = vec![
+        "pool team-b: added with 2 addresses".to_owned(),
+        "rule partners: now leaves from team-b".to_owned(),
+    ];
+    let say = |changes: &[String], applied, saved| {
+        let applied = Applied {
+            changes: changes.to_vec(),
+            warnings: Vec::new(),
+            applied,
+            saved,
+        };
+        apply::show(&applied, "gateway.yaml")
+    };
+
+    let shown = [
+        say(&changes, true, true),
+        say(&changes, true, false),
+        say(&changes, false, false),
+        say(&[], true, false),
+        say(&[], false, false),
+    ];
+
+    check("apply", &shown.join("\n"));
+}
+
+#[test]
+fn check_counts_what_a_good_configuration_holds() {
+    let text = "
+interfaces: [{ name: eth0, realm: both }]
+pools: [{ name: team-a, addresses: [192.0.2.10, 192.0.2.16/30] }]
+rules: [{ name: all, sources: [10.0.0.0/8], pool: team-a }]
+";
+
+    let parsed = gateway::intent::parse("gateway.yaml", text).unwrap();
+
+    assert_eq!(
+        check::summary("gateway.yaml", &parsed.intent, &parsed.warnings),
+        "gateway.yaml: good: 1 interface, 1 pool, 5 external addresses, 1 rule\n"
+    );
+}
+
+#[test]
+fn watch_shows_rates_flows_ports_and_drops() {
+    let (before, after) = samples::two_seconds();
+
+    let rates = Rates::between(&before, &after);
+
+    check("watch", &screenful(&rates, None, PIPE));
+    check("watch-line", &line(&rates));
+}
+
+#[test]
+fn watch_knows_no_rate_before_the_second_sample() {
+    let (before, _) = samples::two_seconds();
+
+    check("watch-first", &screenful(&Rates::at(&before), None, PIPE));
+}
+
+#[test]
+fn watch_says_that_the_daemon_does_not_answer() {
+    let (before, after) = samples::two_seconds();
+    let rates = Rates::between(&before, &after);
+
+    let shown = screenful(&rates, Some("cannot reach egretd"), PIPE);
+
+    assert_eq!(
+        shown.lines().next().unwrap(),
+        "egretd 0.1.0, cannot reach egretd; what is shown is old    q ends"
+    );
+}
+
+/// What is shown must be what is expected.
+#[track_caller]
+fn check(name: &str, shown: &str) {
+    let path: PathBuf = [
+        env!("CARGO_MANIFEST_DIR"),
+        "tests/expected",
+        &format!("{name}.txt"),
+    ]
+    .iter()
+    .collect();
+    if std::env::var_os("EGRET_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, shown).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        shown == expected,
+        "{name} is shown differently; EGRET_BLESS=1 accepts it\n\
+         --- expected\n{expected}\n--- shown\n{shown}"
+    );
+}

@@ -1,0 +1,335 @@
+//! Answers as a daemon gives them.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use api::{
+    Problem, Problems, Severity,
+    http::{
+        ActiveFlows, AddressState, AttachMode, ByProtocol, ByState, ConfigStatus, Drops, Endpoint,
+        Exit, Flow, FlowState, Flows, InterfaceStatus, Pool, PoolAddress, Pools, Ports, Program,
+        Protocol, Realm, Status, Sweep, Traffic, Verdict,
+    },
+    problem::Excerpt,
+};
+
+use crate::commands::watch::Sample;
+
+pub fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        build: Some("3f9c1d2".to_owned()),
+        pid: 4242,
+        started_at: "2026-11-22T08:00:00Z".to_owned(),
+        uptime_seconds: 7440,
+        adopted: true,
+        config: ConfigStatus {
+            source: "/etc/egret/gateway.yaml".to_owned(),
+            loaded_at: "2026-11-22T08:00:01Z".to_owned(),
+            digest: "sha256:9a1b".to_owned(),
+            saved: true,
+            last_error: None,
+        },
+        interfaces: vec![
+            interface("eth0", Realm::Internal, &[[10, 0, 0, 1]]),
+            interface(
+                "eth1",
+                Realm::External,
+                &[[203, 0, 113, 2], [203, 0, 113, 3]],
+            ),
+        ],
+        flows: ActiveFlows {
+            active: 12_345,
+            max: 262_144,
+            by_protocol: ByProtocol {
+                tcp: 12_000,
+                udp: 300,
+                icmp: 45,
+            },
+            by_state: ByState {
+                opening: 12,
+                established: 11_900,
+                closing: 88,
+                active: 345,
+            },
+        },
+        pools: 2,
+        rules: 1,
+        sweep: Sweep {
+            passes_total: 7440,
+            expired_total: 99_100,
+            last_duration_seconds: Some(0.0123),
+            lag_seconds: 0.4,
+        },
+        program: Program {
+            instructions: Some(15_321),
+            tag: "3b185187f1855c4c".to_owned(),
+        },
+        notes: Vec::new(),
+    }
+}
+
+fn interface(name: &str, realm: Realm, addresses: &[[u8; 4]]) -> InterfaceStatus {
+    InterfaceStatus {
+        name: name.to_owned(),
+        ifindex: Some(3),
+        realm,
+        mode: Some(AttachMode::Native),
+        attached: true,
+        pinned: true,
+        addresses: addresses.iter().copied().map(Ipv4Addr::from).collect(),
+    }
+}
+
+/// A gateway with everything that can be wrong at once.
+pub fn unwell() -> Status {
+    let well = status();
+    Status {
+        build: None,
+        adopted: false,
+        config: ConfigStatus {
+            source: "api".to_owned(),
+            saved: false,
+            last_error: Some(Problems {
+                problems: vec![problem()],
+                omitted: 0,
+            }),
+            ..well.config
+        },
+        interfaces: vec![
+            InterfaceStatus {
+                mode: Some(AttachMode::Generic),
+                pinned: false,
+                ..interface("eth0", Realm::Both, &[[10, 0, 0, 1]])
+            },
+            InterfaceStatus {
+                ifindex: None,
+                mode: None,
+                attached: false,
+                pinned: false,
+                ..interface("wlan0", Realm::External, &[])
+            },
+        ],
+        sweep: Sweep::default(),
+        program: Program {
+            instructions: None,
+            ..well.program
+        },
+        notes: vec!["interface wlan0 does not exist; it is attached as soon as it does".to_owned()],
+        ..well
+    }
+}
+
+pub fn problem() -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: "gateway.yaml".to_owned(),
+        line: 14,
+        column: 11,
+        excerpt: Excerpt::of("    pool: team-b", 11, 6),
+        field: "rules[0].pool".to_owned(),
+        message: "no pool is named `team-b`".to_owned(),
+        help: "did you mean `team-a`?".to_owned(),
+    }
+}
+
+fn endpoint(address: [u8; 4], port: u16) -> Endpoint {
+    Endpoint {
+        address: Ipv4Addr::from(address),
+        port,
+    }
+}
+
+pub fn flow() -> Flow {
+    Flow {
+        protocol: Protocol::Tcp,
+        state: FlowState::Established,
+        client: endpoint([10, 1, 0, 7], 40_000),
+        external: endpoint([192, 0, 2, 10], 40_000),
+        remote: endpoint([198, 51, 100, 9], 5432),
+        pool: Some("team-a".to_owned()),
+        age_seconds: 7440,
+        idle_seconds: 1,
+        expires_in_seconds: 7439,
+        packets_out: 1,
+        bytes_out: 400,
+        packets_in: 1_250_000,
+        bytes_in: 1_288_490_189,
+        interface_out: Some("eth1".to_owned()),
+        interface_in: Some("eth0".to_owned()),
+    }
+}
+
+/// A flow of which much is gone.
+pub fn orphan() -> Flow {
+    Flow {
+        protocol: Protocol::Icmp,
+        state: FlowState::Active,
+        client: endpoint([10, 1, 0, 8], 77),
+        external: endpoint([192, 0, 2, 10], 1024),
+        remote: endpoint([198, 51, 100, 9], 0),
+        pool: None,
+        interface_out: None,
+        interface_in: None,
+        ..flow()
+    }
+}
+
+pub fn flows() -> Flows {
+    let closing = Flow {
+        state: FlowState::Closing,
+        client: endpoint([10, 255, 255, 255], 65_535),
+        external: endpoint([192, 0, 2, 255], 65_535),
+        pool: Some("a-team-with-a-long-name".to_owned()),
+        age_seconds: 0,
+        ..flow()
+    };
+    let opening = Flow {
+        state: FlowState::Opening,
+        ..flow()
+    };
+    Flows {
+        flows: vec![flow(), opening, closing, orphan()],
+        matched: 4,
+        total: 9,
+        truncated: false,
+    }
+}
+
+fn address(last: u8, used: u32, free: u32) -> PoolAddress {
+    PoolAddress {
+        address: Ipv4Addr::new(192, 0, 2, last),
+        state: AddressState::Serving,
+        tcp: Ports { used, free },
+        udp: Ports {
+            used: 0,
+            free: 64_512,
+        },
+        icmp: Ports {
+            used: 3,
+            free: 64_509,
+        },
+        flows: u64::from(used) + 3,
+    }
+}
+
+pub fn pools() -> Pools {
+    let team_a = Pool {
+        name: "team-a".to_owned(),
+        draining: false,
+        first_port: 1024,
+        last_port: 65_535,
+        addresses: vec![address(10, 64_512, 0), address(11, 12, 64_500)],
+        out: Traffic {
+            packets: 24_000_000_123,
+            bytes: 9_600_000_000_000,
+        },
+        inward: Traffic {
+            packets: 24_000_000_100,
+            bytes: 1_200_000_000,
+        },
+        new_flows_total: ByProtocol {
+            tcp: 1_000_000,
+            udp: 0,
+            icmp: 6,
+        },
+    };
+    let leaving = Pool {
+        name: "team-b".to_owned(),
+        draining: true,
+        addresses: vec![PoolAddress {
+            state: AddressState::Draining,
+            ..address(20, 0, 64_512)
+        }],
+        out: Traffic::default(),
+        inward: Traffic::default(),
+        new_flows_total: ByProtocol::default(),
+        ..team_a.clone()
+    };
+    Pools {
+        pools: vec![team_a, leaving],
+    }
+}
+
+fn exit(reason: &str, verdict: Verdict, packets: u64, explanation: &str) -> Exit {
+    Exit {
+        reason: reason.to_owned(),
+        verdict,
+        packets,
+        bytes: packets.saturating_mul(60),
+        explanation: explanation.to_owned(),
+    }
+}
+
+pub fn exits() -> Vec<Exit> {
+    vec![
+        exit(
+            "translated_out",
+            Verdict::Send,
+            24_000_000_123,
+            "Translated and sent on towards the external realm.",
+        ),
+        exit(
+            "no_rule",
+            Verdict::Pass,
+            17,
+            "No rule wants the packet; the kernel has it, untouched.",
+        ),
+        exit(
+            "unsolicited",
+            Verdict::Drop,
+            3,
+            "For an external address, but nobody inside asked for it.",
+        ),
+        exit(
+            "ports_exhausted",
+            Verdict::Drop,
+            4711,
+            "The client's external address has no free port left; the flow was refused.",
+        ),
+        exit(
+            "internal",
+            Verdict::Drop,
+            0,
+            "A table of this gateway contradicts itself. This is a defect: please report it.",
+        ),
+    ]
+}
+
+pub fn drops() -> Drops {
+    Drops {
+        drops: exits()
+            .into_iter()
+            .filter(|exit| exit.verdict == Verdict::Drop)
+            .collect(),
+    }
+}
+
+/// Two samples, and what two seconds of traffic changed between them.
+pub fn two_seconds() -> (Sample, Sample) {
+    let before = Sample {
+        taken: Instant::now(),
+        status: status(),
+        pools: pools(),
+        drops: drops(),
+    };
+    let mut after = before.clone();
+    after.taken += Duration::from_secs(2);
+    after.status.uptime_seconds += 2;
+    for pool in after.pools.pools.iter_mut().take(1) {
+        pool.out.packets += 2_500_000;
+        pool.out.bytes += 2_450_000_000;
+        pool.inward.packets += 1_000;
+        pool.inward.bytes += 60_000;
+        pool.new_flows_total.tcp += 2_400;
+        pool.new_flows_total.icmp += 1;
+    }
+    for drop in &mut after.drops.drops {
+        if drop.reason == "unsolicited" {
+            drop.packets += 10;
+        }
+    }
+    (before, after)
+}

@@ -1,0 +1,469 @@
+//! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use abi::{Counter, Reason};
+use api::{
+    Problems,
+    http::{ApiError, Applied, AttachMode, InterfaceStatus, Realm},
+};
+use gateway::{Action, Event, Gateway, changes, sweep::Idle};
+use jiff::Timestamp;
+use kernel::{
+    Mode, Tables,
+    netlink::{Change, Link, Netlink, NetlinkError, Watch},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::{
+    alarms::Alarms,
+    config_file::{Config, ConfigError},
+    sweeper::{self, Order, Report},
+    systemd,
+    view::{Command, ConfigView, Outcome, Refused, Shared},
+    world::{Chain, World, WorldError},
+};
+
+/// Changes of routes and neighbours that come within this time are one change.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Why the daemon ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The kernel refused what must be done.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// Interfaces could not be listed or watched.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// Signals could not be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] std::io::Error),
+    /// The first configuration cannot be put in force.
+    #[error("the configuration cannot be put in force: {0}")]
+    Refused(#[from] gateway::Refusal),
+}
+
+/// Everything the loop holds.
+pub struct Driver {
+    gateway: Gateway,
+    world: World,
+    shared: Shared,
+    netlink: Netlink,
+    file: PathBuf,
+    idle: Option<Idle>,
+    alarms: Alarms,
+}
+
+type Sweeping = JoinHandle<(Idle, std::io::Result<Report>)>;
+
+impl Driver {
+    /// A driver for a world that is loaded and a picture that shows it.
+    pub fn new(
+        gateway: Gateway,
+        world: World,
+        shared: Shared,
+        netlink: Netlink,
+        file: PathBuf,
+    ) -> Self {
+        let alarms = Alarms::new(|reason| counted(world.tables(), reason));
+        let idle = Some(Idle::default());
+        Self { gateway, world, shared, netlink, file, idle, alarms }
+    }
+
+    /// Puts the first configuration in force and looks at the interfaces.
+    ///
+    /// # Errors
+    ///
+    /// See [`DriverError`].
+    pub async fn start(&mut self, config: &Config) -> Result<(), DriverError> {
+        let actions = self.gateway.handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
+        self.act(actions)?;
+        self.look_at_links().await
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// See [`DriverError`]. The packet path goes on all the same.
+    pub async fn run(&mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), DriverError> {
+        let mut watch = Watch::open()?;
+        let mut signals = Signals::open()?;
+        let mut next_sweep = Instant::now();
+        let mut sweeping: Option<Sweeping> = None;
+        let mut settle: Option<Instant> = None;
+        let mut alive = systemd::watchdog().map(tokio::time::interval);
+        // What changed before the watch was open.
+        self.look_at_links().await?;
+        systemd::ready();
+        loop {
+            tokio::select! {
+                _ = signals.end.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.reload.recv() => self.reload()?,
+                change = watch.next() => match change {
+                    Some(Change::Routes) => settle = settle.or(Some(Instant::now() + SETTLE)),
+                    Some(Change::Links) => self.look_at_links().await?,
+                    Some(Change::Lost) | None => {
+                        tracing::warn!("news of routes was lost; looking at everything again");
+                        if change.is_none() {
+                            watch = Watch::open()?;
+                        }
+                        self.look_at_links().await?;
+                        settle = Some(Instant::now());
+                    }
+                },
+                () = until(settle) => {
+                    settle = None;
+                    let actions = self.gateway.handle(Event::RoutesChanged)?;
+                    self.act(actions)?;
+                }
+                () = until(sweeping.is_none().then_some(next_sweep)) => {
+                    sweeping = self.begin_sweep();
+                }
+                done = ended(&mut sweeping) => {
+                    sweeping = None;
+                    next_sweep = Instant::now() + self.end_sweep(done)?;
+                }
+                command = commands.recv() => match command {
+                    Some(Command { request, reply }) => {
+                        let outcome = self.serve(&request)?;
+                        let _ = reply.send(outcome);
+                    }
+                    None => break,
+                },
+                () = tick(&mut alive) => systemd::alive(),
+            }
+        }
+        systemd::stopping();
+        tracing::info!("the daemon ends; packets go on as they are");
+        Ok(())
+    }
+
+    /// Does what the gateway decided, and what it decides about what came of that.
+    fn act(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
+        for action in actions {
+            if let Some(event) = self.world.apply(action)? {
+                let more = self.gateway.handle(event)?;
+                self.act(more)?;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    async fn look_at_links(&mut self) -> Result<(), DriverError> {
+        let links = self.netlink.links().await?;
+        let seen = links.iter().map(|link| gateway::Link {
+            ifindex: link.ifindex,
+            name: link.name.clone(),
+            mac: link.mac,
+            addresses: link.addresses.clone(),
+        });
+        let event = Event::Links(seen.collect());
+        self.shared.update(|view| view.links = Arc::new(links));
+        let actions = self.gateway.handle(event)?;
+        self.act(actions)
+    }
+
+    fn reload(&mut self) -> Result<(), DriverError> {
+        systemd::reloading();
+        let (file, source) = (self.file.clone(), self.file.display().to_string());
+        match Config::read(&file) {
+            Ok(config) => match self.put_in_force(&config, source, true)? {
+                Ok(applied) => tracing::info!(changes = applied.changes.len(), "reloaded"),
+                Err(refused) => tracing::error!(%refused, "not reloaded; nothing has changed"),
+            },
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "not reloaded; nothing has changed");
+                if let ConfigError::Problems { problems, .. } = error {
+                    self.remember(problems);
+                }
+            }
+        }
+        systemd::ready();
+        Ok(())
+    }
+
+    fn serve(&mut self, request: &api::http::ApplyRequest) -> Result<Outcome, DriverError> {
+        let config = match Config::judge(&request.file, request.text.as_bytes()) {
+            Ok(config) => config,
+            Err(problems) => {
+                if !request.dry_run {
+                    self.remember(problems.clone());
+                }
+                return Ok(Err(Refused::Invalid(problems)));
+            }
+        };
+        if request.dry_run {
+            let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
+            return Ok(match self.gateway.clone().handle(attempt) {
+                Ok(_) => Ok(Applied { applied: false, saved: false, ..self.difference(&config) }),
+                Err(refusal) => Err(not_now(&refusal)),
+            });
+        }
+        if request.save
+            && let Err(error) = config.save(&self.file)
+        {
+            return Ok(Err(Refused::NotNow(ApiError {
+                error: format!("cannot save to {}: {error}", self.file.display()),
+                help: "apply it without saving, or make the file's directory writable".to_owned(),
+            })));
+        }
+        let source = if request.save { self.file.display().to_string() } else { "api".to_owned() };
+        let outcome = self.put_in_force(&config, source, request.save)?;
+        if let Ok(applied) = &outcome {
+            tracing::info!(file = request.file, changes = applied.changes.len(), "applied");
+        }
+        Ok(outcome)
+    }
+
+    fn put_in_force(
+        &mut self,
+        config: &Config,
+        source: String,
+        saved: bool,
+    ) -> Result<Outcome, DriverError> {
+        let view = self.shared.view();
+        if config.parsed.intent.state != view.intent.state {
+            return Ok(Err(Refused::NotNow(ApiError {
+                error: format!(
+                    "the state directory cannot move from {} while the daemon runs",
+                    view.intent.state.display()
+                ),
+                help: "stop the daemon, run `egretd --uninstall` with the old configuration, and \
+                       start it with the new one"
+                    .to_owned(),
+            })));
+        }
+        let difference = self.difference(config);
+        let event = Event::Configure(Box::new(config.parsed.intent.clone()));
+        let actions = match self.gateway.handle(event) {
+            Ok(actions) => actions,
+            Err(refusal) => return Ok(Err(not_now(&refusal))),
+        };
+        self.act(actions)?;
+        for warning in &config.parsed.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.shared.update(|view| {
+            view.intent = Arc::new(config.parsed.intent.clone());
+            view.config = ConfigView {
+                source,
+                loaded_at: Timestamp::now(),
+                digest: config.digest(),
+                saved,
+                text: config.text.as_str().into(),
+                last_error: None,
+            };
+        });
+        self.show();
+        Ok(Ok(Applied { applied: true, saved, ..difference }))
+    }
+
+    fn difference(&self, config: &Config) -> Applied {
+        Applied {
+            changes: changes::between(&self.shared.view().intent, &config.parsed.intent),
+            warnings: config.parsed.warnings.clone(),
+            applied: false,
+            saved: false,
+        }
+    }
+
+    fn remember(&self, problems: Problems) {
+        self.shared.update(|view| view.config.last_error = Some(problems));
+    }
+
+    fn begin_sweep(&mut self) -> Option<Sweeping> {
+        let mut idle = self.idle.take()?;
+        let tables = self.world.tables().clone();
+        let order = Order {
+            timeouts: self.gateway.intent()?.timeouts,
+            externals: self.gateway.numbers().externals.clone(),
+        };
+        Some(tokio::task::spawn_blocking(move || {
+            let report = sweeper::sweep(&tables, &order, &mut idle);
+            (idle, report)
+        }))
+    }
+
+    /// Takes in what a sweep did; says when the next one is due.
+    fn end_sweep(
+        &mut self,
+        done: Result<(Idle, std::io::Result<Report>), tokio::task::JoinError>,
+    ) -> Result<Duration, DriverError> {
+        let (idle, report) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "a sweep broke off; the next one begins anew");
+                self.idle = Some(Idle::default());
+                return Ok(sweeper::PERIOD);
+            }
+        };
+        self.idle = Some(idle);
+        let now = kernel::now();
+        for alarm in self.alarms.check(now, |reason| counted(self.world.tables(), reason)) {
+            tracing::warn!(
+                reason = alarm.reason.label(),
+                packets = alarm.packets,
+                "{}",
+                alarm.reason.help()
+            );
+        }
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::error!(%error, "a sweep failed; the next one does the rest");
+                return Ok(sweeper::PERIOD);
+            }
+        };
+        let pause = report.pause();
+        let actions = self.gateway.handle(Event::Idle(report.idle))?;
+        self.act(actions)?;
+        let ended: u64 = report.swept.removed.values().flatten().sum();
+        self.shared.update(|view| {
+            view.sweep.passes += 1;
+            view.sweep.expired += ended;
+            view.sweep.orphans += report.swept.orphans;
+            view.sweep.duration = Some(report.duration);
+            view.sweep.last = Arc::new(report.swept);
+        });
+        Ok(pause)
+    }
+
+    /// Brings the picture up to date with the gateway.
+    fn show(&self) {
+        let interfaces = self.gateway.wanted_links().map(|(interface, link)| {
+            let attached = link.and_then(|link| self.world.attached(link.ifindex));
+            InterfaceStatus {
+                name: interface.name.clone(),
+                ifindex: link.map(|link| link.ifindex),
+                realm: match interface.realm {
+                    abi::Realm::Internal => Realm::Internal,
+                    abi::Realm::External => Realm::External,
+                    abi::Realm::Both => Realm::Both,
+                },
+                mode: attached.map(|attached| match attached.mode {
+                    Mode::Native => AttachMode::Native,
+                    Mode::Generic => AttachMode::Generic,
+                }),
+                attached: attached.is_some(),
+                pinned: attached.is_some(),
+                addresses: link.map(|link| link.addresses.clone()).unwrap_or_default(),
+            }
+        });
+        let interfaces = interfaces.collect();
+        let notes = self.notes();
+        let numbers = self.gateway.numbers();
+        self.shared.update(|view| {
+            view.interfaces = interfaces;
+            view.notes = notes;
+            if *view.numbers != *numbers {
+                view.numbers = Arc::new(numbers.clone());
+            }
+        });
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (interface, link) in self.gateway.wanted_links() {
+            match link {
+                None => notes.push(format!(
+                    "interface {} does not exist; it is attached to when it appears",
+                    interface.name
+                )),
+                Some(link) if self.world.attached(link.ifindex).is_none() => notes.push(format!(
+                    "interface {} is not attached to; the log says why",
+                    interface.name
+                )),
+                Some(_) => {}
+            }
+        }
+        let wanted = self.gateway.intent().map_or(0, |intent| intent.limits.flows);
+        let there = self.world.tables().mappings.max();
+        if wanted != there {
+            notes.push(format!(
+                "the tables were made for {there} flows and the configuration asks for {wanted}; \
+                 `egretd --uninstall` removes them, with their flows, and the next start makes \
+                 them anew"
+            ));
+        }
+        notes
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Invalid(problems) => problems.fmt(f),
+            Self::NotNow(error) => error.fmt(f),
+        }
+    }
+}
+
+fn not_now(refusal: &gateway::Refusal) -> Refused {
+    Refused::NotNow(ApiError {
+        error: refusal.to_string(),
+        help: "nothing has changed; apply it again when this is mended".to_owned(),
+    })
+}
+
+/// The packets of a reason over all CPUs; zero if the table cannot be read, which then shows there.
+fn counted(tables: &Tables, reason: Reason) -> Counter {
+    let values = tables.counters.get(reason as u32).unwrap_or_default();
+    values.into_iter().fold(Counter::default(), Counter::plus)
+}
+
+/// The signals that mean something to us.
+struct Signals {
+    end: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn open() -> Result<Self, DriverError> {
+        let open = |kind| signal(kind).map_err(DriverError::Signals);
+        Ok(Self {
+            end: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+            reload: open(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(
+    sweeping: &mut Option<Sweeping>,
+) -> Result<(Idle, std::io::Result<Report>), tokio::task::JoinError> {
+    match sweeping {
+        Some(sweeping) => sweeping.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The names of interfaces by index, for those that show flows.
+pub fn interface_name(links: &[Link], ifindex: u32) -> Option<&str> {
+    links.iter().find(|link| link.ifindex == ifindex).map(|link| link.name.as_str())
+}

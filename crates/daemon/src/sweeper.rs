@@ -1,0 +1,160 @@
+//! Sweeps ended flows out of the tables, and frees the ports that nobody uses.
+//!
+//! Reads the tables in batches, lets [`gateway::Sweep`] judge, and removes what ended in batches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use abi::{
+    External, ExternalState, FlowKey, Ip4, Protocol,
+    ports::bitmap,
+};
+use gateway::{
+    Sweep, Swept,
+    intent::Timeouts,
+    sweep::{FlowState, Idle, Joined, reserved},
+};
+use kernel::Tables;
+
+/// The time from one sweep to the next, if sweeping is quick.
+pub const PERIOD: Duration = Duration::from_secs(1);
+/// Sweeping takes at most this share of one CPU: a large table is swept less often.
+const SHARE: u32 = 20;
+
+/// What one sweep is told.
+pub struct Order {
+    /// How long silent flows are kept.
+    pub timeouts: Timeouts,
+    /// The external addresses.
+    pub externals: BTreeMap<Ip4, External>,
+}
+
+/// What one sweep did.
+pub struct Report {
+    /// What it found.
+    pub swept: Swept,
+    /// Entries it removed.
+    pub removed: usize,
+    /// Draining addresses that nobody uses any more.
+    pub idle: BTreeSet<Ip4>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Report {
+    /// When the next sweep is due, counted from the end of this one.
+    pub fn pause(&self) -> Duration {
+        PERIOD.max(self.duration * (SHARE - 1))
+    }
+}
+
+/// Sweeps once.
+///
+/// # Errors
+///
+/// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
+pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Report> {
+    let began = Instant::now();
+    let now = kernel::now();
+    let mut sweep = Sweep::new(now, order.timeouts, &order.externals);
+    tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
+    sweep.flows_done();
+    tables.mappings.walk(|keys, mappings| sweep.mappings(keys, mappings))?;
+    let mut swept = sweep.finish();
+
+    spare_the_revived(tables, order, &mut swept)?;
+    let removed = tables.flows.remove_all(&swept.ended)?;
+    tables.mappings.remove_all(&swept.unmapped)?;
+    count_removed(tables, &swept)?;
+    free_ports(tables, order, idle, &swept);
+    let idle = idle_addresses(order, &swept);
+    Ok(Report { swept, removed, idle, duration: began.elapsed() })
+}
+
+/// Looks again at connections that were open: one that spoke just now, after hours of silence, is
+/// worth the two system calls.
+fn spare_the_revived(tables: &Tables, order: &Order, swept: &mut Swept) -> io::Result<()> {
+    let now = kernel::now();
+    let mut ended = Vec::with_capacity(swept.ended.len());
+    for pair in swept.ended.chunks(2) {
+        let [one, other] = pair else {
+            ended.extend_from_slice(pair);
+            continue;
+        };
+        if one.protocol == Protocol::Tcp as u8 && is_revived(tables, order, now, one, other)? {
+            continue;
+        }
+        ended.extend([*one, *other]);
+    }
+    swept.ended = ended;
+    Ok(())
+}
+
+fn is_revived(
+    tables: &Tables,
+    order: &Order,
+    now: u64,
+    one: &FlowKey,
+    other: &FlowKey,
+) -> io::Result<bool> {
+    let (Some(a), Some(b)) = (tables.flows.get(one)?, tables.flows.get(other)?) else {
+        return Ok(false);
+    };
+    let flow = Joined::new(Protocol::Tcp, (*one, a), (*other, b));
+    Ok(flow.state() == FlowState::Established && !flow.has_ended(&order.timeouts, now))
+}
+
+/// Adds what was removed to the counts in the tables, where a restart does not lose them.
+fn count_removed(tables: &Tables, swept: &Swept) -> io::Result<()> {
+    for (pool, removed) in &swept.removed {
+        let index = u32::from(*pool);
+        let mut counts = tables.removed.get(&index)?.unwrap_or_default();
+        for (count, more) in counts.iter_mut().zip(removed) {
+            *count += more;
+        }
+        tables.removed.put(&index, &counts)?;
+    }
+    Ok(())
+}
+
+fn free_ports(tables: &Tables, order: &Order, idle: &mut Idle, swept: &Swept) {
+    let mut bitmaps = BTreeSet::new();
+    // Most addresses have the same range of ports.
+    let mut ranges = BTreeMap::new();
+    for external in order.externals.values() {
+        for protocol in Protocol::ALL {
+            let bitmap = bitmap(external.index, protocol);
+            bitmaps.insert(bitmap);
+            let words = tables.ports.words(bitmap);
+            let reserved = ranges
+                .entry((external.first, external.last, protocol == Protocol::Icmp))
+                .or_insert_with(|| reserved(external, protocol));
+            let taken = |word: usize| words.get(word).map_or(0, |word| word.load(Relaxed));
+            for (word, correction) in idle.judge(bitmap, &swept.used, reserved, taken) {
+                if let Some(word) = words.get(word) {
+                    word.fetch_or(correction.set, Relaxed);
+                    word.fetch_and(!correction.clear, Relaxed);
+                }
+            }
+        }
+    }
+    idle.keep(&bitmaps);
+}
+
+fn idle_addresses(order: &Order, swept: &Swept) -> BTreeSet<Ip4> {
+    let draining = order
+        .externals
+        .iter()
+        .filter(|(_, external)| external.state() == Some(ExternalState::Draining));
+    let is_idle = |address: &Ip4, external: &External| {
+        let has_ports = Protocol::ALL
+            .into_iter()
+            .any(|protocol| swept.used.is_used(bitmap(external.index, protocol)));
+        !swept.by_external.contains_key(address) && !has_ports
+    };
+    draining.filter(|(address, external)| is_idle(address, external)).map(|(a, _)| *a).collect()
+}

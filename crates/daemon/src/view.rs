@@ -1,0 +1,133 @@
+//! What the daemon shows: a picture that the driver replaces as a whole, and readers share.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use api::{
+    Problems,
+    http::{InterfaceStatus, Program},
+};
+use gateway::{
+    Swept,
+    intent::Intent,
+    numbers::Numbers,
+};
+use jiff::Timestamp;
+use kernel::{Tables, netlink::Link};
+use tokio::sync::{mpsc, oneshot};
+
+/// What everybody in the daemon may look at.
+#[derive(Clone)]
+pub struct Shared {
+    /// The tables of the packet path.
+    pub tables: Arc<Tables>,
+    view: Arc<RwLock<Arc<View>>>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Shared {
+    /// A first picture.
+    pub fn new(tables: Arc<Tables>, view: View, commands: mpsc::Sender<Command>) -> Self {
+        Self { tables, view: Arc::new(RwLock::new(Arc::new(view))), commands }
+    }
+
+    /// The picture of this moment.
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the picture by a changed one.
+    pub fn update(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut view));
+    }
+
+    /// Sends the driver a command; `None` if it is gone, or has too much to do.
+    pub async fn command(&self, request: api::http::ApplyRequest) -> Option<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(Command { request, reply }).ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Somebody wants another configuration.
+pub struct Command {
+    /// Which, and whether in earnest.
+    pub request: api::http::ApplyRequest,
+    /// Who waits for the outcome.
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What became of a command.
+pub type Outcome = Result<api::http::Applied, Refused>;
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// The configuration is not valid.
+    Invalid(Problems),
+    /// It is valid but cannot be put in force now, or not be saved.
+    NotNow(api::http::ApiError),
+}
+
+/// Commands that may wait for the driver. More are refused: somebody is looping.
+pub const COMMANDS_MAX: usize = 16;
+
+/// Everything there is to show that is not in the tables.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// Whether it took over the tables of a predecessor.
+    pub adopted: bool,
+    /// The program that is loaded.
+    pub program: Program,
+    /// The configuration in force.
+    pub config: ConfigView,
+    /// What it says.
+    pub intent: Arc<Intent>,
+    /// The numbers of pools and addresses in the tables.
+    pub numbers: Arc<Numbers>,
+    /// The interfaces it names.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// All interfaces of this host, to name indices.
+    pub links: Arc<Vec<Link>>,
+    /// What the last sweep found.
+    pub sweep: SweepView,
+    /// What an operator should know and nothing else says.
+    pub notes: Vec<String>,
+}
+
+/// Where the configuration in force came from.
+#[derive(Clone, Debug)]
+pub struct ConfigView {
+    /// The file, or `api`.
+    pub source: String,
+    /// When it took effect.
+    pub loaded_at: Timestamp,
+    /// See [`crate::config_file::Config::digest`].
+    pub digest: String,
+    /// Whether a restart finds it again.
+    pub saved: bool,
+    /// The text.
+    pub text: Arc<str>,
+    /// Why the last attempt to replace it failed, if it did.
+    pub last_error: Option<Problems>,
+}
+
+/// What sweeps did and found.
+#[derive(Clone, Debug, Default)]
+pub struct SweepView {
+    /// Passes since the daemon started.
+    pub passes: u64,
+    /// Flows removed since the daemon started.
+    pub expired: u64,
+    /// Half flows removed since the daemon started.
+    pub orphans: u64,
+    /// How long the last pass took.
+    pub duration: Option<Duration>,
+    /// What the last pass found.
+    pub last: Arc<Swept>,
+}

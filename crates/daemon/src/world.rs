@@ -1,0 +1,253 @@
+//! The kernel as the driver acts on it: one action of the gateway at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use abi::{Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap};
+use gateway::{Action, Event, Found, intent::Mode, policy, sweep::reserved};
+use kernel::{
+    AttachError, Attached, LoadError, Program, State, StateError, Tables, links, sysctl,
+};
+
+/// Why the kernel could not be brought to what is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The program or its tables.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A link.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A table.
+    #[error("cannot {what} the table {table}")]
+    Table {
+        /// What was attempted.
+        what: &'static str,
+        /// On which table.
+        table: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// No randomness for the seed of the hashes.
+    #[error("cannot draw a random seed")]
+    Seed(getrandom::Error),
+}
+
+/// Everything of the kernel that one daemon holds.
+pub struct World {
+    state: State,
+    program: Program,
+    tables: Arc<Tables>,
+    attached: BTreeMap<u32, Attached>,
+    adopted: bool,
+}
+
+impl World {
+    /// Loads the program over what is pinned in the state directory, or over new tables for `flows`
+    /// flows, and puts it in the place of its predecessor wherever that is attached.
+    ///
+    /// # Errors
+    ///
+    /// See [`WorldError`]; what a predecessor left goes on as it was.
+    pub fn open(root: &std::path::Path, flows: u32) -> Result<Self, WorldError> {
+        let state = State::open(root)?;
+        let loaded = Program::load(&state, flows)?;
+        seed(&loaded.tables)?;
+        let attached = links::adopt(&state, loaded.program.fd()?)?;
+        Ok(Self {
+            state,
+            program: loaded.program,
+            tables: Arc::new(loaded.tables),
+            attached: attached.into_iter().map(|link| (link.ifindex, link)).collect(),
+            adopted: loaded.adopted,
+        })
+    }
+
+    /// The tables, for everybody.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether the tables were a predecessor's.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// How the program is attached to an interface.
+    pub fn attached(&self, ifindex: u32) -> Option<Attached> {
+        self.attached.get(&ifindex).copied()
+    }
+
+    /// What is in the tables now.
+    ///
+    /// # Errors
+    ///
+    /// If a table cannot be read.
+    pub fn found(&self) -> Result<Found, WorldError> {
+        let tables = &self.tables;
+        let config = read("CONFIG", tables.config.get(&0))?
+            .unwrap_or(Config { seed: 0, generation: 0, version: 0 });
+        let mut pools = BTreeMap::new();
+        for number in 0..POOLS_MAX as u8 {
+            let entry = read("POOLS", tables.pools.get(&pool_index(config.version, number)))?;
+            if let Some(name) = entry.as_ref().and_then(policy::name) {
+                pools.insert(number, name);
+            }
+        }
+        Ok(Found {
+            config,
+            pools,
+            externals: read("EXTERNALS", tables.externals.all())?.into_iter().collect(),
+            classes: read("CLASSES", tables.classes.all())?.into_iter().map(|(key, _)| key).collect(),
+            interfaces: read("INTERFACES", tables.interfaces.all())?.into_iter().collect(),
+            attached: self.attached.keys().copied().collect::<BTreeSet<_>>(),
+        })
+    }
+
+    /// Does what the gateway decided. Returns what came of it, for the gateway.
+    ///
+    /// # Errors
+    ///
+    /// If a table cannot be written. A program that cannot be attached is an event, not an error.
+    pub fn apply(&mut self, action: Action) -> Result<Option<Event>, WorldError> {
+        let tables = &self.tables;
+        match action {
+            Action::PutExternal(address, external) => {
+                self.reserve(&external);
+                write("EXTERNALS", tables.externals.put(&address, &external))?;
+            }
+            Action::RemoveExternal(address) => {
+                write("EXTERNALS", tables.externals.remove(&address))?;
+            }
+            Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
+            Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
+            Action::PutClasses(classes) => {
+                let (keys, sets): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+                write("CLASSES", tables.classes.put_all(&keys, &sets))?;
+            }
+            Action::RemoveClasses(keys) => {
+                write("CLASSES", tables.classes.remove_all(&keys))?;
+            }
+            Action::SetConfig(config) => write("CONFIG", tables.config.put(&0, &config))?,
+            Action::PutInterface(ifindex, interface) => {
+                write("INTERFACES", tables.interfaces.put(&ifindex, &interface))?;
+            }
+            Action::RemoveInterface(ifindex) => {
+                write("INTERFACES", tables.interfaces.remove(&ifindex))?;
+            }
+            Action::Attach { ifindex, name, mode } => {
+                return Ok(Some(self.attach(ifindex, &name, mode)?));
+            }
+            Action::Detach(ifindex) => {
+                if let Some(attached) = self.attached.remove(&ifindex) {
+                    links::detach(&self.state, attached)?;
+                    tracing::info!(ifindex, "detached");
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the ports that an address does not own out of the packet path's reach.
+    fn reserve(&self, external: &External) {
+        if external.state() != Some(ExternalState::Serving) {
+            return;
+        }
+        for protocol in Protocol::ALL {
+            let words = self.tables.ports.words(bitmap(external.index, protocol));
+            for (word, reserved) in words.iter().zip(reserved(external, protocol).iter()) {
+                word.fetch_or(*reserved, Relaxed);
+            }
+        }
+    }
+
+    fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {
+        for setting in sysctl::needed(name) {
+            match setting.apply() {
+                Ok(true) => tracing::info!(
+                    interface = name,
+                    setting = setting.name,
+                    value = setting.value,
+                    why = setting.why,
+                    "sysctl set"
+                ),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(
+                    interface = name,
+                    setting = setting.name,
+                    value = setting.value,
+                    why = setting.why,
+                    %error,
+                    "sysctl needed, but it cannot be set"
+                ),
+            }
+        }
+        let modes: &[kernel::Mode] = match mode {
+            Mode::Native => &[kernel::Mode::Native],
+            Mode::NativeOrGeneric => &[kernel::Mode::Native, kernel::Mode::Generic],
+            Mode::Generic => &[kernel::Mode::Generic],
+        };
+        for mode in modes {
+            match links::attach(&self.state, self.program.fd()?, ifindex, *mode) {
+                Ok(attached) => {
+                    self.attached.insert(ifindex, attached);
+                    tracing::info!(interface = name, ifindex, mode = mode.label(), "attached");
+                    return Ok(Event::Attached(ifindex));
+                }
+                Err(error) => tracing::error!(
+                    interface = name,
+                    ifindex,
+                    mode = mode.label(),
+                    error = %Chain(&error),
+                    "cannot attach"
+                ),
+            }
+        }
+        Ok(Event::NotAttached(ifindex))
+    }
+}
+
+/// Draws the seed of the hashes when the tables are new. It stays as long as they do.
+fn seed(tables: &Tables) -> Result<(), WorldError> {
+    let found = read("CONFIG", tables.config.get(&0))?;
+    if found.is_some_and(|config| config.generation != 0) {
+        return Ok(());
+    }
+    let seed = getrandom::u64().map_err(WorldError::Seed)?;
+    let config = Config { seed, generation: 1, version: 0 };
+    write("CONFIG", tables.config.put(&0, &config))
+}
+
+fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {
+    result.map_err(|source| WorldError::Table { what: "read", table, source })
+}
+
+fn write<T>(table: &'static str, result: io::Result<T>) -> Result<(), WorldError> {
+    result.map(drop).map_err(|source| WorldError::Table { what: "write", table, source })
+}
+
+/// An error with its causes, in one line.
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

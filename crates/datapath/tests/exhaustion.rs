@@ -1,0 +1,187 @@
+//! Tables and ports that run out: what does not fit is refused whole and leaves nothing behind.
+
+use abi::{Ip4, Port, Protocol, Reason, ports};
+use datapath::native::Memory;
+
+use crate::rig::{
+    Site, Sketch,
+    laws::{sound, taken_is_mapped},
+    site::{INSIDE, OUTSIDE, from_pool, intent, pool, rule, tuple, usual},
+    sketch::read,
+};
+
+const SERVICE: ([u8; 4], u16) = ([198, 51, 100, 1], 443);
+
+fn first(protocol: Protocol, client: u32) -> Sketch {
+    let [_, a, b, c] = client.to_be_bytes();
+    let target = if protocol == Protocol::Icmp { (SERVICE.0, 0) } else { SERVICE };
+    Sketch::first(protocol, tuple(([10, a, b, c], 4000), target))
+}
+
+/// Everything that can leak: entries, mappings, ports.
+fn amounts(memory: &Memory) -> (usize, usize, u32) {
+    let externals = memory.externals.all();
+    let bitmaps = externals.iter().flat_map(|(_, external)| {
+        Protocol::ALL.map(|protocol| ports::bitmap(external.index, protocol))
+    });
+    let taken = bitmaps.map(|bitmap| memory.taken(bitmap)).sum();
+    (memory.flows.len(), memory.mappings.len(), taken)
+}
+
+#[test]
+fn a_full_flow_table_refuses_the_flow_and_keeps_nothing_of_it() {
+    for protocol in Protocol::ALL {
+        let site = Site::new(usual(), 100);
+        for client in 0..100 {
+            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::TranslatedOut);
+        }
+        let full = amounts(&site.memory);
+        assert_eq!((full.0, full.1), (200, 100));
+
+        for client in 100..200 {
+            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::FlowTableFull);
+        }
+
+        assert_eq!(amounts(&site.memory), full);
+        sound(&site.memory);
+        taken_is_mapped(&site.memory);
+    }
+}
+
+/// One entry is free: the first half of a flow fits, the second does not.
+#[test]
+fn room_for_half_a_flow_is_not_filled_with_half_a_flow() {
+    let site = Site::new(usual(), 100);
+    for client in 0..100 {
+        site.send(INSIDE, &first(Protocol::Udp, client));
+    }
+    let (key, _) = site.memory.flows.all()[0];
+    site.memory.flows.remove(&key);
+    let before = amounts(&site.memory);
+
+    assert_eq!(site.send(INSIDE, &first(Protocol::Udp, 100)).reason, Reason::FlowTableFull);
+
+    assert_eq!(amounts(&site.memory), before);
+}
+
+/// A client that has a mapping keeps it when one more flow of its does not fit.
+#[test]
+fn a_refused_flow_does_not_take_its_endpoints_mapping_with_it() {
+    let site = Site::new(usual(), 100);
+    for client in 0..100 {
+        site.send(INSIDE, &first(Protocol::Udp, client));
+    }
+    let full = amounts(&site.memory);
+    let known = tuple(([10, 0, 0, 1], 4000), ([198, 51, 100, 2], 443));
+
+    let out = site.send(INSIDE, &Sketch::first(Protocol::Udp, known));
+
+    assert_eq!(out.reason, Reason::FlowTableFull);
+    assert_eq!(amounts(&site.memory), full);
+    sound(&site.memory);
+}
+
+#[test]
+fn a_full_mapping_table_refuses_the_flow_and_keeps_nothing_of_it() {
+    let site = Site::new(usual(), 10);
+    let stranger = |port| {
+        let (key, port) = (Ip4([172, 16, 0, 1]), Port::new(port));
+        abi::MappingKey::new(Protocol::Tcp, key, port, Ip4([192, 0, 2, 1]))
+    };
+    for port in 0..10 {
+        site.memory.mappings.put(stranger(port), abi::Mapping::new(Port::new(1), abi::Tick(1)));
+    }
+    let full = amounts(&site.memory);
+
+    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 1)).reason, Reason::FlowTableFull);
+
+    assert_eq!(amounts(&site.memory), full);
+}
+
+#[test]
+fn a_pool_without_ports_left_refuses_the_flow_and_keeps_nothing_of_it() {
+    let narrow = intent(
+        vec![pool("web", [1], (2000, 2009))],
+        vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
+    );
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let site = Site::new(narrow.clone(), 100);
+        for client in 0..10 {
+            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::TranslatedOut);
+        }
+        let full = amounts(&site.memory);
+
+        assert_eq!(site.send(INSIDE, &first(protocol, 10)).reason, Reason::PortsExhausted);
+
+        assert_eq!(amounts(&site.memory), full);
+        taken_is_mapped(&site.memory);
+    }
+}
+
+#[test]
+fn every_port_of_an_address_is_found_and_the_one_that_is_freed_again() {
+    let one = intent(
+        vec![pool("web", [1], (1024, 65535))],
+        vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
+    );
+    let site = Site::new(one, 70_000);
+    let mut seen = std::collections::BTreeSet::new();
+    for client in 0..64_512 {
+        let mut frame = Sketch { ingress: INSIDE, ..first(Protocol::Tcp, client) };
+        frame.to = crate::rig::site::own_mac(INSIDE);
+        let mut frame = frame.frame();
+        datapath::process(&mut frame, &site.memory);
+        let (_, out) = read(&frame.bytes).expect("still such a packet");
+        assert_eq!(out.source, Ip4([192, 0, 2, 1]), "client {client}");
+        assert!(seen.insert(out.source_port));
+    }
+    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 64_512)).reason, Reason::PortsExhausted);
+
+    let freed = Port::new(31_337);
+    let (word, bit) = ports::place(freed);
+    let index = site.memory.externals.get(&Ip4([192, 0, 2, 1])).expect("ours").index;
+    let bitmap = site.memory.bitmap(ports::bitmap(index, Protocol::Tcp));
+    bitmap[word].fetch_and(!(1 << bit));
+    // The client that had the port is gone with it.
+    for (key, flow) in site.memory.flows.all() {
+        let (from, to) = (key.tuple, flow.to);
+        if from.target_port == freed || to.source_port == freed {
+            site.memory.flows.remove(&key);
+        }
+    }
+
+    let out = site.send(INSIDE, &first(Protocol::Tcp, 64_512));
+    assert_eq!(out.reason, Reason::TranslatedOut);
+    assert_eq!(read(&out.after.bytes).expect("still such a packet").1.source_port, freed);
+    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 64_513)).reason, Reason::PortsExhausted);
+}
+
+#[test]
+fn the_port_spaces_of_protocols_do_not_eat_into_each_other() {
+    let narrow = intent(
+        vec![pool("web", [1], (2000, 2000))],
+        vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
+    );
+    let site = Site::new(narrow, 100);
+    for protocol in Protocol::ALL {
+        assert_eq!(site.send(INSIDE, &first(protocol, 1)).reason, Reason::TranslatedOut);
+    }
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        assert_eq!(site.send(INSIDE, &first(protocol, 2)).reason, Reason::PortsExhausted);
+    }
+    // Identifiers are no ports: the pool's range says nothing about them.
+    assert_eq!(site.send(INSIDE, &first(Protocol::Icmp, 2)).reason, Reason::TranslatedOut);
+}
+
+#[test]
+fn a_pool_without_addresses_refuses() {
+    let mut site = Site::new(usual(), 16);
+    let mut empty = usual();
+    empty.pools[0].addresses.clear();
+    site.handle(gateway::Event::Configure(Box::new(empty)));
+
+    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 1)).reason, Reason::PoolEmpty);
+    let reply = tuple(SERVICE, ([192, 0, 2, 1], 2000));
+    let stray = site.send(OUTSIDE, &Sketch::first(Protocol::Udp, reply));
+    assert_eq!(stray.reason, Reason::Unsolicited, "draining, and still not the kernel's");
+}

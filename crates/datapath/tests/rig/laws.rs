@@ -1,0 +1,266 @@
+//! Laws: what holds for every frame that goes through, and for the tables between two frames.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use abi::{Counter, Flow, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side, Verdict, ports};
+use datapath::{
+    Exit,
+    native::{Frame, Memory},
+};
+
+use super::sums::{IP, header_is_right, split, transport_is_right};
+
+/// A frame that went through.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Why it left.
+    pub reason: Reason,
+    /// Where it went.
+    pub exit: Exit,
+    /// The frame as it was.
+    pub before: Frame,
+    /// The frame as it became.
+    pub after: Frame,
+}
+
+/// Takes a frame through and asserts every law of a single frame.
+pub fn take(memory: &Memory, frame: Frame) -> Left {
+    let counters = memory.counters.borrow().clone();
+    let carried_before = carried(memory);
+    let before = frame.clone();
+    let mut after = frame;
+
+    let exit = datapath::process(&mut after, memory);
+
+    let reason = counted_once(memory, &counters, before.bytes.len());
+    let left = Left { reason, exit, before, after };
+    left.exit_fits();
+    left.bytes_fit(memory);
+    let translated = carried(memory) - carried_before;
+    assert_eq!(translated, u64::from(left.is_translated()), "pools count what is translated");
+    left
+}
+
+/// Packets that pools have carried.
+fn carried(memory: &Memory) -> u64 {
+    let counters = memory.pool_counters.borrow();
+    counters.iter().map(|pool| pool.outbound.packets + pool.inbound.packets).sum()
+}
+
+/// Exactly one reason was counted, by one packet of the frame's original length.
+fn counted_once(memory: &Memory, before: &[Counter], bytes: usize) -> Reason {
+    let after = memory.counters.borrow();
+    let mut rose = Vec::new();
+    for (index, (before, after)) in before.iter().zip(after.iter()).enumerate() {
+        if before != after {
+            let one = Counter { packets: 1, bytes: bytes as u64 };
+            assert_eq!(before.plus(one), *after, "reason {index}");
+            rose.push(index);
+        }
+    }
+    let [index] = rose[..] else { panic!("one reason is counted, not {rose:?}") };
+    Reason::ALL[index]
+}
+
+impl Left {
+    /// Whether the packet is that of a flow now.
+    pub fn is_translated(&self) -> bool {
+        self.is_sent_on() || matches!(self.reason, Reason::Unresolved | Reason::Fragmenting)
+    }
+
+    fn is_sent_on(&self) -> bool {
+        matches!(self.reason, Reason::TranslatedOut | Reason::TranslatedIn)
+    }
+
+    fn exit_fits(&self) {
+        let verdict = match self.exit {
+            Exit::Pass => Verdict::Pass,
+            Exit::Drop => Verdict::Drop,
+            Exit::Transmit | Exit::Redirect(_) => Verdict::Send,
+        };
+        assert_eq!(self.reason.verdict(), verdict, "{:?}", self.reason);
+        assert_ne!(self.exit, Exit::Redirect(self.before.ingress), "that is to transmit");
+        assert_ne!(self.reason, Reason::Internal, "the tables contradict themselves");
+    }
+
+    fn bytes_fit(&self, memory: &Memory) {
+        match self.reason {
+            Reason::TranslatedOut
+            | Reason::TranslatedIn
+            | Reason::Unresolved
+            | Reason::Fragmenting => self.is_rewritten_and_nothing_else(),
+            Reason::ResetSent => self.is_answered_by_reset(),
+            Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
+            Reason::TooBigSent => self.is_told_by_icmp(memory, (3, 4)),
+            _ => assert_eq!(self.before.bytes, self.after.bytes, "{:?}", self.reason),
+        }
+    }
+
+    /// Only addresses, ports, TTL, checksums and stations differ; checksums that were right are.
+    fn is_rewritten_and_nothing_else(&self) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        assert_eq!(before.len(), after.len());
+        assert_eq!(header_is_right(before), header_is_right(after), "IP checksum");
+        assert_eq!(transport_is_right(before), transport_is_right(after), "transport checksum");
+
+        let (header, _) = split(before).expect("a translated packet's lengths agree");
+        let l4 = IP + header.len();
+        let mut may_differ = vec![24..26, 26..34];
+        match header[9] {
+            1 => may_differ.push(l4 + 2..l4 + 6),
+            6 => may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]),
+            _ => may_differ.extend([l4..l4 + 4, l4 + 6..l4 + 8]),
+        }
+        if self.is_sent_on() {
+            may_differ.extend([0..12, 22..23]);
+            assert_eq!(after[22], before[22] - 1, "TTL counts down once");
+            assert!(after[22] > 0, "TTL");
+        }
+        if header[9] == 17 && before[l4 + 6..l4 + 8] == [0, 0] {
+            assert_eq!(after[l4 + 6..l4 + 8], [0, 0], "no checksum stays none");
+        }
+        for (at, (old, new)) in before.iter().zip(after).enumerate() {
+            let may = may_differ.iter().any(|range| range.contains(&at));
+            assert!(may || old == new, "byte {at} was {old:#04x} and is {new:#04x}");
+        }
+    }
+
+    /// RFC 9293 §3.10.7.1, and never in answer to an RST.
+    fn is_answered_by_reset(&self) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        let (asked, segment) = split(before).expect("a segment's lengths agree");
+        let (answer, reset) = split(after).expect("an answer's lengths agree");
+        self.goes_back_alone(after);
+        assert_eq!(after.len(), IP + 40);
+        assert_eq!(answer[9], 6);
+        assert_eq!((&answer[12..16], &answer[16..20]), (&asked[16..20], &asked[12..16]));
+        assert_eq!((&reset[..2], &reset[2..4]), (&segment[2..4], &segment[..2]));
+        assert!(transport_is_right(after));
+
+        let word = |bytes: &[u8], at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let flags = segment[13];
+        assert_eq!(flags & 4, 0, "an RST is not answered");
+        let (seq, ack) = (word(reset, 4), word(reset, 8));
+        if flags & 16 != 0 {
+            assert_eq!((seq, ack, reset[13]), (word(segment, 8), 0, 4));
+        } else {
+            let header = usize::from(segment[12] >> 4) * 4;
+            let data = segment.len() - header;
+            let control = u32::from(flags & 2 != 0) + u32::from(flags & 1 != 0);
+            let next = word(segment, 4).wrapping_add(data as u32).wrapping_add(control);
+            assert_eq!((seq, ack, reset[13]), (0, next, 4 | 16));
+        }
+    }
+
+    /// RFC 792: an IP header and eight bytes of what was sent, as it was sent.
+    fn is_told_by_icmp(&self, memory: &Memory, (kind, code): (u8, u8)) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        let (header, message) = split(after).expect("an error's lengths agree");
+        let own = memory.interfaces.get(&self.before.ingress).and_then(|found| found.address());
+        self.goes_back_alone(after);
+        assert_eq!(header[9], 1);
+        assert_eq!(Some(Ip4([header[12], header[13], header[14], header[15]])), own);
+        assert_eq!(header[16..20], before[26..30], "to whoever sent the packet");
+        assert!(transport_is_right(after));
+        assert_eq!((message[0], message[1]), (kind, code));
+        assert_eq!(message[8..], before[IP..IP + 28]);
+        let mtu = u16::from_be_bytes([message[6], message[7]]);
+        let total = u16::from_be_bytes([before[16], before[17]]);
+        match kind {
+            3 => assert!((68..total).contains(&mtu), "an MTU that the packet exceeds, not {mtu}"),
+            _ => assert_eq!(message[4..8], [0; 4]),
+        }
+    }
+
+    /// What an answer of our own looks like whatever it says.
+    fn goes_back_alone(&self, after: &[u8]) {
+        let before = &self.before.bytes;
+        assert_eq!(self.exit, Exit::Transmit, "by the interface it came by");
+        assert_eq!((&after[..6], &after[6..12]), (&before[6..12], &before[..6]));
+        assert_eq!(after[12..15], [0x08, 0x00, 0x45]);
+        assert!(after[22] >= 64, "hops enough to arrive");
+        assert!(header_is_right(after));
+        let total = split(after).map(|(header, data)| header.len() + data.len());
+        assert_eq!(total, Some(after.len() - IP), "nothing behind the packet");
+    }
+}
+
+/// What an internal endpoint has outside, as flows say: internal end, external end.
+type Ends = ((Protocol, Ip4, Port, Ip4), (Protocol, Ip4, Port));
+
+/// Asserts what holds for the tables whenever no packet and no sweep is under way.
+///
+/// Every flow is whole; no two share an external tuple; an internal endpoint has one external port
+/// whomever it talks to, and no other endpoint has it; every external port in use is taken, and
+/// there is a mapping for it.
+pub fn sound(memory: &Memory) {
+    let mut external_of: BTreeMap<_, _> = BTreeMap::new();
+    let mut internal_of: BTreeMap<_, _> = BTreeMap::new();
+    let mut twins = BTreeSet::new();
+    for (key, flow) in memory.flows.all() {
+        let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
+        let twin_key = flow.twin(protocol);
+        let twin = memory.flows.get(&twin_key).unwrap_or_else(|| panic!("half a flow: {key:?}"));
+        assert_eq!(twin.twin(protocol), key, "each half knows the other");
+        assert_ne!(twin.side(), flow.side(), "one half goes out, the other comes in");
+        assert_eq!((twin.pool(), twin.created), (flow.pool(), flow.created));
+        if flow.side() == Side::Inbound {
+            continue;
+        }
+        assert!(twins.insert(twin_key), "two flows share an external tuple: {twin_key:?}");
+        let (internal, external) = ends(&key, &flow, protocol);
+        assert_eq!(*external_of.entry(internal).or_insert(external), external, "one port");
+        assert_eq!(*internal_of.entry(external).or_insert(internal), internal, "one owner");
+
+        let (protocol, source, port, address) = internal;
+        let mapping = memory.mappings.get(&MappingKey::new(protocol, source, port, address));
+        let mapping = mapping.unwrap_or_else(|| panic!("a flow without a mapping: {key:?}"));
+        assert_eq!(mapping.port, external.2);
+    }
+    for (key, mapping) in memory.mappings.all() {
+        let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
+        let external = memory.externals.get(&key.external).expect("mappings are to our addresses");
+        let words = memory.bitmap(ports::bitmap(external.index, protocol));
+        let (word, bit) = ports::place(mapping.port);
+        assert!(words[word].get() & 1 << bit != 0, "a mapped port that is not taken: {key:?}");
+    }
+}
+
+/// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
+pub fn clients_keep_their_address(memory: &Memory) {
+    let mut address_of = BTreeMap::new();
+    for (key, flow) in memory.flows.all() {
+        if flow.side() == Side::Outbound {
+            let client = (key.tuple.source, flow.pool());
+            let address = *address_of.entry(client).or_insert(flow.to.source);
+            assert_eq!(address, flow.to.source, "{client:?}");
+        }
+    }
+}
+
+fn ends(key: &FlowKey, flow: &Flow, protocol: Protocol) -> Ends {
+    let internal = (protocol, key.tuple.source, key.tuple.source_port, flow.to.source);
+    (internal, (protocol, flow.to.source, flow.to.source_port))
+}
+
+/// Asserts that exactly the mapped ports are taken, beside those outside the address's range: what
+/// holds as long as nothing has ended.
+pub fn taken_is_mapped(memory: &Memory) {
+    for (address, external) in memory.externals.all() {
+        for protocol in Protocol::ALL {
+            let outside = match protocol {
+                Protocol::Icmp => 0,
+                Protocol::Tcp | Protocol::Udp => {
+                    65_535 - u32::from(external.last.get() - external.first.get())
+                }
+            };
+            let mapped = memory.mappings.all().into_iter().filter(|(key, _)| {
+                key.external == address && key.protocol == protocol as u8
+            });
+            let taken = memory.taken(ports::bitmap(external.index, protocol));
+            assert_eq!(taken - outside, mapped.count() as u32, "{protocol:?} of {address:?}");
+        }
+    }
+}

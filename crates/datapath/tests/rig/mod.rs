@@ -1,0 +1,12 @@
+//! What tests of the packet path stand on, and the twin suite and the fuzz targets with them: frames
+//! from words, checksums by full recomputation, a site in plain memory, and the laws that hold for
+//! every frame and for the tables between two frames.
+
+pub mod laws;
+pub mod site;
+pub mod sketch;
+pub mod sums;
+
+pub use laws::{Left, sound, take};
+pub use site::Site;
+pub use sketch::{Message, Sketch};

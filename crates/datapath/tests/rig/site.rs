@@ -1,0 +1,302 @@
+//! One gateway on plain memory and virtual time: what the daemon does with a kernel, done with
+//! [`Memory`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use abi::{
+    Config, ExternalState, Ip4, Mapping, NextHop, Protocol, Tick, Tuple, limits::FLOWS_DEFAULT,
+    ports::bitmap,
+};
+use datapath::{
+    native::{Frame, Memory},
+    world::{Route, RouteQuery},
+};
+use gateway::{
+    Action, Event, Found, Gateway, Link, Sweep, Swept,
+    intent::{
+        self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
+    },
+    sweep::{Idle, reserved},
+};
+
+use super::{Left, Sketch, sound, take};
+
+/// The interface that faces the clients.
+pub const INSIDE: u32 = 1;
+/// The interface that faces the world.
+pub const OUTSIDE: u32 = 2;
+/// An interface that faces both.
+pub const ARM: u32 = 3;
+
+/// The MAC address of one of our interfaces.
+pub const fn own_mac(ifindex: u32) -> [u8; 6] {
+    [0x02, 0, 0, 0, 0, ifindex as u8]
+}
+
+/// The MAC address of the next hop on an interface.
+pub const fn peer_mac(ifindex: u32) -> [u8; 6] {
+    [0x02, 0, 0, 0, 0xff, ifindex as u8]
+}
+
+/// The largest packet that destinations behind a narrow link take.
+pub const NARROW_MTU: u16 = 576;
+
+/// A gateway and its tables.
+pub struct Site {
+    pub gateway: Gateway,
+    pub memory: Memory,
+    idle: Idle,
+    nanos: u64,
+}
+
+impl Site {
+    /// A gateway with this intent in force, and room for so many flows.
+    pub fn new(intent: Intent, flows: usize) -> Self {
+        let config = Config { seed: 7, generation: 1, version: 0 };
+        let found = Found {
+            config,
+            pools: BTreeMap::new(),
+            externals: BTreeMap::new(),
+            classes: Vec::new(),
+            interfaces: BTreeMap::new(),
+            attached: BTreeSet::new(),
+        };
+        let memory = Memory::new(flows);
+        *memory.config.borrow_mut() = Rc::new(config);
+        *memory.routes.borrow_mut() = Rc::new(route);
+        let mut site = Self { gateway: Gateway::new(found), memory, idle: Idle::default(), nanos: 0 };
+        site.pass(Duration::from_secs(1000));
+        site.handle(Event::Configure(Box::new(intent)));
+        site.handle(Event::Links([INSIDE, OUTSIDE, ARM].map(link).to_vec()));
+        site
+    }
+
+    /// Tells the gateway what happened and does what it says.
+    pub fn handle(&mut self, event: Event) {
+        for action in self.decide(event) {
+            self.apply(&action);
+        }
+    }
+
+    /// Tells the gateway what happened; what it says is still to be done, in order.
+    pub fn decide(&mut self, event: Event) -> Vec<Action> {
+        self.gateway.handle(event).expect("there is room for everything a test wants")
+    }
+
+    /// Does one thing that the gateway says.
+    pub fn apply(&self, action: &Action) {
+        let memory = &self.memory;
+        match action {
+            Action::PutExternal(address, external) => {
+                for protocol in Protocol::ALL {
+                    let words = memory.bitmap(bitmap(external.index, protocol));
+                    for (word, bits) in words.iter().zip(reserved(external, protocol).iter()) {
+                        word.fetch_or(*bits);
+                    }
+                }
+                memory.externals.put(*address, *external);
+            }
+            Action::RemoveExternal(address) => memory.externals.remove(address),
+            Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
+            Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
+            Action::PutClasses(classes) => {
+                classes.iter().for_each(|(key, set)| memory.classes.put(*key, *set));
+            }
+            Action::RemoveClasses(keys) => {
+                keys.iter().for_each(|key| memory.classes.remove(key));
+            }
+            Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
+            Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
+            Action::RemoveInterface(ifindex) => memory.interfaces.remove(ifindex),
+            // Frames are handed to the packet path directly.
+            Action::Attach { .. } | Action::Detach(_) => {}
+        }
+    }
+
+    /// Takes a sketch through by an interface, and every law with it.
+    pub fn send(&self, ingress: u32, sketch: &Sketch) -> Left {
+        let sketch =
+            Sketch { ingress, to: own_mac(ingress), from: peer_mac(ingress), ..sketch.clone() };
+        take(&self.memory, sketch.frame())
+    }
+
+    /// Takes bytes through, and every law with them.
+    pub fn send_bytes(&self, ingress: u32, bytes: Vec<u8>) -> Left {
+        take(&self.memory, Frame { bytes, ingress })
+    }
+
+    /// Nanoseconds of the virtual clock.
+    pub fn nanos(&self) -> u64 {
+        self.nanos
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        self.nanos += time.as_nanos() as u64;
+        self.memory.now.set(Tick::from_nanos(self.nanos));
+    }
+
+    /// Sweeps once; afterwards the tables are sound.
+    pub fn sweep(&mut self) -> Swept {
+        let swept = self.sweep_during(|_| {});
+        sound(&self.memory);
+        swept
+    }
+
+    /// Sweeps once, and lets packets through wherever the packet path may come between.
+    pub fn sweep_during(&mut self, mut between: impl FnMut(&Memory)) -> Swept {
+        let memory = &self.memory;
+        let externals = self.gateway.numbers().externals.clone();
+        let timeouts = self.gateway.intent().map_or(TIMEOUTS, |intent| intent.timeouts);
+
+        let mut sweep = Sweep::new(self.nanos, timeouts, &externals);
+        for (key, flow) in memory.flows.all() {
+            sweep.flows(&[key], &[flow.picture()]);
+        }
+        between(memory);
+        sweep.flows_done();
+        for (key, mapping) in memory.mappings.all() {
+            sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
+        }
+        let swept = sweep.finish();
+        between(memory);
+        for key in &swept.ended {
+            memory.flows.remove(key);
+            between(memory);
+        }
+        for key in &swept.unmapped {
+            memory.mappings.remove(key);
+            between(memory);
+        }
+        let bitmaps = externals.values().flat_map(|external| {
+            Protocol::ALL.map(|protocol| (bitmap(external.index, protocol), external, protocol))
+        });
+        for (bitmap, external, protocol) in bitmaps.clone() {
+            let words = memory.bitmap(bitmap);
+            let taken = |word: usize| words[word].get();
+            let reserved = reserved(external, protocol);
+            for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
+                words[word].fetch_or(correction.set);
+                words[word].fetch_and(!correction.clear);
+            }
+            between(memory);
+        }
+        self.idle.keep(&bitmaps.map(|(bitmap, ..)| bitmap).collect());
+
+        let unused = externals.iter().filter(|(_, external)| {
+            let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
+            external.state() == Some(ExternalState::Draining)
+                && !Protocol::ALL.into_iter().any(is_used)
+        });
+        let unused: BTreeSet<Ip4> = unused.map(|(address, _)| *address).collect();
+        self.handle(Event::Idle(unused));
+        swept
+    }
+}
+
+fn link(ifindex: u32) -> Link {
+    Link {
+        ifindex,
+        name: name(ifindex),
+        mac: Some(own_mac(ifindex)),
+        addresses: vec![[10, 255, 255, ifindex as u8].into()],
+    }
+}
+
+fn name(ifindex: u32) -> String {
+    format!("eth{ifindex}")
+}
+
+/// Where packets go: clients are inside; behind some prefixes there are troubles of every kind.
+pub fn route(query: &RouteQuery) -> Result<NextHop, Route> {
+    let hop = |ifindex, mtu| Ok(NextHop::new(ifindex, mtu, peer_mac(ifindex), own_mac(ifindex)));
+    match query.tuple.target.0 {
+        [10, 255, 255, 1..=3] => Err(Route::Local),
+        [10, ..] | [172, 16..32, ..] => hop(INSIDE, 1500),
+        [203, 0, 113, _] => hop(OUTSIDE, NARROW_MTU),
+        [198, 18, 0, _] => Err(Route::Unresolved),
+        [198, 18, 1, _] => Err(Route::Nowhere),
+        [198, 18, 2, _] => hop(ARM, 1500),
+        _ => hop(OUTSIDE, 1500),
+    }
+}
+
+/// Timeouts short enough that tests see them all.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    tcp_established: Duration::from_secs(600),
+    tcp_transitory: Duration::from_secs(60),
+    udp: Duration::from_secs(120),
+    icmp: Duration::from_secs(20),
+};
+
+/// An intent over these pools and rules.
+pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
+    let interface = |ifindex, realm| Interface { name: name(ifindex), realm, mode: Mode::Native };
+    Intent {
+        interfaces: vec![
+            interface(INSIDE, Realm::Internal),
+            interface(OUTSIDE, Realm::External),
+            interface(ARM, Realm::Both),
+        ],
+        pools,
+        rules,
+        timeouts: TIMEOUTS,
+        limits: Limits { flows: FLOWS_DEFAULT },
+        api_socket: "/run/egret/api.sock".into(),
+        metrics: None,
+        state: "/sys/fs/bpf/egret".into(),
+    }
+}
+
+/// A pool of addresses `192.0.2.N`.
+pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u16)) -> Pool {
+    Pool {
+        name: name.to_owned(),
+        addresses: addresses.into_iter().map(|last| [192, 0, 2, last].into()).collect(),
+        ports: PortRange { first: ports.0, last: ports.1 },
+    }
+}
+
+/// A rule for all services from a prefix to a prefix; its name is not looked at.
+pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
+    let net = |text: &str| text.parse().expect("a prefix");
+    Rule {
+        name: "rule".to_owned(),
+        sources: vec![net(source)],
+        destinations: vec![net(destination)],
+        services: vec![Service::Any],
+        action,
+    }
+}
+
+/// Leave from this pool.
+pub fn from_pool(pool: &str) -> intent::Action {
+    intent::Action::Translate { pool: pool.to_owned() }
+}
+
+/// What most tests want: two pools of several addresses, three rules.
+pub fn usual() -> Intent {
+    intent(
+        vec![pool("web", 1..=3, (1024, 65535)), pool("bank", 9..=10, (20_000, 29_999))],
+        vec![
+            rule("10.0.0.0/8", "10.0.0.0/8", intent::Action::Pass),
+            rule("10.7.0.0/16", "0.0.0.0/0", from_pool("bank")),
+            rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web")),
+        ],
+    )
+}
+
+/// A tuple from a client port to a service.
+pub fn tuple(source: ([u8; 4], u16), target: ([u8; 4], u16)) -> Tuple {
+    use abi::Port;
+    Tuple {
+        source: Ip4(source.0),
+        target: Ip4(target.0),
+        source_port: Port::new(source.1),
+        target_port: Port::new(target.1),
+    }
+}

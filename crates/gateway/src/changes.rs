@@ -1,0 +1,146 @@
+//! What a new configuration changes, in sentences for people.
+
+use std::collections::BTreeSet;
+
+use crate::intent::{Action, Intent, Interface, Pool, Rule, Timeouts};
+
+/// The differences between two configurations; none if there are none.
+pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
+    let mut changes = Vec::new();
+    interfaces(&before.interfaces, &after.interfaces, &mut changes);
+    pools(&before.pools, &after.pools, &mut changes);
+    rules(&before.rules, &after.rules, &mut changes);
+    timeouts(&before.timeouts, &after.timeouts, &mut changes);
+    if before.limits != after.limits {
+        changes.push(format!(
+            "limits.flows is {} instead of {}: the tables keep their size until `egretd --uninstall` \
+             removes them",
+            after.limits.flows, before.limits.flows
+        ));
+    }
+    if before.api_socket != after.api_socket {
+        let socket = after.api_socket.display();
+        changes.push(format!("the API moves to {socket} when the daemon is restarted"));
+    }
+    if before.metrics != after.metrics {
+        changes.push(match after.metrics {
+            Some(address) => {
+                format!("metrics are served on {address} when the daemon is restarted")
+            }
+            None => "metrics are served on the API's socket only when the daemon is restarted".into(),
+        });
+    }
+    changes
+}
+
+/// What each side has that the other has not, by name, and what both have.
+fn pair<'a, T>(
+    before: &'a [T],
+    after: &'a [T],
+    name: impl Fn(&T) -> &str,
+) -> (Vec<&'a T>, Vec<&'a T>, Vec<(&'a T, &'a T)>) {
+    let find = |all: &'a [T], wanted: &str| all.iter().find(|other| name(other) == wanted);
+    let gone = before.iter().filter(|old| find(after, name(old)).is_none()).collect();
+    let new = after.iter().filter(|new| find(before, name(new)).is_none()).collect();
+    let kept = before.iter().filter_map(|old| Some((old, find(after, name(old))?))).collect();
+    (gone, new, kept)
+}
+
+fn interfaces(before: &[Interface], after: &[Interface], changes: &mut Vec<String>) {
+    let (gone, new, kept) = pair(before, after, |interface| &interface.name);
+    changes.extend(gone.iter().map(|old| format!("interface {} is no longer listened on", old.name)));
+    changes.extend(new.iter().map(|new| format!("interface {} is listened on", new.name)));
+    for (old, new) in kept {
+        if old.realm != new.realm {
+            changes.push(format!(
+                "interface {} faces {:?} instead of {:?}",
+                new.name, new.realm, old.realm
+            ));
+        }
+        if old.mode != new.mode {
+            changes.push(format!(
+                "interface {} is attached anew, because its mode is another: packets pass \
+                 unseen for a moment",
+                new.name
+            ));
+        }
+    }
+}
+
+fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
+    let (gone, new, kept) = pair(before, after, |pool| &pool.name);
+    changes.extend(gone.iter().map(|old| {
+        format!("pool {} goes: its flows stay until they end, new ones do not begin", old.name)
+    }));
+    changes.extend(new.iter().map(|new| {
+        format!("pool {} comes, with {} addresses", new.name, new.addresses.len())
+    }));
+    for (old, new) in kept {
+        let (before, after): (BTreeSet<_>, BTreeSet<_>) =
+            (old.addresses.iter().collect(), new.addresses.iter().collect());
+        for address in before.difference(&after) {
+            changes.push(format!(
+                "pool {} loses {address}: its flows stay until they end, new ones do not begin",
+                new.name
+            ));
+        }
+        for address in after.difference(&before) {
+            changes.push(format!("pool {} gets {address}", new.name));
+        }
+        if old.ports != new.ports {
+            changes.push(format!(
+                "pool {} gives out ports {}-{} instead of {}-{}",
+                new.name, new.ports.first, new.ports.last, old.ports.first, old.ports.last
+            ));
+        }
+    }
+}
+
+fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
+    let (gone, new, kept) = pair(before, after, |rule| &rule.name);
+    changes.extend(gone.iter().map(|old| format!("rule {} goes", old.name)));
+    changes.extend(new.iter().map(|new| match &new.action {
+        Action::Translate { pool } => format!("rule {} comes, for pool {pool}", new.name),
+        Action::Pass => format!("rule {} comes, which leaves packets to the kernel", new.name),
+    }));
+    for (old, new) in &kept {
+        if old.action != new.action {
+            changes.push(match &new.action {
+                Action::Translate { pool } => {
+                    format!("rule {}: new flows leave from pool {pool}", new.name)
+                }
+                Action::Pass => format!("rule {}: new flows are left to the kernel", new.name),
+            });
+        }
+        let matches = |rule: &Rule| {
+            (rule.sources.clone(), rule.destinations.clone(), rule.services.clone())
+        };
+        if matches(old) != matches(new) {
+            changes.push(format!("rule {} matches other packets", new.name));
+        }
+    }
+    let order = |rules: &[Rule]| -> Vec<String> {
+        let is_kept = |rule: &&Rule| kept.iter().any(|(old, _)| old.name == rule.name);
+        rules.iter().filter(is_kept).map(|rule| rule.name.clone()).collect()
+    };
+    if order(before) != order(after) {
+        changes.push("rules stand in another order".to_owned());
+    }
+}
+
+fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
+    for (name, old, new) in [
+        ("tcp_established", before.tcp_established, after.tcp_established),
+        ("tcp_transitory", before.tcp_transitory, after.tcp_transitory),
+        ("udp", before.udp, after.udp),
+        ("icmp", before.icmp, after.icmp),
+    ] {
+        if old != new {
+            changes.push(format!(
+                "timeouts.{name} is {} s instead of {} s, for the flows there are too",
+                new.as_secs(),
+                old.as_secs()
+            ));
+        }
+    }
+}
