@@ -42,6 +42,9 @@ pub fn run(output: &mut Output, files: &[PathBuf]) -> Result<Exit, Failure> {
     for (file, bytes) in files {
         let judgement = parse_bytes(&file, &bytes);
         if !output.is_json() {
+            if report.files.iter().any(|file| !file.valid) && judgement.is_err() {
+                output.remark("")?;
+            }
             show(output, &file, &judgement)?;
         }
         report.files.push(FileReport::of(file, judgement));
