@@ -172,12 +172,19 @@ pub struct Slot {
 
 /// A pool: its name, for the daemon that comes after, and its addresses spread over slots.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
     /// UTF-8, zero-padded.
     pub name: [u8; NAME_BYTES],
     /// Where a client's hash finds its address.
     pub slots: [Slot; SLOTS],
+}
+
+impl core::fmt::Debug for Pool {
+    /// Without its thousand slots.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Where rule `index` of a policy version stands in the rule map.

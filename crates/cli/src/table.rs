@@ -74,6 +74,9 @@ pub fn number(value: impl Into<u64>) -> Cell {
 pub struct Table {
     table: comfy_table::Table,
     look: Look,
+    columns: Vec<Column>,
+    /// Widths of the columns of the table that this one goes on; nothing, if it goes on none.
+    above: Option<Vec<u16>>,
 }
 
 impl Table {
@@ -97,7 +100,39 @@ impl Table {
             column.set_cell_alignment(head.alignment);
             column.set_padding((0, GAP));
         }
-        Self { table, look }
+        Self {
+            table,
+            look,
+            columns: columns.to_vec(),
+            above: None,
+        }
+    }
+
+    /// A table that goes on below this one: without a head, and no column is narrower. So a list
+    /// that is too long to be laid out at once is laid out page by page.
+    pub fn continued(&self) -> Self {
+        let mut next = Self::new(self.look, &self.columns);
+        let widths: Vec<u16> = self
+            .table
+            .column_max_content_widths()
+            .into_iter()
+            .enumerate()
+            .map(|(index, width)| width.max(self.width_above(index)))
+            .collect();
+        for (column, width) in next.table.column_iter_mut().zip(&widths) {
+            let width = comfy_table::Width::Fixed(width.saturating_add(GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(width));
+        }
+        next.above = Some(widths);
+        next
+    }
+
+    fn width_above(&self, index: usize) -> u16 {
+        let above = self.above.as_ref();
+        above
+            .and_then(|widths| widths.get(index))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Breaks the text of the last column into the lines that the screen has room for.
@@ -127,7 +162,8 @@ impl Table {
     /// The table, each line with its end.
     pub fn show(&self) -> String {
         let mut text = String::new();
-        for line in self.table.lines() {
+        let head = usize::from(self.above.is_some());
+        for line in self.table.lines().skip(head) {
             text.push_str(line.trim_end());
             text.push('\n');
         }

@@ -123,7 +123,8 @@ pub struct Gateway {
     policy: Option<Policy>,
     /// Prefixes in the tables that are not the policy's.
     stale: Vec<ClassKey>,
-    links: Vec<Link>,
+    /// What interfaces there are; nothing until that is known.
+    links: Option<Vec<Link>>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeSet<u32>,
     refused: BTreeSet<u32>,
@@ -140,7 +141,7 @@ impl Gateway {
             config: found.config,
             policy: None,
             stale: found.classes,
-            links: Vec::new(),
+            links: None,
             interfaces: found.interfaces,
             attached: found.attached,
             refused: BTreeSet::new(),
@@ -165,7 +166,7 @@ impl Gateway {
     }
 
     fn link(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|link| link.name == name)
+        self.links.iter().flatten().find(|link| link.name == name)
     }
 
     /// Takes in what happened and says what must be done.
@@ -178,8 +179,8 @@ impl Gateway {
         match event {
             Event::Configure(intent) => self.configure(intent, &mut actions)?,
             Event::Links(links) => {
-                if links != self.links {
-                    self.links = links;
+                if self.links.as_ref() != Some(&links) {
+                    self.links = Some(links);
                     self.refused.clear();
                     self.bump(&mut actions);
                 }
@@ -266,6 +267,10 @@ impl Gateway {
     }
 
     fn reconcile_interfaces(&mut self, actions: &mut Vec<Action>) {
+        // Until both are known nothing is taken away from a predecessor that knew them.
+        if self.intent.is_none() || self.links.is_none() {
+            return;
+        }
         let wanted: BTreeMap<u32, (InterfaceEntry, String, Mode)> = self
             .wanted_links()
             .filter_map(|(interface, link)| {

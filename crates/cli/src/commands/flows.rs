@@ -11,6 +11,9 @@ use crate::{
     text::{bytes, duration},
 };
 
+/// Flows that are laid out together. In memory a row is many times larger than on the screen.
+const PAGE: usize = 1000;
+
 /// Lists flows, or counts them.
 pub async fn run(daemon: &Daemon, output: &mut Output, args: FlowsArgs) -> Result<Exit, Failure> {
     let only_count = args.count;
@@ -23,8 +26,8 @@ pub async fn run(daemon: &Daemon, output: &mut Output, args: FlowsArgs) -> Resul
         output.text(&format!("{}\n", flows.matched))?;
         return Ok(Exit::Fine);
     }
-    if !flows.flows.is_empty() {
-        output.text(&show(&flows, output.look()))?;
+    for page in pages(&flows, output.look()) {
+        output.text(&page)?;
     }
     if let Some(remark) = remark(&flows) {
         output.remark(&remark)?;
@@ -32,8 +35,8 @@ pub async fn run(daemon: &Daemon, output: &mut Output, args: FlowsArgs) -> Resul
     Ok(Exit::Fine)
 }
 
-/// One line for each flow.
-pub fn show(flows: &Flows, look: Look) -> String {
+/// One line for each flow, in pages that stand below one another; no page if there is none.
+pub fn pages(flows: &Flows, look: Look) -> impl Iterator<Item = String> {
     let mut table = Table::new(
         look,
         &[
@@ -50,22 +53,30 @@ pub fn show(flows: &Flows, look: Look) -> String {
             numbers("IN"),
         ],
     );
-    for flow in &flows.flows {
-        table.row([
-            cell(flow.protocol.label()),
-            cell(flow.client.to_string()),
-            cell(flow.external.to_string()),
-            cell(remote(flow)),
-            toned(flow.state.label(), tone(flow.state)),
-            cell(flow.pool.as_deref().unwrap_or("-")),
-            cell(duration(flow.age_seconds)),
-            cell(duration(flow.idle_seconds)),
-            cell(duration(flow.expires_in_seconds)),
-            cell(bytes(flow.bytes_out)),
-            cell(bytes(flow.bytes_in)),
-        ]);
-    }
-    table.show()
+    flows.flows.chunks(PAGE).map(move |page| {
+        for flow in page {
+            fill(&mut table, flow);
+        }
+        let shown = table.show();
+        table = table.continued();
+        shown
+    })
+}
+
+fn fill(table: &mut Table, flow: &Flow) {
+    table.row([
+        cell(flow.protocol.label()),
+        cell(flow.client.to_string()),
+        cell(flow.external.to_string()),
+        cell(remote(flow)),
+        toned(flow.state.label(), tone(flow.state)),
+        cell(flow.pool.as_deref().unwrap_or("-")),
+        cell(duration(flow.age_seconds)),
+        cell(duration(flow.idle_seconds)),
+        cell(duration(flow.expires_in_seconds)),
+        cell(bytes(flow.bytes_out)),
+        cell(bytes(flow.bytes_in)),
+    ]);
 }
 
 /// What the table does not say: that it is not all.

@@ -34,7 +34,28 @@ fn status_shows_what_is_wrong_at_its_end() {
 
 #[test]
 fn flows_are_listed_one_a_line() {
-    check("flows", &flows::show(&samples::flows(), PIPE));
+    check("flows", &listed(&samples::flows(), PIPE));
+}
+
+/// A list of flows, all pages of it.
+fn listed(flows: &api::http::Flows, look: Look) -> String {
+    flows::pages(flows, look).collect()
+}
+
+#[test]
+fn a_long_list_of_flows_has_one_head_and_columns_that_line_up() {
+    let mut many = samples::flows();
+    many.flows = many.flows.into_iter().cycle().take(2500).collect();
+
+    let shown = listed(&many, PIPE);
+
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 2501);
+    let state = lines[0].find("STATE").unwrap();
+    for (line, flow) in lines.iter().skip(1).zip(&many.flows) {
+        assert!(line[state..].starts_with(flow.state.label()), "{line}");
+    }
+    assert_eq!(listed(&api::http::Flows::default(), PIPE), "");
 }
 
 #[test]

@@ -1,1 +1,269 @@
-//! The machine, one event at a time.
+//! The machine, one event at a time, over tables that are plain maps.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::intent;
+
+const BASE: &str = "
+interfaces:
+  - {name: in0, realm: internal}
+  - {name: out0, realm: external}
+pools:
+  - {name: a, addresses: [192.0.2.1, 192.0.2.2]}
+rules:
+  - {name: all, sources: [10.0.0.0/8], pool: a}
+";
+
+fn wanted(text: &str) -> Event {
+    let parsed = intent::parse("test.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    Event::Configure(Box::new(parsed.intent))
+}
+
+fn link(ifindex: u32, name: &str) -> Link {
+    let mac = Some([2, 0, 0, 0, 0, ifindex as u8]);
+    Link { ifindex, name: name.to_owned(), mac, addresses: vec![[10, 0, 0, 1].into()] }
+}
+
+/// What the tables hold after some actions.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct World {
+    config: Option<Config>,
+    classes: BTreeMap<ClassKey, RuleSet>,
+    rules: BTreeMap<u32, RuleEntry>,
+    pools: BTreeMap<u32, Box<PoolEntry>>,
+    externals: BTreeMap<Ip4, External>,
+    interfaces: BTreeMap<u32, InterfaceEntry>,
+    attached: BTreeSet<u32>,
+}
+
+impl World {
+    fn found(&self) -> Found {
+        let config = self.config.unwrap_or(Config { seed: 1, generation: 1, version: 0 });
+        let pools = (0..64).filter_map(|number| {
+            let entry = self.pools.get(&abi::policy::pool_index(config.version, number))?;
+            Some((number, policy::name(entry)?))
+        });
+        Found {
+            config,
+            pools: pools.collect(),
+            externals: self.externals.clone(),
+            classes: self.classes.keys().copied().collect(),
+            interfaces: self.interfaces.clone(),
+            attached: self.attached.clone(),
+        }
+    }
+
+    fn apply(&mut self, action: &Action) {
+        match action.clone() {
+            Action::PutExternal(address, external) => drop(self.externals.insert(address, external)),
+            Action::RemoveExternal(address) => drop(self.externals.remove(&address)),
+            Action::PutRule(index, rule) => drop(self.rules.insert(index, rule)),
+            Action::PutPool(index, pool) => drop(self.pools.insert(index, pool)),
+            Action::PutClasses(classes) => self.classes.extend(classes),
+            Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
+            Action::SetConfig(config) => self.config = Some(config),
+            Action::PutInterface(ifindex, entry) => drop(self.interfaces.insert(ifindex, entry)),
+            Action::RemoveInterface(ifindex) => drop(self.interfaces.remove(&ifindex)),
+            Action::Attach { ifindex, .. } => drop(self.attached.insert(ifindex)),
+            Action::Detach(ifindex) => drop(self.attached.remove(&ifindex)),
+        }
+    }
+
+    fn version(&self) -> u32 {
+        self.config.map_or(0, |config| config.version)
+    }
+
+    /// Everything that is in force, under numbers that do not depend on the version.
+    fn in_force(&self) -> Vec<(u32, RuleEntry)> {
+        let first = abi::policy::rule_index(self.version(), 0);
+        self.rules.range(first..first + 1024).map(|(index, rule)| (index - first, *rule)).collect()
+    }
+}
+
+/// Hands an event over, applies what comes of it, and does so for what comes of that.
+fn step(gateway: &mut Gateway, world: &mut World, event: Event) -> Vec<Action> {
+    let actions = gateway.handle(event).expect("nothing is in the way");
+    for action in &actions {
+        world.apply(action);
+        if let Action::Attach { ifindex, .. } = action {
+            step(gateway, world, Event::Attached(*ifindex));
+        }
+    }
+    actions
+}
+
+fn started() -> (Gateway, World) {
+    let mut world = World::default();
+    let mut gateway = Gateway::new(world.found());
+    step(&mut gateway, &mut world, wanted(BASE));
+    step(&mut gateway, &mut world, Event::Links(vec![link(4, "in0"), link(5, "out0")]));
+    (gateway, world)
+}
+
+#[test]
+fn a_new_gateway_writes_everything_before_it_puts_it_in_force() {
+    let mut gateway = Gateway::new(World::default().found());
+
+    let actions = gateway.handle(wanted(BASE)).expect("nothing is in the way");
+
+    let place = |is: fn(&Action) -> bool| actions.iter().rposition(is).expect("is there");
+    let enforced = place(|action| matches!(action, Action::SetConfig(_)));
+    assert!(place(|action| matches!(action, Action::PutExternal(..))) < enforced);
+    assert!(place(|action| matches!(action, Action::PutPool(..))) < enforced);
+    assert!(place(|action| matches!(action, Action::PutRule(..))) < enforced);
+    assert!(place(|action| matches!(action, Action::PutClasses(_))) < enforced);
+}
+
+#[test]
+fn the_same_configuration_again_does_nothing() {
+    let (mut gateway, mut world) = started();
+
+    assert_eq!(step(&mut gateway, &mut world, wanted(BASE)), []);
+}
+
+#[test]
+fn the_same_interfaces_again_do_nothing() {
+    let (mut gateway, mut world) = started();
+
+    let links = vec![link(4, "in0"), link(5, "out0")];
+
+    assert_eq!(step(&mut gateway, &mut world, Event::Links(links)), []);
+}
+
+#[test]
+fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
+    let (_, mut world) = started();
+    let before = world.clone();
+    let mut successor = Gateway::new(world.found());
+
+    let mut actions = step(&mut successor, &mut world, wanted(BASE));
+    let links = vec![link(4, "in0"), link(5, "out0")];
+    actions.extend(step(&mut successor, &mut world, Event::Links(links)));
+
+    let is_disruptive = |action: &Action| match action {
+        Action::Attach { .. } | Action::Detach(_) | Action::RemoveExternal(_) => true,
+        Action::RemoveInterface(_) => true,
+        Action::PutExternal(..)
+        | Action::PutRule(..)
+        | Action::PutPool(..)
+        | Action::PutClasses(_)
+        | Action::RemoveClasses(_)
+        | Action::SetConfig(_)
+        | Action::PutInterface(..) => false,
+    };
+    assert!(!actions.iter().any(is_disruptive));
+    assert_eq!(world.externals, before.externals);
+    assert_eq!(world.in_force(), before.in_force());
+    assert_eq!(world.attached, before.attached);
+}
+
+#[test]
+fn a_successor_of_one_killed_at_any_point_ends_with_the_same_tables() {
+    let other = BASE.replace("10.0.0.0/8", "10.1.0.0/16").replace("192.0.2.2", "192.0.2.3");
+    let (mut gateway, world) = started();
+    let actions = gateway.handle(wanted(&other)).expect("nothing is in the way");
+
+    for killed in 0..=actions.len() {
+        let mut world = world.clone();
+        for action in &actions[..killed] {
+            world.apply(action);
+        }
+        let mut successor = Gateway::new(world.found());
+        step(&mut successor, &mut world, wanted(&other));
+
+        assert!(world.classes.keys().all(|key| key.version() == world.version()), "{killed}");
+        assert_eq!(world.in_force().len(), 1, "{killed}");
+        let serving = world
+            .externals
+            .iter()
+            .filter(|(_, external)| external.state() == Some(abi::ExternalState::Serving));
+        let serving: Vec<_> = serving.map(|(address, _)| *address).collect();
+        assert_eq!(serving, [Ip4([192, 0, 2, 1]), Ip4([192, 0, 2, 3])], "{killed}");
+    }
+}
+
+#[test]
+fn until_it_is_in_force_a_new_policy_changes_nothing_of_the_old_one() {
+    let other = BASE.replace("pool: a}", "action: pass}");
+    let (mut gateway, mut world) = started();
+    let before = (world.version(), world.in_force());
+    let classes = |world: &World, version| {
+        let of_version = world.classes.iter().filter(|(key, _)| key.version() == version);
+        of_version.map(|(key, set)| (*key, *set)).collect::<Vec<_>>()
+    };
+    let old = classes(&world, before.0);
+
+    for action in gateway.handle(wanted(&other)).expect("nothing is in the way") {
+        world.apply(&action);
+        if world.version() == before.0 {
+            assert_eq!(world.in_force(), before.1);
+            assert_eq!(classes(&world, before.0), old);
+        }
+    }
+
+    assert_ne!(world.version(), before.0);
+    assert!(classes(&world, before.0).is_empty(), "the old policy is removed");
+}
+
+#[test]
+fn an_address_that_left_is_forgotten_only_when_it_is_idle() {
+    let (mut gateway, mut world) = started();
+    let gone = Ip4([192, 0, 2, 2]);
+
+    step(&mut gateway, &mut world, wanted(&BASE.replace(", 192.0.2.2", "")));
+    assert_eq!(world.externals[&gone].state(), Some(abi::ExternalState::Draining));
+    assert_eq!(step(&mut gateway, &mut world, Event::Idle(BTreeSet::new())), []);
+    step(&mut gateway, &mut world, Event::Idle([gone].into()));
+
+    assert!(!world.externals.contains_key(&gone));
+}
+
+#[test]
+fn an_interface_that_appears_is_attached_to_and_one_that_goes_is_forgotten() {
+    let mut world = World::default();
+    let mut gateway = Gateway::new(world.found());
+    step(&mut gateway, &mut world, wanted(BASE));
+    assert!(world.attached.is_empty());
+
+    step(&mut gateway, &mut world, Event::Links(vec![link(7, "in0"), link(9, "other")]));
+    assert_eq!(world.attached, [7].into());
+    assert_eq!(world.interfaces.keys().copied().collect::<Vec<_>>(), [7]);
+
+    step(&mut gateway, &mut world, Event::Links(vec![link(8, "in0")]));
+    assert_eq!(world.attached, [8].into());
+    assert_eq!(world.interfaces.keys().copied().collect::<Vec<_>>(), [8]);
+}
+
+#[test]
+fn an_interface_that_refused_is_tried_again_when_interfaces_change_and_not_before() {
+    let mut gateway = Gateway::new(World::default().found());
+    gateway.handle(wanted(BASE)).expect("nothing is in the way");
+    let attaches = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::Attach { .. })).count()
+    };
+    let mut links = vec![link(4, "in0")];
+
+    let actions = gateway.handle(Event::Links(links.clone())).expect("cannot fail");
+    assert_eq!(attaches(&actions), 1);
+    gateway.handle(Event::NotAttached(4)).expect("cannot fail");
+    let actions = gateway.handle(Event::Links(links.clone())).expect("cannot fail");
+    assert_eq!(attaches(&actions), 0);
+    links.push(link(6, "new"));
+    let actions = gateway.handle(Event::Links(links)).expect("cannot fail");
+
+    assert_eq!(attaches(&actions), 1);
+}
+
+#[test]
+fn a_change_of_routes_is_a_new_generation_and_never_generation_zero() {
+    let (mut gateway, mut world) = started();
+    let before = world.config.expect("is set").generation;
+    step(&mut gateway, &mut world, Event::RoutesChanged);
+    assert_eq!(world.config.expect("is set").generation, before + 1);
+
+    world.config = Some(Config { seed: 1, generation: u32::MAX, version: 2 });
+    let mut gateway = Gateway::new(world.found());
+    step(&mut gateway, &mut world, Event::RoutesChanged);
+    assert_eq!(world.config.expect("is set").generation, 1);
+}
