@@ -166,16 +166,27 @@ pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> O
     let back = FlowKey::new(protocol, sent.reversed());
     let returned = asked.reversed();
 
-    let deltas = deltas(protocol, &back.tuple, &returned);
-    let inbound = Flow::new(Side::Inbound, beginning.pool, returned, deltas, now);
-    let reason = match world.insert_flow(&back, &inbound) {
+    // One variable for both entries, because the kernel counts the stack of each.
+    let mut flow = Flow::new(
+        Side::Inbound,
+        beginning.pool,
+        returned,
+        deltas(protocol, &back.tuple, &returned),
+        now,
+    );
+    let reason = match world.insert_flow(&back, &flow) {
         Ok(()) => {
-            let deltas = self::deltas(protocol, asked, &sent);
-            let outbound = Flow::new(Side::Outbound, beginning.pool, sent, deltas, now);
+            flow = Flow::new(
+                Side::Outbound,
+                beginning.pool,
+                sent,
+                deltas(protocol, asked, &sent),
+                now,
+            );
             if beginning.is_routed {
-                outbound.remember(&beginning.hop, beginning.generation);
+                flow.remember(&beginning.hop, beginning.generation);
             }
-            match world.insert_flow(&arrival.key, &outbound) {
+            match world.insert_flow(&arrival.key, &flow) {
                 Ok(()) => {
                     world.count_opened(beginning.pool, protocol.space());
                     return None;
