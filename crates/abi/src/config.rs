@@ -36,8 +36,11 @@ pub struct Interface {
     /// Its MAC address: frames for another one are not ours.
     pub mac: [u8; 6],
     realm: u8,
-    _pad: u8,
+    flags: u8,
 }
+
+/// The interface takes no frames that XDP redirects to it.
+const NO_REDIRECT: u8 = 1;
 
 impl Interface {
     /// The value of an interface.
@@ -51,7 +54,18 @@ impl Interface {
             Realm::External => 2,
             Realm::Both => 3,
         };
-        Self { address, mac, realm, _pad: 0 }
+        Self { address, mac, realm, flags: 0 }
+    }
+
+    /// The same, for an interface that takes no frames that XDP redirects to it.
+    pub const fn without_redirect(self) -> Self {
+        Self { flags: self.flags | NO_REDIRECT, ..self }
+    }
+
+    /// Whether it takes frames that XDP redirects to it.
+    #[inline(always)]
+    pub const fn takes_redirects(&self) -> bool {
+        self.flags & NO_REDIRECT == 0
     }
 
     /// Whether flows may begin here.

@@ -72,7 +72,7 @@ reasons! {
     RulePass = 11, Pass, "rule_pass", "A rule says to leave the packet to the kernel.";
     ExternalRealm = 12, Pass, "external_realm", "A rule would want the packet, but it came by an interface that faces the external realm only; the kernel has it, untouched.";
     LocalDestination = 13, Pass, "local_destination", "For an address of this host itself; the kernel has it, untouched.";
-    NotOurPort = 14, Pass, "not_our_port", "For an external address, but a port outside its pool's range; the kernel has it, untouched.";
+    NotOurPort = 14, Pass, "not_our_port", "For an external address that is also this host's own, but a port outside its pool's range; the kernel has it, untouched.";
     Unresolved = 15, Pass, "unresolved", "Translated, but the next hop's MAC address is not known yet; the kernel sends it on and resolves the neighbour.";
     Fragmenting = 16, Pass, "fragmenting", "Translated, but larger than the next link's MTU; the kernel fragments it and sends it on.";
     Unsolicited = 17, Drop, "unsolicited", "For an external address, but nobody inside asked for it.";
@@ -90,6 +90,7 @@ reasons! {
     TtlExceeded = 29, Drop, "ttl_exceeded", "The packet's TTL ran out here, and no ICMP message could be sent about it.";
     TooBig = 30, Drop, "too_big", "Larger than the next link's MTU, and no ICMP message could be sent about it.";
     Internal = 31, Drop, "internal", "A table of this gateway contradicts itself. This is a defect: please report it.";
+    KernelSends = 32, Pass, "kernel_sends", "Translated, but the way out is an interface that takes no frames from XDP (a VLAN, bridge or tunnel, one that is not listed, or one in generic mode); the kernel sends it on.";
 }
 
 const _: () = {

@@ -1,13 +1,13 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use abi::{Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap};
-use gateway::{Action, Event, Found, intent::Mode, policy, sweep::reserved};
+use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
 use kernel::{
     AttachError, Attached, LoadError, Program, State, StateError, Tables, links, sysctl,
 };
@@ -111,7 +111,7 @@ impl World {
             externals: read("EXTERNALS", tables.externals.all())?.into_iter().collect(),
             classes: read("CLASSES", tables.classes.all())?.into_iter().map(|(key, _)| key).collect(),
             interfaces: read("INTERFACES", tables.interfaces.all())?.into_iter().collect(),
-            attached: self.attached.keys().copied().collect::<BTreeSet<_>>(),
+            attached: self.attached.iter().map(|(ifindex, link)| (*ifindex, how(*link))).collect(),
         })
     }
 
@@ -203,7 +203,7 @@ impl World {
                 Ok(attached) => {
                     self.attached.insert(ifindex, attached);
                     tracing::info!(interface = name, ifindex, mode = mode.label(), "attached");
-                    return Ok(Event::Attached(ifindex));
+                    return Ok(Event::Attached(ifindex, how(attached)));
                 }
                 Err(error) => tracing::error!(
                     interface = name,
@@ -215,6 +215,13 @@ impl World {
             }
         }
         Ok(Event::NotAttached(ifindex))
+    }
+}
+
+fn how(attached: Attached) -> Attachment {
+    match attached.mode {
+        kernel::Mode::Native => Attachment::Native,
+        kernel::Mode::Generic => Attachment::Generic,
     }
 }
 

@@ -62,7 +62,7 @@ pub fn classify_part<W: World>(
     }
     match action(world, version, possible) {
         Wish::Do(Action::Pass) => Wish::Do(Action::Translate { pool: 0 }),
-        wish => wish,
+        wish @ (Wish::Nothing | Wish::Do(Action::Translate { .. }) | Wish::Broken) => wish,
     }
 }
 

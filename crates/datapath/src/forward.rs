@@ -1,12 +1,13 @@
 //! The hit path: next hop, rewrite, account. What is rare here is a function of its own.
 
-use abi::{Flow, NextHop, Protocol, Reason, Seen, Side};
+use abi::{Flow, NextHop, Protocol, Reason, Seen, Side, Verdict};
 
 use crate::{
     Arrival,
     checksum::{Sum, TTL_DECREMENT, patch},
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire},
     icmp,
+    route::next_hop,
     world::{Route, RouteQuery, World},
 };
 
@@ -32,6 +33,7 @@ pub fn hit<P: Packet, W: World>(
         match resolve(world, ingress, arrival, flow, generation) {
             Route::Known => {}
             Route::Unresolved => reason = Reason::Unresolved,
+            Route::Elsewhere => reason = Reason::KernelSends,
             Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
         }
     }
@@ -40,15 +42,17 @@ pub fn hit<P: Packet, W: World>(
         if ip_forbids_fragments(packet) {
             return (icmp::too_big(packet, world, hop.mtu), ingress);
         }
-        reason = Reason::Fragmenting;
+        if reason as u8 != Reason::KernelSends as u8 {
+            reason = Reason::Fragmenting;
+        }
     }
 
     if arrival.protocol as u8 == Protocol::Tcp as u8 {
         note_flags(flow, arrival.flags);
     }
-    let hop = match reason {
-        Reason::Unresolved | Reason::Fragmenting => None,
-        _ => Some(&hop),
+    let hop = match reason.verdict() {
+        Verdict::Send => Some(&hop),
+        Verdict::Pass | Verdict::Drop => None,
     };
     if !rewrite(packet, arrival, flow, hop) {
         return (Reason::Internal, ingress);
@@ -73,9 +77,12 @@ fn resolve<W: World>(
 ) -> Route {
     let mut hop = NextHop::EMPTY;
     let query = RouteQuery { ingress, tuple: flow.to, protocol: arrival.protocol as u8 };
-    let route = world.route(&query, &mut hop);
-    if route as u8 == Route::Known as u8 {
-        flow.remember(&hop, generation);
+    let route = next_hop(world, &query, &mut hop);
+    match route {
+        Route::Known => flow.remember(&hop, generation),
+        // Asked for again with the next packet; only its MTU is of use until then.
+        Route::Elsewhere => flow.remember(&hop, 0),
+        Route::Unresolved | Route::Local | Route::Nowhere => {}
     }
     route
 }
@@ -84,10 +91,11 @@ fn resolve<W: World>(
 #[inline(always)]
 fn note_flags(flow: &Flow, flags: u8) {
     let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
-    let shown = (flags & Tcp::SYN != 0) as u8 * Seen::SYN
-        | is_ack as u8 * Seen::ACK
-        | (flags & Tcp::FIN != 0) as u8 * Seen::FIN
-        | (flags & Tcp::RST != 0) as u8 * Seen::RST;
+    let note = |is_shown: bool, bit: u8| if is_shown { bit } else { 0 };
+    let shown = note(flags & Tcp::SYN != 0, Seen::SYN)
+        | note(is_ack, Seen::ACK)
+        | note(flags & Tcp::FIN != 0, Seen::FIN)
+        | note(flags & Tcp::RST != 0, Seen::RST);
     let seen = flow.seen.get();
     if shown & !seen == 0 && shown & Seen::SYN == 0 {
         return;

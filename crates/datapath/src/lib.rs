@@ -34,6 +34,7 @@ mod open;
 mod part;
 mod ports;
 mod reset;
+mod route;
 
 use abi::{FlowKey, Port, Protocol, Reason, Tuple, Verdict};
 use frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype};
@@ -94,7 +95,8 @@ fn decide<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason
     let Some(config) = world.config() else {
         return (Reason::Internal, ingress);
     };
-    let generation = config.generation;
+    let now = world.now();
+    let generation = route::generation(config.generation, now);
     let mut found = world.flow(&arrival.key);
     if found.is_none() {
         // Three functions one after the other, not one inside the other, because the kernel gives

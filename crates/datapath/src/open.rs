@@ -1,7 +1,7 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, External, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason,
+    Action, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason,
     Side, Slot, Tick, Tuple, limits::SLOTS, policy, ports::bitmap,
 };
 
@@ -12,6 +12,7 @@ use crate::{
     frame::{Icmp, Link, Packet, Tcp},
     hash::hash,
     ports,
+    route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, World},
 };
 
@@ -59,7 +60,8 @@ pub fn judge<P: Packet, W: World>(
 ) -> Step {
     let Some(config) = world.config() else { return Step::Leave(Reason::Internal) };
     let version = config.version;
-    (beginning.seed, beginning.generation) = (config.seed, config.generation);
+    beginning.seed = config.seed;
+    beginning.generation = route::generation(config.generation, world.now());
     if version == 0 {
         return Step::Leave(Reason::Unconfigured);
     }
@@ -76,7 +78,11 @@ pub fn judge<P: Packet, W: World>(
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     if let Some(external) = world.external(&tuple.target) {
-        return unasked(arrival, &external, wish);
+        let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
+        if has_port && !external.owns(tuple.target_port) {
+            return foreign_port(packet, world, arrival, beginning);
+        }
+        return unasked(arrival, wish);
     }
     beginning.pool = match wish {
         Wish::Nothing => return Step::Leave(Reason::NoRule),
@@ -98,11 +104,11 @@ pub fn judge<P: Packet, W: World>(
     };
     // Before the packet is judged by what it says, because a segment of this host's own connections
     // must not be answered.
-    match world.route(&query, &mut beginning.hop) {
+    match next_hop(world, &query, &mut beginning.hop) {
         Route::Local => return Step::Leave(Reason::LocalDestination),
         Route::Nowhere => return Step::Leave(Reason::NoRoute),
         Route::Known => beginning.is_routed = true,
-        Route::Unresolved => beginning.is_routed = false,
+        Route::Unresolved | Route::Elsewhere => beginning.is_routed = false,
     }
     match arrival.protocol {
         Protocol::Udp => Step::Begin,
@@ -115,15 +121,33 @@ pub fn judge<P: Packet, W: World>(
     }
 }
 
+/// A packet for a port of an external address that its pool does not have: the kernel's, if the
+/// address is this host's own. Otherwise the kernel would only send it back to where it came from.
+#[inline(always)]
+fn foreign_port<P: Packet, W: World>(
+    packet: &P,
+    world: &W,
+    arrival: &Arrival,
+    beginning: &mut Beginning,
+) -> Step {
+    let query = RouteQuery {
+        ingress: packet.ingress(),
+        tuple: arrival.key.tuple,
+        protocol: arrival.protocol as u8,
+    };
+    match world.route(&query, &mut beginning.hop) {
+        Route::Local => Step::Leave(Reason::NotOurPort),
+        Route::Known | Route::Unresolved | Route::Elsewhere | Route::Nowhere => {
+            Step::Leave(Reason::Unsolicited)
+        }
+    }
+}
+
 /// A packet for an external address that belongs to no flow.
 ///
 /// A SYN is not answered, because it may be half of a simultaneous open (RFC 5382 REQ-4).
 #[inline(always)]
-fn unasked(arrival: &Arrival, external: &External, wish: Wish) -> Step {
-    let has_port = !matches!(arrival.protocol, Protocol::Icmp);
-    if has_port && !external.owns(arrival.key.tuple.target_port) {
-        return Step::Leave(Reason::NotOurPort);
-    }
+fn unasked(arrival: &Arrival, wish: Wish) -> Step {
     if let Wish::Do(Action::Translate { .. }) = wish {
         return Step::Leave(Reason::Hairpin);
     }

@@ -40,7 +40,7 @@ pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
         target: tcp.source,
         seq,
         ack,
-        offset: (Tcp::LEN / 4 << 4) as u8,
+        offset: ((Tcp::LEN / 4) << 4) as u8,
         flags,
         window: [0; 2],
         check: [0; 2],

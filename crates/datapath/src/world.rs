@@ -28,6 +28,8 @@ pub enum Route {
     Known,
     /// Somewhere, but the neighbour's address is not known: the kernel must send it.
     Unresolved,
+    /// By an interface that takes no frames from XDP: the kernel must send it.
+    Elsewhere,
     /// To this host itself.
     Local,
     /// Nowhere: no route, or one that forbids, or this interface does not forward.
@@ -86,6 +88,7 @@ pub trait World {
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
 
     /// Asks the routing and neighbour tables; fills in `hop` if the answer is [`Route::Known`].
+    /// Never answers [`Route::Elsewhere`]: that is for the packet path to judge.
     fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route;
 
     /// Counts a packet that leaves.

@@ -24,5 +24,5 @@ pub mod policy;
 pub mod slots;
 pub mod sweep;
 
-pub use machine::{Action, Event, Found, Gateway, Link, Refusal};
+pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
 pub use sweep::{Sweep, Swept};

@@ -31,6 +31,15 @@ pub struct Link {
     pub addresses: Vec<std::net::Ipv4Addr>,
 }
 
+/// Who runs the program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// The driver.
+    Native,
+    /// The kernel behind it. Such an interface may not take what XDP redirects to it.
+    Generic,
+}
+
 /// What a daemon finds in the tables when it starts.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -44,8 +53,8 @@ pub struct Found {
     pub classes: Vec<ClassKey>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, InterfaceEntry>,
-    /// Where the program is attached.
-    pub attached: BTreeSet<u32>,
+    /// Where the program is attached, and how.
+    pub attached: BTreeMap<u32, Attachment>,
 }
 
 /// What happened.
@@ -60,7 +69,7 @@ pub enum Event {
     /// Nobody uses these draining addresses.
     Idle(BTreeSet<Ip4>),
     /// The program was attached to an interface, or was found attached.
-    Attached(u32),
+    Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
     NotAttached(u32),
 }
@@ -126,7 +135,7 @@ pub struct Gateway {
     /// What interfaces there are; nothing until that is known.
     links: Option<Vec<Link>>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
-    attached: BTreeSet<u32>,
+    attached: BTreeMap<u32, Attachment>,
     refused: BTreeSet<u32>,
     modes: BTreeMap<u32, Mode>,
 }
@@ -188,8 +197,9 @@ impl Gateway {
             }
             Event::RoutesChanged => self.bump(&mut actions),
             Event::Idle(idle) => self.forget(&idle, &mut actions),
-            Event::Attached(ifindex) => {
-                self.attached.insert(ifindex);
+            Event::Attached(ifindex, attachment) => {
+                self.attached.insert(ifindex, attachment);
+                self.note_attachment(ifindex, attachment, &mut actions);
             }
             Event::NotAttached(ifindex) => {
                 self.refused.insert(ifindex);
@@ -266,6 +276,22 @@ impl Gateway {
         actions.extend(forgotten.into_iter().map(Action::RemoveExternal));
     }
 
+    /// How an interface can be used is known only when the program is there.
+    fn note_attachment(
+        &mut self,
+        ifindex: u32,
+        attachment: Attachment,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(entry) = self.interfaces.get_mut(&ifindex) {
+            let known = usable(*entry, Some(&attachment));
+            if known != *entry {
+                *entry = known;
+                actions.push(Action::PutInterface(ifindex, known));
+            }
+        }
+    }
+
     fn reconcile_interfaces(&mut self, actions: &mut Vec<Action>) {
         // Until both are known nothing is taken away from a predecessor that knew them.
         if self.intent.is_none() || self.links.is_none() {
@@ -277,6 +303,7 @@ impl Gateway {
                 let link = link?;
                 let address = link.addresses.first().map(|address| Ip4(address.octets()));
                 let entry = InterfaceEntry::new(address, link.mac?, interface.realm);
+                let entry = usable(entry, self.attached.get(&link.ifindex));
                 Some((link.ifindex, (entry, link.name.clone(), interface.mode)))
             })
             .collect();
@@ -285,7 +312,7 @@ impl Gateway {
                 self.modes.get(ifindex).is_some_and(|attached| attached != mode)
             })
         };
-        let outdated: Vec<_> = self.attached.iter().copied().filter(is_outdated).collect();
+        let outdated: Vec<_> = self.attached.keys().copied().filter(is_outdated).collect();
         for ifindex in outdated {
             self.attached.remove(&ifindex);
             self.modes.remove(&ifindex);
@@ -301,11 +328,19 @@ impl Gateway {
             if self.interfaces.insert(ifindex, entry) != Some(entry) {
                 actions.push(Action::PutInterface(ifindex, entry));
             }
-            if !self.attached.contains(&ifindex) && !self.refused.contains(&ifindex) {
+            if !self.attached.contains_key(&ifindex) && !self.refused.contains(&ifindex) {
                 actions.push(Action::Attach { ifindex, name, mode });
             }
             self.modes.insert(ifindex, mode);
         }
+    }
+}
+
+/// An interface's entry, as the way in which the program is attached makes it.
+const fn usable(entry: InterfaceEntry, attachment: Option<&Attachment>) -> InterfaceEntry {
+    match attachment {
+        Some(Attachment::Generic) => entry.without_redirect(),
+        Some(Attachment::Native) | None => entry,
     }
 }
 

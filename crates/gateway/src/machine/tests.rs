@@ -34,7 +34,7 @@ struct World {
     pools: BTreeMap<u32, Box<PoolEntry>>,
     externals: BTreeMap<Ip4, External>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
-    attached: BTreeSet<u32>,
+    attached: BTreeMap<u32, Attachment>,
 }
 
 impl World {
@@ -65,7 +65,9 @@ impl World {
             Action::SetConfig(config) => self.config = Some(config),
             Action::PutInterface(ifindex, entry) => drop(self.interfaces.insert(ifindex, entry)),
             Action::RemoveInterface(ifindex) => drop(self.interfaces.remove(&ifindex)),
-            Action::Attach { ifindex, .. } => drop(self.attached.insert(ifindex)),
+            Action::Attach { ifindex, mode, .. } => {
+                self.attached.insert(ifindex, attachment(mode));
+            }
             Action::Detach(ifindex) => drop(self.attached.remove(&ifindex)),
         }
     }
@@ -81,13 +83,20 @@ impl World {
     }
 }
 
+fn attachment(mode: Mode) -> Attachment {
+    match mode {
+        Mode::Native | Mode::NativeOrGeneric => Attachment::Native,
+        Mode::Generic => Attachment::Generic,
+    }
+}
+
 /// Hands an event over, applies what comes of it, and does so for what comes of that.
 fn step(gateway: &mut Gateway, world: &mut World, event: Event) -> Vec<Action> {
     let actions = gateway.handle(event).expect("nothing is in the way");
     for action in &actions {
         world.apply(action);
-        if let Action::Attach { ifindex, .. } = action {
-            step(gateway, world, Event::Attached(*ifindex));
+        if let Action::Attach { ifindex, mode, .. } = action {
+            step(gateway, world, Event::Attached(*ifindex, attachment(*mode)));
         }
     }
     actions
@@ -227,11 +236,11 @@ fn an_interface_that_appears_is_attached_to_and_one_that_goes_is_forgotten() {
     assert!(world.attached.is_empty());
 
     step(&mut gateway, &mut world, Event::Links(vec![link(7, "in0"), link(9, "other")]));
-    assert_eq!(world.attached, [7].into());
+    assert_eq!(world.attached, [(7, Attachment::Native)].into());
     assert_eq!(world.interfaces.keys().copied().collect::<Vec<_>>(), [7]);
 
     step(&mut gateway, &mut world, Event::Links(vec![link(8, "in0")]));
-    assert_eq!(world.attached, [8].into());
+    assert_eq!(world.attached, [(8, Attachment::Native)].into());
     assert_eq!(world.interfaces.keys().copied().collect::<Vec<_>>(), [8]);
 }
 
@@ -266,4 +275,17 @@ fn a_change_of_routes_is_a_new_generation_and_never_generation_zero() {
     let mut gateway = Gateway::new(world.found());
     step(&mut gateway, &mut world, Event::RoutesChanged);
     assert_eq!(world.config.expect("is set").generation, 1);
+}
+
+#[test]
+fn frames_are_not_redirected_to_an_interface_in_generic_mode() {
+    let text = BASE.replace("realm: external", "realm: external, mode: generic");
+    let mut world = World::default();
+    let mut gateway = Gateway::new(world.found());
+
+    step(&mut gateway, &mut world, wanted(&text));
+    step(&mut gateway, &mut world, Event::Links(vec![link(4, "in0"), link(5, "out0")]));
+
+    assert!(world.interfaces[&4].takes_redirects());
+    assert!(!world.interfaces[&5].takes_redirects());
 }

@@ -1,0 +1,182 @@
+//! The flow table, flow by flow.
+//!
+//! A walk looks at outbound entries, which know client, external and remote endpoint, and asks the
+//! table for the other half of those that are wanted. So it needs no memory for halves that wait
+//! for each other, however large the table is, and a narrow question costs little more than the
+//! reading of the table.
+
+use std::ops::ControlFlow;
+
+use abi::{Flow as Entry, FlowKey, Picture, Protocol, Side, limits::POOLS_MAX, map};
+use api::http::Flow;
+use gateway::sweep::Joined;
+use kernel::Tables;
+
+use crate::{driver::interface_name, view::View};
+
+use super::{ReadError, of, selection::Selection, words};
+
+/// What a walk counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Flows that were shown.
+    pub listed: u64,
+    /// Flows that matched.
+    pub matched: u64,
+    /// Flows in the table.
+    pub total: u64,
+}
+
+/// Shows every flow that is asked for, until `show` has enough.
+///
+/// # Errors
+///
+/// If the table cannot be read; what was shown until then was true.
+pub fn walk(
+    tables: &Tables,
+    view: &View,
+    selection: &Selection,
+    show: impl FnMut(&Flow) -> ControlFlow<()>,
+) -> Result<Counts, ReadError> {
+    let mut walk = Walk {
+        tables,
+        lens: Lens::new(view),
+        selection,
+        counts: Counts::default(),
+        show,
+    };
+    let mut step = Ok(ControlFlow::Continue(()));
+    let walked = tables.flows.walk(|keys, entries| {
+        let entries = keys.iter().zip(entries);
+        for (key, entry) in entries.filter(|(_, entry)| entry.side() == Side::Outbound) {
+            // A walk cannot be left, but what is left of it need not be looked at.
+            if matches!(step, Ok(ControlFlow::Continue(()))) {
+                step = walk.look((*key, *entry));
+            }
+        }
+    });
+    of(map::FLOWS, walked)?;
+    step.map(|_| walk.counts)
+}
+
+/// The flow that a packet with this tuple belongs to, whichever way it goes and on whichever side
+/// of the gateway it is.
+///
+/// # Errors
+///
+/// If the table cannot be read.
+pub fn find(tables: &Tables, view: &View, key: FlowKey) -> Result<Option<Flow>, ReadError> {
+    let Some(protocol) = Protocol::from_number(key.protocol) else {
+        return Ok(None);
+    };
+    for key in [key, FlowKey::new(protocol, key.tuple.reversed())] {
+        let Some(entry) = of(map::FLOWS, tables.flows.get(&key))? else {
+            continue;
+        };
+        if let Some(flow) = join(tables, protocol, (key, entry))? {
+            return Ok(Some(Lens::new(view).flow(&flow)));
+        }
+    }
+    Ok(None)
+}
+
+/// A walk that is under way.
+struct Walk<'a, S> {
+    tables: &'a Tables,
+    lens: Lens<'a>,
+    selection: &'a Selection,
+    counts: Counts,
+    show: S,
+}
+
+impl<S: FnMut(&Flow) -> ControlFlow<()>> Walk<'_, S> {
+    fn look(&mut self, outbound: Half) -> Result<ControlFlow<()>, ReadError> {
+        const GO_ON: Result<ControlFlow<()>, ReadError> = Ok(ControlFlow::Continue(()));
+        self.counts.total += 1;
+        let (key, entry) = &outbound;
+        let Some(protocol) = Protocol::from_number(key.protocol) else {
+            return GO_ON;
+        };
+        let pool = self.lens.pool(entry.pool());
+        if !self.selection.wants(words::protocol(protocol), key, entry, pool) {
+            return GO_ON;
+        }
+        let Some(flow) = join(self.tables, protocol, outbound)? else {
+            return GO_ON;
+        };
+        if !self.selection.wants_state(words::state(flow.state())) {
+            return GO_ON;
+        }
+        self.counts.matched += 1;
+        let limit = self.selection.limit;
+        if limit.is_some_and(|limit| self.counts.listed >= limit) {
+            return GO_ON;
+        }
+        self.counts.listed += 1;
+        Ok((self.show)(&self.lens.flow(&flow)))
+    }
+}
+
+/// One direction of a flow.
+type Half = (FlowKey, Entry<Picture>);
+
+/// Asks for the other half. There is none while the flow is being made, or being removed.
+fn join(tables: &Tables, protocol: Protocol, half: Half) -> Result<Option<Joined>, ReadError> {
+    let twin = half.1.twin(protocol);
+    let other = of(map::FLOWS, tables.flows.get(&twin))?;
+    Ok(other.map(|other| Joined::new(protocol, half, (twin, other))))
+}
+
+/// What flows are seen through: the time, and the names of their numbers.
+struct Lens<'a> {
+    view: &'a View,
+    now: u64,
+    pools: Vec<Option<&'a str>>,
+}
+
+impl<'a> Lens<'a> {
+    fn new(view: &'a View) -> Self {
+        let pools = (0..POOLS_MAX as u8).map(|number| view.numbers.pool_name(number));
+        Self {
+            view,
+            now: kernel::now(),
+            pools: pools.collect(),
+        }
+    }
+
+    fn flow(&self, flow: &Joined) -> Flow {
+        let ((key, outbound), (_, inbound)) = (&flow.outbound, &flow.inbound);
+        let state = flow.state();
+        let silent = flow.silent(self.now);
+        let left = state
+            .timeout(flow.protocol, &self.view.intent.timeouts)
+            .saturating_sub(silent);
+        let interface = |entry: &Entry<Picture>| {
+            interface_name(&self.view.links, entry.ifindex()).map(str::to_owned)
+        };
+        Flow {
+            protocol: words::protocol(flow.protocol),
+            state: words::state(state),
+            client: words::endpoint(key.tuple.source, key.tuple.source_port),
+            external: words::endpoint(outbound.to.source, outbound.to.source_port),
+            remote: words::endpoint(key.tuple.target, key.tuple.target_port),
+            pool: self.pool(outbound.pool()).map(str::to_owned),
+            age_seconds: self.now.saturating_sub(outbound.created.nanos()) / SECOND,
+            idle_seconds: silent / SECOND,
+            expires_in_seconds: left.div_ceil(SECOND),
+            packets_out: outbound.packets,
+            bytes_out: outbound.bytes,
+            packets_in: inbound.packets,
+            bytes_in: inbound.bytes,
+            interface_out: interface(outbound),
+            interface_in: interface(inbound),
+        }
+    }
+
+    fn pool(&self, number: u8) -> Option<&'a str> {
+        self.pools.get(usize::from(number)).copied().flatten()
+    }
+}
+
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;

@@ -1,0 +1,66 @@
+//! The API's words for what the tables hold.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use abi::{Counter, Ip4, Port};
+use api::http::{ByProtocol, Endpoint, FlowState, Protocol, Traffic, Verdict};
+use gateway::sweep;
+
+/// A protocol.
+pub const fn protocol(protocol: abi::Protocol) -> Protocol {
+    match protocol {
+        abi::Protocol::Tcp => Protocol::Tcp,
+        abi::Protocol::Udp => Protocol::Udp,
+        abi::Protocol::Icmp => Protocol::Icmp,
+    }
+}
+
+/// How far a flow is.
+pub const fn state(state: sweep::FlowState) -> FlowState {
+    match state {
+        sweep::FlowState::Opening => FlowState::Opening,
+        sweep::FlowState::Established => FlowState::Established,
+        sweep::FlowState::Closing => FlowState::Closing,
+        sweep::FlowState::Active => FlowState::Active,
+    }
+}
+
+/// What becomes of a packet.
+pub const fn verdict(verdict: abi::Verdict) -> Verdict {
+    match verdict {
+        abi::Verdict::Send => Verdict::Send,
+        abi::Verdict::Pass => Verdict::Pass,
+        abi::Verdict::Drop => Verdict::Drop,
+    }
+}
+
+/// Packets and bytes.
+pub const fn traffic(counter: Counter) -> Traffic {
+    Traffic {
+        packets: counter.packets,
+        bytes: counter.bytes,
+    }
+}
+
+/// An address and a port.
+pub fn endpoint(address: Ip4, port: Port) -> Endpoint {
+    Endpoint {
+        address: Ipv4Addr::from(address.0),
+        port: port.get(),
+    }
+}
+
+/// An address and a port, as the tables have them.
+pub fn wire(endpoint: SocketAddrV4) -> (Ip4, Port) {
+    (Ip4(endpoint.ip().octets()), Port::new(endpoint.port()))
+}
+
+/// Counts by port space, by protocol instead.
+pub fn by_protocol(spaces: [u64; 4]) -> ByProtocol<u64> {
+    let of = |protocol: abi::Protocol| spaces.get(protocol.space()).copied().unwrap_or_default();
+    ByProtocol {
+        tcp: of(abi::Protocol::Tcp),
+        udp: of(abi::Protocol::Udp),
+        icmp: of(abi::Protocol::Icmp),
+    }
+}
