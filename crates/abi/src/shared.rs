@@ -3,7 +3,10 @@
 //! Natively an atomic. On BPF a volatile access, because LLVM cannot select relaxed atomic loads and
 //! stores before cpu v4, and `core::sync::atomic` offers no read-modify-write there; those are the
 //! instructions `lock or` and `lock and` by intrinsic.
-#![allow(unsafe_code)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(unsafe_code, reason = "volatile accesses and locked instructions, each argued where it stands")
+)]
 
 /// A word that may change under a reader's feet. Reads and writes are single and untorn.
 #[repr(transparent)]

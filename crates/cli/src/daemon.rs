@@ -78,7 +78,8 @@ impl Request {
         format!("{} {path}", self.method)
     }
 
-    fn into_http(self) -> hyper::Request<Full<Bytes>> {
+    fn into_http(self) -> Result<hyper::Request<Full<Bytes>>, CallError> {
+        let request = self.name();
         hyper::Request::builder()
             .method(self.method)
             .uri(self.target)
@@ -86,7 +87,7 @@ impl Request {
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(self.body))
-            .expect("invariant: paths are ours and queries are encoded")
+            .map_err(|source| CallError::Ask { request, source })
     }
 }
 
@@ -128,6 +129,7 @@ impl Daemon {
             changes: request.method != Method::GET,
             socket: self.socket.clone(),
         };
+        let request = request.into_http()?;
         let stream = call.heard(UnixStream::connect(&self.socket)).await?;
         let stream = stream.map_err(|source| CallError::connect(&self.socket, source))?;
 
@@ -135,9 +137,7 @@ impl Daemon {
         let (mut sender, connection) = call.exchanged(handshake).await?;
         // The connection ends with the answer, and what goes wrong on it is told to who reads that.
         tokio::spawn(connection);
-        let response = call
-            .exchanged(sender.send_request(request.into_http()))
-            .await?;
+        let response = call.exchanged(sender.send_request(request)).await?;
         Ok(Answer {
             call,
             status: response.status(),

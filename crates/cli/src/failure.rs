@@ -72,8 +72,7 @@ impl Failure {
     /// What the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Call(error) if error.is_unreachable() => Exit::Unreachable,
-            Self::Call(_) => Exit::Refused,
+            Self::Call(error) => error.exit(),
             Self::Problems(_) => Exit::Refused,
             Self::Read { .. } => Exit::Usage,
             Self::Manual { .. } => Exit::Usage,

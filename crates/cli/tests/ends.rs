@@ -47,6 +47,17 @@ fn a_command_line_that_cannot_be_used_ends_with_two() {
 }
 
 #[test]
+fn a_filter_that_no_request_can_carry_is_refused_at_once() {
+    let fake = Fake::always(json("200 OK", &flows(1)));
+
+    let said = fake.run(&["flows", "--client", &"1".repeat(100_000)]);
+
+    assert_eq!(said.exit, Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("cannot ask GET /v1/flows"));
+    assert!(fake.heard().is_empty());
+}
+
+#[test]
 fn a_reader_that_has_had_enough_is_no_error() {
     let fake = Fake::always(json("200 OK", &flows(10_000)));
     for arguments in [&["flows", "--limit", "0"][..], &["flows", "--json"]] {

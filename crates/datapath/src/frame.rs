@@ -2,7 +2,7 @@
 //!
 //! Every field is bytes or a wire type, so every header has alignment 1 and any bytes are a valid
 //! one. What is a number on the wire is read by a method; a field never is one in host order.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "headers are views of bytes; the promises stand with the trait")]
 
 use abi::{Ip4, NextHop, Port};
 

@@ -6,4 +6,5 @@ mod rig;
 mod answers;
 mod exhaustion;
 mod mangled;
+mod policy;
 mod translation;

@@ -201,12 +201,12 @@ fn what_nobody_asked_for_is_dropped() {
 }
 
 #[test]
-fn ports_outside_the_pools_range_are_the_kernels() {
+fn ports_outside_the_pools_range_are_the_kernels_if_the_address_is() {
     leaves(OUTSIDE, inbound(Protocol::Tcp, 1023), Reason::NotOurPort);
     leaves(OUTSIDE, inbound(Protocol::Udp, 53), Reason::NotOurPort);
     leaves(OUTSIDE, inbound(Protocol::Tcp, 1024).flags(SYN), Reason::Unsolicited);
     let bank = Sketch { target: abi::Ip4([192, 0, 2, 9]), ..inbound(Protocol::Udp, 30_000) };
-    leaves(OUTSIDE, bank, Reason::NotOurPort);
+    leaves(OUTSIDE, bank, Reason::Unsolicited);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Packets that are translated: out, back, and nowhere else.
 
+use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
+
 use abi::{Ip4, Port, Protocol, Reason, Tuple};
 use proptest::prelude::*;
 
 use crate::rig::{
     Message, Site, Sketch,
     laws::{clients_keep_their_address, sound, taken_is_mapped},
-    site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac, tuple, usual},
+    site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac, route, tuple, usual},
     sketch::{ACK, FIN, RST, SYN, read},
 };
 
@@ -137,7 +139,7 @@ fn ports_keep_their_parity() {
 #[test]
 fn clients_are_spread_over_all_addresses_of_their_rules_pool() {
     let site = Site::new(usual(), 4096);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for client in 0..200 {
         let target = ([198, 51, 100, 1], 443);
         for subnet in [1, 7] {
@@ -208,13 +210,24 @@ fn a_large_packet_is_translated_for_the_kernel_to_fragment() {
 }
 
 #[test]
+fn a_packet_for_an_interface_that_takes_none_from_us_is_translated_for_the_kernel_to_send() {
+    let site = Site::new(usual(), 16);
+    let asked = tuple(([10, 1, 0, 1], 4000), ([198, 18, 3, 1], 443));
+
+    for _ in 0..2 {
+        let out = site.send(INSIDE, &Sketch::first(Protocol::Tcp, asked));
+        assert_eq!(out.reason, Reason::KernelSends);
+    }
+}
+
+#[test]
 fn a_next_hop_is_asked_for_once_and_again_when_routes_have_changed() {
     let mut site = Site::new(usual(), 16);
-    let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let asked = Rc::new(Cell::new(0));
     let counting = asked.clone();
-    *site.memory.routes.borrow_mut() = std::rc::Rc::new(move |query| {
+    *site.memory.routes.borrow_mut() = Rc::new(move |query| {
         counting.set(counting.get() + 1);
-        crate::rig::site::route(query)
+        route(query)
     });
     let sketch = Sketch::first(
         Protocol::Udp,
@@ -230,4 +243,9 @@ fn a_next_hop_is_asked_for_once_and_again_when_routes_have_changed() {
         site.send(INSIDE, &sketch);
     }
     assert_eq!(asked.get(), 2);
+    site.pass(Duration::from_secs(10));
+    for _ in 0..3 {
+        site.send(INSIDE, &sketch);
+    }
+    assert_eq!(asked.get(), 3, "while nobody tells, it is asked for from time to time");
 }

@@ -77,8 +77,9 @@ impl TryFrom<String> for Prefix {
 }
 
 impl From<Prefix> for String {
+    /// Host bits and all, unlike what people are shown: an interface's address is one of these.
     fn from(prefix: Prefix) -> Self {
-        prefix.to_string()
+        format!("{}/{}", prefix.address, prefix.length)
     }
 }
 

@@ -104,7 +104,9 @@ fn furnish(plan: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
 /// Without this its frames carry partial checksums, many segments at once, and VLAN tags beside
 /// the frame instead of in it.
 fn set_offloads(host: &Host, interface: &str) -> Result<(), Error> {
-    let off = ["tx", "off", "tso", "off", "gso", "off", "txvlan", "off", "gro", "off"];
+    let off = [
+        "tx", "off", "tso", "off", "gso", "off", "txvlan", "off", "gro", "off",
+    ];
     let args = ["-K", interface].into_iter().chain(off);
     host.succeed("ethtool", args).map(drop)
 }
@@ -116,11 +118,13 @@ fn set_offloads(host: &Host, interface: &str) -> Result<(), Error> {
 fn receive_redirects(_: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
     match host.role {
         Role::Gateway => Ok(()),
-        Role::Pod | Role::Router | Role::Target | Role::Other => opened
-            .interfaces()
-            .try_for_each(|interface| {
-                opened.succeed("ethtool", ["-K", interface, "gro", "on"]).map(drop)
-            }),
+        Role::Pod | Role::Router | Role::Target | Role::Other => {
+            opened.interfaces().try_for_each(|interface| {
+                opened
+                    .succeed("ethtool", ["-K", interface, "gro", "on"])
+                    .map(drop)
+            })
+        }
     }
 }
 

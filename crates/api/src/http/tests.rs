@@ -1,3 +1,5 @@
+//! How bodies read in JSON, and that what is written is read back.
+
 use std::net::Ipv4Addr;
 
 use super::*;

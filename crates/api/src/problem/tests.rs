@@ -1,3 +1,5 @@
+//! How a problem is shown: what is underlined, cut, and kept from the terminal.
+
 use super::*;
 
 fn problem(line: u32, source: &str, column: u32, width: u32) -> Problem {

@@ -1,3 +1,5 @@
+//! What the command line accepts, and what it asks the daemon for.
+
 use clap::CommandFactory;
 
 use super::*;

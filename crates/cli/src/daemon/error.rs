@@ -11,11 +11,22 @@ use api::{Problems, http::ApiError};
 use hyper::StatusCode;
 use thiserror::Error;
 
-use crate::text::{excerpt, printable};
+use crate::{
+    failure::Exit,
+    text::{excerpt, printable},
+};
 
 /// Why a question has no answer.
 #[derive(Debug, Error)]
 pub enum CallError {
+    /// The question cannot be put into a request.
+    #[error("cannot ask {request}")]
+    Ask {
+        /// The question.
+        request: String,
+        /// Why not.
+        source: hyper::http::Error,
+    },
     /// Nobody took the call.
     #[error("cannot reach egretd on {}: {found}", socket.display())]
     Connect {
@@ -98,23 +109,30 @@ impl CallError {
         }
     }
 
-    /// Whether the daemon could not be asked, as opposed to saying no.
-    pub const fn is_unreachable(&self) -> bool {
+    /// What the process ends with.
+    pub const fn exit(&self) -> Exit {
         match self {
-            Self::Connect { .. } => true,
-            Self::Exchange { .. } => true,
-            Self::Silent { .. } => true,
-            Self::Understand { .. } => true,
-            Self::TooLong { .. } => false,
-            Self::Refused(_) => false,
-            Self::Problems(_) => false,
-            Self::Unexplained { .. } => false,
+            Self::Ask { .. } => Exit::Usage,
+            Self::Connect { .. } => Exit::Unreachable,
+            Self::Exchange { .. } => Exit::Unreachable,
+            Self::Silent { .. } => Exit::Unreachable,
+            Self::Understand { .. } => Exit::Unreachable,
+            Self::TooLong { .. } => Exit::Refused,
+            Self::Refused(_) => Exit::Refused,
+            Self::Problems(_) => Exit::Refused,
+            Self::Unexplained { .. } => Exit::Refused,
         }
+    }
+
+    /// Whether the daemon could not be asked, as opposed to saying no.
+    pub fn is_unreachable(&self) -> bool {
+        self.exit() == Exit::Unreachable
     }
 
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
+            Self::Ask { .. } => "shorten the filters, or the tuple".to_owned(),
             Self::Connect { found, .. } => found.help(),
             Self::Exchange { changes, .. } | Self::Silent { changes, .. } => {
                 let log = "`journalctl --unit egretd` shows what it was doing";

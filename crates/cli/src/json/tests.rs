@@ -1,3 +1,5 @@
+//! Laws of indentation: readable, and the same JSON.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! `docs/operate/cli.md` is what the command line says of itself.
+
 use std::path::PathBuf;
 
 use clap::{Arg, Command};

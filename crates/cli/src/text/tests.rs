@@ -1,3 +1,5 @@
+//! How numbers are said, and that no text harms a terminal.
+
 use proptest::prelude::*;
 
 use super::*;

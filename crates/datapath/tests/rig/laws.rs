@@ -65,11 +65,15 @@ fn counted_once(memory: &Memory, before: &[Counter], bytes: usize) -> Reason {
 impl Left {
     /// Whether the packet is that of a flow now.
     pub fn is_translated(&self) -> bool {
-        self.is_sent_on() || matches!(self.reason, Reason::Unresolved | Reason::Fragmenting)
+        self.is_sent_on() || self.is_left_to_the_kernel_to_send()
     }
 
     fn is_sent_on(&self) -> bool {
         matches!(self.reason, Reason::TranslatedOut | Reason::TranslatedIn)
+    }
+
+    fn is_left_to_the_kernel_to_send(&self) -> bool {
+        matches!(self.reason, Reason::Unresolved | Reason::Fragmenting | Reason::KernelSends)
     }
 
     fn exit_fits(&self) {
@@ -88,7 +92,8 @@ impl Left {
             Reason::TranslatedOut
             | Reason::TranslatedIn
             | Reason::Unresolved
-            | Reason::Fragmenting => self.is_rewritten_and_nothing_else(),
+            | Reason::Fragmenting
+            | Reason::KernelSends => self.is_rewritten_and_nothing_else(),
             Reason::ResetSent => self.is_answered_by_reset(),
             Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
             Reason::TooBigSent => self.is_told_by_icmp(memory, (3, 4)),

@@ -32,6 +32,9 @@ pub const OUTSIDE: u32 = 2;
 /// An interface that faces both.
 pub const ARM: u32 = 3;
 
+/// An interface that we do not listen on.
+pub const UNLISTED: u32 = 4;
+
 /// The MAC address of one of our interfaces.
 pub const fn own_mac(ifindex: u32) -> [u8; 6] {
     [0x02, 0, 0, 0, 0, ifindex as u8]
@@ -63,7 +66,7 @@ impl Site {
             externals: BTreeMap::new(),
             classes: Vec::new(),
             interfaces: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
@@ -221,6 +224,8 @@ pub fn route(query: &RouteQuery) -> Result<NextHop, Route> {
         [198, 18, 0, _] => Err(Route::Unresolved),
         [198, 18, 1, _] => Err(Route::Nowhere),
         [198, 18, 2, _] => hop(ARM, 1500),
+        [198, 18, 3, _] => hop(UNLISTED, 1500),
+        [192, 0, 2, 1] => Err(Route::Local),
         _ => hop(OUTSIDE, 1500),
     }
 }

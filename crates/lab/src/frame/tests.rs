@@ -1,3 +1,5 @@
+//! Frames that are built here are read by a parser that is not ours.
+
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Flows are distinct, and ports stay in their range.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is wrong with a plan is said, all of it.
+
 use super::*;
 
 fn problems(plan: &Plan) -> String {

@@ -1,3 +1,5 @@
+//! Prefixes and the addresses in them.
+
 use super::*;
 
 fn prefix(text: &str) -> Prefix {
@@ -7,6 +9,13 @@ fn prefix(text: &str) -> Prefix {
 #[test]
 fn a_prefix_is_shown_without_its_host_bits() {
     assert_eq!(prefix("10.1.0.77/24").to_string(), "10.1.0.0/24");
+}
+
+#[test]
+fn a_prefix_that_was_stored_keeps_its_host_bits() {
+    let stored = String::from(prefix("10.1.0.77/24"));
+
+    assert_eq!(prefix(&stored).address(), Ipv4Addr::new(10, 1, 0, 77));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! A state file names only what a lab makes.
+
 use super::*;
 
 fn made() -> Made {

@@ -1,3 +1,5 @@
+//! Missing programs are named with their packages.
+
 use super::*;
 
 #[test]

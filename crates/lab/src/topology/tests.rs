@@ -1,3 +1,5 @@
+//! What a short description becomes.
+
 use super::*;
 
 fn demo(topology: Topology) -> Plan {

@@ -1,3 +1,5 @@
+//! A rule that can never match is found, beside a model that tries every packet.
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;

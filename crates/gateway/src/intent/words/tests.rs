@@ -1,3 +1,5 @@
+//! Single values: durations, ports, addresses, names.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The pattern of long transfers, and where it breaks.
+
 use super::*;
 
 /// A stream of the pattern, from its beginning.

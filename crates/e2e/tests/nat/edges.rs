@@ -1,0 +1,174 @@
+//! Translation of single frames, looked at byte by byte: what changes and what does not.
+
+use anyhow::Result;
+use e2e::wire::{Edge, GRE};
+use lab::{Frame, Transport};
+
+use crate::{A1, DB, at, count, is_external, two_arm};
+
+/// IP options are carried along, and do not shift what is behind them.
+#[test]
+fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
+    let (site, gateway) = two_arm("options")?;
+    let (mut inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    let segment = |from, to, payload: &[u8]| {
+        Frame::tcp(from, to, |header| {
+            (header.syn, header.sequence_number) = (true, 99)
+        })
+        .payload(payload)
+    };
+
+    for (number, options) in [vec![1; 4], vec![1; 24], vec![1; 40]]
+        .into_iter()
+        .enumerate()
+    {
+        let port = 7000 + number as u16;
+        for frame in [
+            Frame::udp(at(A1, port), at(DB, 53)).payload(b"question"),
+            segment(at(A1, port), at(DB, 80), b"opening"),
+            Frame::echo_request(A1, DB, port, 1).payload(b"ping"),
+        ] {
+            let frame = Frame {
+                options: options.clone(),
+                ttl: 33,
+                ..frame
+            };
+
+            inside.send(&frame)?;
+            let out = outside.next("the packet", |packet| packet.target == DB)?;
+
+            assert!(is_external(out.source), "{out:?}");
+            assert_eq!(out.payload(), frame.payload, "{out:?}");
+            assert_eq!((out.ttl, &out.options), (32, &options), "{out:?}");
+
+            let reply = match &frame.transport {
+                Transport::Udp { .. } => Frame::udp(out.to(), out.from()),
+                Transport::Tcp(_) => Frame::tcp(out.to(), out.from(), |header| {
+                    (header.syn, header.ack) = (true, true);
+                }),
+                Transport::Icmp(_) | Transport::Other(_) => {
+                    let id = out.from().port();
+                    let echo = etherparse::IcmpEchoHeader { id, seq: 1 };
+                    let reply = etherparse::Icmpv4Type::EchoReply(echo);
+                    Frame::new(DB, out.source, Transport::Icmp(reply))
+                }
+            };
+            let reply = Frame {
+                options: options.clone(),
+                ttl: 44,
+                ..reply.payload(b"reply")
+            };
+            outside.send(&reply)?;
+            let back = inside.next("the reply", |packet| packet.source == DB)?;
+
+            let wanted = match &frame.transport {
+                Transport::Udp { .. } | Transport::Tcp(_) => at(A1, port),
+                Transport::Icmp(_) | Transport::Other(_) => at(A1, port),
+            };
+            assert_eq!(back.to(), wanted, "{back:?}");
+            assert_eq!((back.ttl, &back.options), (43, &options), "{back:?}");
+            assert_eq!(back.payload(), b"reply", "{back:?}");
+        }
+    }
+    gateway.finish()
+}
+
+/// A datagram without checksum has none afterwards (RFC 768), and all else is right.
+#[test]
+fn datagrams_without_checksum_stay_without() -> Result<()> {
+    let (site, gateway) = two_arm("no-checksum")?;
+    let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    let frame = Frame::udp(at(A1, 7100), at(DB, 53)).payload(b"unchecked");
+    let mut bytes = frame.between(inside.here(), inside.gateway()).build()?;
+    bytes[40..42].fill(0);
+
+    inside.send_bytes(&bytes)?;
+
+    let out = outside.next("the datagram", |packet| packet.target == DB)?;
+    assert_eq!(out.frame[40..42], [0, 0]);
+    assert_eq!(out.payload(), b"unchecked");
+    gateway.finish()
+}
+
+/// Everything that is in an IP header and is not ours to change stays as it was.
+#[test]
+fn what_is_not_translated_is_not_changed() -> Result<()> {
+    let (site, gateway) = two_arm("headers")?;
+    let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    // A first one, so that the next hop is known.
+    inside.send(&Frame::udp(at(A1, 7200), at(DB, 53)))?;
+    outside.next("the first datagram", |packet| packet.target == DB)?;
+    let frame = Frame {
+        identification: 0xbeef,
+        dont_fragment: false,
+        ..Frame::udp(at(A1, 7200), at(DB, 53)).payload(&[0xa5; 1000])
+    };
+    let mut bytes = frame.between(inside.here(), inside.gateway()).build()?;
+    // DSCP EF and ECN CE; the checksum is one's complement, so the word is taken from it.
+    bytes[15] = 0xbb;
+    let checksum = u32::from(u16::from_be_bytes([bytes[24], bytes[25]])) + 0xffff - 0xbb;
+    let checksum = ((checksum & 0xffff) + (checksum >> 16)) as u16;
+    bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
+    lab::verify_checksums(&bytes)?;
+
+    inside.send_bytes(&bytes)?;
+
+    let out = outside.next("the datagram", |packet| packet.target == DB)?;
+    assert_eq!(out.frame[14..22], bytes[14..22], "version to flags");
+    assert_eq!(out.frame[22], bytes[22] - 1, "TTL");
+    assert_eq!(out.frame[36..40], bytes[36..40], "target port and length");
+    assert_eq!(out.payload(), [0xa5; 1000]);
+    assert_eq!(out.frame.len(), bytes.len());
+    gateway.finish()
+}
+
+/// Of a packet in fragments that a rule wants nothing leaves, because it would be untranslated.
+#[test]
+fn fragments_of_wanted_flows_are_dropped_and_counted() -> Result<()> {
+    let (site, gateway) = two_arm("fragments")?;
+    let (mut inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    let first = |frame: Frame| Frame {
+        more_fragments: true,
+        dont_fragment: false,
+        ..frame
+    };
+    let later = |source, target| Frame {
+        dont_fragment: false,
+        fragment_offset: 8,
+        ..Frame::new(source, target, Transport::Other(17)).payload(&[9; 24])
+    };
+    let external = "192.0.2.10".parse()?;
+
+    inside.send_all(&[
+        first(Frame::udp(at(A1, 7300), at(DB, 53)).payload(&[1; 56])),
+        later(A1, DB),
+    ])?;
+    let out = outside.left_since(Some(&inside), 1)?;
+    outside.send_all(&[
+        first(Frame::udp(at(DB, 53), at(external, 7300)).payload(&[1; 56])),
+        later(DB, external),
+    ])?;
+    let back = inside.left_since(Some(&outside), 2)?;
+
+    assert_eq!(out, []);
+    assert_eq!(back, []);
+    assert_eq!(count(&gateway, "fragment")?, 4);
+    assert_eq!(gateway.all_flows()?.total, 0);
+    gateway.finish()
+}
+
+/// What cannot be translated does not leave with the pod's address on it.
+#[test]
+fn protocols_that_cannot_be_translated_are_dropped_and_counted() -> Result<()> {
+    let (site, gateway) = two_arm("protocols")?;
+    let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    let other = |protocol| Frame::new(A1, DB, Transport::Other(protocol)).payload(&[0; 40]);
+    const SCTP: u8 = 132;
+    const IPIP: u8 = 4;
+
+    inside.send_all(&[other(GRE), other(SCTP), other(IPIP)])?;
+
+    assert_eq!(outside.left_since(Some(&inside), 1)?, []);
+    assert_eq!(count(&gateway, "protocol")?, 3);
+    gateway.finish()
+}
