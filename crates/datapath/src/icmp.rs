@@ -1,8 +1,8 @@
 //! ICMP errors of our own: TTL ran out (RFC 792), too big (RFC 1191).
 //!
 //! The error quotes the packet as it arrived, so its sender recognises it whichever realm it is in,
-//! and goes back the way the packet came. It is rate-limited by nothing but the packets that cause
-//! it: an error is smaller than a minimal frame's answer would have to be to amplify anything.
+//! and goes back the way the packet came. Errors are not rate-limited: each is caused by one packet, is
+//! at most 70 bytes long, and goes to nobody but that packet's sender.
 
 use abi::{Port, Protocol, Reason};
 
