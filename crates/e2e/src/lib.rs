@@ -6,8 +6,12 @@
 //!
 //! - [`harness`]: the gateway under test.
 //! - [`wire`]: single packets at the gateway's very edge.
+//! - [`leaks`]: packets that got past it untranslated.
 //! - [`demo`]: what `cargo xtask demo` shows, and asserts with `--once`.
+//! - [`bench`]: what `cargo xtask bench` measures.
 
+pub mod bench;
 pub mod demo;
 pub mod harness;
+pub mod leaks;
 pub mod wire;

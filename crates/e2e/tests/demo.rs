@@ -1,6 +1,7 @@
 //! The demo, as `cargo xtask demo` runs it: what it claims holds, and it leaves nothing behind.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -59,16 +60,14 @@ fn left_running_it_works_until_ctrl_c_and_then_removes_everything() -> Result<()
     let mut printed = BufReader::new(demo.stdout.take().context("its output is piped")?);
     let commands = read_guide(&mut printed)?;
 
-    for command in commands.iter().filter(|it| is_safe_to_type(it)) {
-        println!("typing: {command}");
-        let typed = Command::new("sh").args(["-c", command]).output()?;
-        let complaint = String::from_utf8_lossy(&typed.stderr);
-        ensure!(
-            typed.status.success(),
-            "`{command}` failed ({}): {complaint}",
-            typed.status
-        );
-    }
+    let directory = std::env::temp_dir().join(&name);
+    std::fs::create_dir(&directory)?;
+    let typed = commands
+        .iter()
+        .filter(|it| ends(it))
+        .try_for_each(|it| type_in(&directory, it));
+    std::fs::remove_dir_all(&directory)?;
+    typed?;
     send(&demo, Signal::SIGINT)?;
 
     let ended = await_end(&mut demo)?;
@@ -122,15 +121,26 @@ fn read_guide(printed: &mut impl BufRead) -> Result<Vec<String>> {
     Ok(commands)
 }
 
-/// Says whether a command ends by itself and changes nothing.
-fn is_safe_to_type(command: &str) -> bool {
-    let goes_on = ["watch", "ping"]
-        .iter()
-        .any(|word| command.split(' ').any(|it| it == *word));
-    let changes = ["apply", "config", "kill"]
-        .iter()
-        .any(|word| command.contains(word));
-    !goes_on && !changes
+/// Says whether a command ends by itself, and lets the demo go on at once.
+fn ends(command: &str) -> bool {
+    !command
+        .split(' ')
+        .any(|word| ["watch", "ping", "kill"].contains(&word))
+}
+
+fn type_in(directory: &Path, command: &str) -> Result<()> {
+    println!("typing: {command}");
+    let typed = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(directory)
+        .output()?;
+    let complaint = String::from_utf8_lossy(&typed.stderr);
+    ensure!(
+        typed.status.success(),
+        "`{command}` failed ({}): {complaint}",
+        typed.status
+    );
+    Ok(())
 }
 
 fn read_until(printed: &mut impl BufRead, mut found: impl FnMut(&str) -> bool) -> Result<()> {
@@ -170,7 +180,7 @@ fn check_gone(name: &str) -> Result<()> {
             "{file} is left"
         );
     }
-    let directory = std::path::Path::new(lab::ROOT).join(name);
+    let directory = Path::new(lab::ROOT).join(name);
     ensure!(!directory.exists(), "{} is left", directory.display());
     Ok(())
 }

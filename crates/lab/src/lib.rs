@@ -27,8 +27,8 @@
 //! Cleaning up never depends on the builder being alive: what a site makes is written to its state
 //! file before it is made, and whoever comes next removes what a dead builder left (`state`).
 //!
-//! `unsafe` is confined to two files, each for what nothing wraps: `process` (code between fork
-//! and exec) and `packet_socket` (`AF_PACKET`).
+//! `unsafe` is confined to three files, each for what nothing wraps: `process` (code between fork
+//! and exec), `packet_socket` (`AF_PACKET`) and `pass` (bpf(2)).
 
 #![deny(unsafe_code)]
 
@@ -45,6 +45,7 @@ mod state;
 mod acl;
 mod host;
 mod namespace;
+mod pass;
 mod process;
 mod tool;
 

@@ -10,6 +10,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::Error;
 use crate::host::Host;
+use crate::pass::Pass;
 use crate::plan::{HostPlan, Link, Plan, Role};
 use crate::state::{directory_of, namespace_of};
 use crate::tool::{self, Place};
@@ -58,6 +59,7 @@ pub(crate) fn raise(plan: &Plan) -> Result<Vec<Host>, Error> {
     tool::ip_batch(Place::Here, &links)?;
     in_parallel(plan, &hosts, furnish)?;
     in_parallel(plan, &hosts, receive_redirects)?;
+    receive_reflections(plan, &hosts)?;
     Ok(hosts)
 }
 
@@ -126,6 +128,29 @@ fn receive_redirects(_: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Err
             })
         }
     }
+}
+
+/// Lets frames that a gateway sends back by the interface they came from arrive at a router.
+///
+/// Only there: a program at the receiving end costs what the kernel itself forwards a copy, and the
+/// shape for benchmarks, which has no routers, compares with that.
+fn receive_reflections(plan: &Plan, hosts: &[Host]) -> Result<(), Error> {
+    let host = |name: &str| hosts.iter().find(|host| host.name() == name);
+    for link in &plan.links {
+        let [one, other] = &link.ends;
+        for (near, far) in [(one, other), (other, one)] {
+            let (Some(router), Some(gateway)) = (host(&near.host), host(&far.host)) else {
+                continue;
+            };
+            let Some(bpffs) = gateway.bpffs().filter(|_| router.role() == Role::Router) else {
+                continue;
+            };
+            let pass = Pass::pin(&bpffs)?;
+            let (interface, path) = (&near.interface, pass.path().display());
+            router.ip(&format!("link set {interface} xdpdrv pinned {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn set_sysctls(opened: &Host, host: &HostPlan) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The lab itself, on the machine it runs on. Needs root.
 
+mod command;
 mod life;
 mod sites;
 mod tools;

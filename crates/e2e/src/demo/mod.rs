@@ -18,6 +18,8 @@ mod stage;
 mod started;
 mod tables;
 
+use std::path::Path;
+
 use anyhow::{Result, bail, ensure};
 use lab::Site;
 
@@ -79,13 +81,20 @@ fn remove(site: Site, gateway: Gateway, narrator: &mut Narrator) -> Result<()> {
         Ok("nothing is pinned, no program is on an interface".to_owned())
     })?;
     let name = site.name().to_owned();
+    let namespaces: Vec<String> = site
+        .hosts()
+        .iter()
+        .map(|host| host.namespace().to_owned())
+        .collect();
     narrator.claim("the site is gone", || {
         site.down()?;
-        let left = lab::list()?;
-        ensure!(
-            left.iter().all(|it| it.site != name),
-            "{name} is still listed"
-        );
-        Ok("no namespace, no process, no file is left".to_owned())
+        let left: Vec<&String> = namespaces
+            .iter()
+            .filter(|it| Path::new("/run/netns").join(it).exists())
+            .collect();
+        ensure!(left.is_empty(), "{left:?} are left");
+        let directory = Path::new(lab::ROOT).join(name);
+        ensure!(!directory.exists(), "{} is left", directory.display());
+        Ok(format!("{} namespaces removed", namespaces.len()))
     })
 }

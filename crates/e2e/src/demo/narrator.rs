@@ -92,7 +92,7 @@ impl Narrator {
     /// Shows a command and what it printed.
     pub fn printed(&self, command: &str, output: &str) {
         println!("\n   {}", self.painted("1", &format!("$ {command}")));
-        for line in output.lines() {
+        for line in output.trim_end().lines() {
             println!("   {line}");
         }
         println!();

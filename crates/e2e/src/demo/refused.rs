@@ -17,7 +17,7 @@ pub(super) fn show(site: &Site, narrator: &mut Narrator) -> Result<()> {
             match pod.curl(&db.url()) {
                 Ok(body) => bail!("it was answered: {body}"),
                 // curl is there and says what it met; anything else would prove nothing.
-                Err(Error::Tool { stderr, .. }) => Ok(stderr),
+                Err(Error::Tool { stderr, .. }) => Ok(reason(&stderr)),
                 Err(other) => Err(other.into()),
             }
         })?;
@@ -32,8 +32,9 @@ pub(super) fn show(site: &Site, narrator: &mut Narrator) -> Result<()> {
         }
     })?;
     narrator.claim("a1 gets no answer to a ping", || {
-        ensure!(!pod.ping(db.address)?, "it was answered");
-        Ok("1 packet transmitted, 0 received".to_owned())
+        let (answered, summary) = db.pinged(pod)?;
+        ensure!(!answered, "{summary}");
+        Ok(summary)
     })?;
     narrator.claim("the firewall has let nobody in", || {
         let admissions = db.host.admissions()?;
@@ -45,4 +46,10 @@ pub(super) fn show(site: &Site, narrator: &mut Narrator) -> Result<()> {
         ensure!(admissions.refused > 0, "no packet arrived");
         Ok(format!("{} packets refused", admissions.refused))
     })
+}
+
+/// What curl met, without what it was asked.
+fn reason(complaint: &str) -> String {
+    let (_, reason) = complaint.rsplit_once(": ").unwrap_or_default();
+    format!("curl: {reason}")
 }

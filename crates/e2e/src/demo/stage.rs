@@ -1,8 +1,9 @@
 //! The site of the demo and the policy of its gateway.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab::{Host, Site, Target, Topology};
 
 use super::Narrator;
@@ -28,6 +29,9 @@ rules:
 const HTTP: u16 = 80;
 const DATAGRAMS: u16 = 53;
 const STREAM: u16 = 9000;
+
+/// How long a ping may take to be answered.
+const PING_SECONDS: &str = "1";
 
 pub(super) fn build(name: &str) -> Result<Site> {
     let site = Topology::two_arm(name)
@@ -93,6 +97,24 @@ impl<'a> Database<'a> {
 
     pub(super) fn stream(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.address, STREAM)
+    }
+
+    /// Pings it once from a pod. Returns whether it answers, and how ping puts that.
+    pub(super) fn pinged(&self, pod: &Host) -> Result<(bool, String)> {
+        let mut ping = Command::new("ping");
+        ping.args([
+            "-n",
+            "-c",
+            "1",
+            "-W",
+            PING_SECONDS,
+            &self.address.to_string(),
+        ]);
+        let output = pod.run(ping)?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let summary = printed.lines().find(|line| line.contains("transmitted"));
+        let summary = summary.with_context(|| format!("ping says only {printed:?}"))?;
+        Ok((output.status.success(), summary.to_owned()))
     }
 
     /// Fetches its page from a pod: the pod's address as the database sees it.

@@ -26,7 +26,7 @@ pub(super) fn show(gateway: &mut Gateway, narrator: &mut Narrator) -> Result<()>
             .program
             .instructions
             .map_or_else(String::new, |count| {
-                format!("; the kernel's verifier walked through {count} instructions")
+                format!("; {count} instructions verified")
             });
         Ok(format!(
             "process {} after {} ms{instructions}",

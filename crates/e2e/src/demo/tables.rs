@@ -85,7 +85,8 @@ pub(super) fn show(site: &Site, gateway: &Gateway, narrator: &mut Narrator) -> R
     Ok(transfer)
 }
 
-/// Says how many ports are in use, if that is as many as there are flows.
+/// Says how many ports are in use, if that is as many as there are flows, and the gateway's sweep
+/// has counted these.
 fn ports(gateway: &Gateway) -> Result<Option<String>> {
     let flows = gateway.all_flows()?.flows;
     let addresses = gateway
@@ -94,6 +95,10 @@ fn ports(gateway: &Gateway) -> Result<Option<String>> {
         .into_iter()
         .flat_map(|pool| pool.addresses);
     let addresses: Vec<_> = addresses.collect();
+    let swept: u64 = addresses.iter().map(|address| address.flows).sum();
+    if swept != flows.len() as u64 {
+        return Ok(None);
+    }
     let mut found = Vec::new();
     for protocol in Protocol::ALL {
         let used: u64 = addresses

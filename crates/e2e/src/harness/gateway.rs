@@ -1,7 +1,7 @@
 //! The life of the gateway under test: prepared, started, reloaded, killed, stopped, removed.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -18,18 +18,23 @@ pub const READY_LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take to end when it is told to.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// Lines of the log that are shown when a test has failed.
-const LOG_TAIL_LINES: usize = 40;
+/// A policy that is valid whatever the site: `--uninstall` wants to read where the state is.
+const SOUND_POLICY: &str = "
+pools:
+  - {name: any, addresses: [192.0.2.1]}
+rules:
+  - {name: any, sources: [10.0.0.0/8], pool: any}
+";
 
 /// One `egretd` in a gateway host of a lab, its configuration and its state.
 ///
 /// The state (what is pinned) outlives the daemon, as it does on a real gateway, and ends with this
 /// value.
 pub struct Gateway {
-    host: Host,
-    directory: PathBuf,
-    socket: PathBuf,
-    state: PathBuf,
+    pub(super) host: Host,
+    pub(super) directory: PathBuf,
+    pub(super) socket: PathBuf,
+    pub(super) state: PathBuf,
     notify: NotifySocket,
     daemon: Option<Process>,
     /// What each start of the daemon adds to its environment.
@@ -165,40 +170,6 @@ impl Gateway {
         Ok(self.daemon.is_some())
     }
 
-    /// Replaces the daemon's configuration file; nothing changes before a reload or a restart.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn write_policy(&self, policy: &str) -> Result<()> {
-        self.write_config(&self.full_config(policy))
-    }
-
-    /// Replaces the daemon's configuration file by exactly this text.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn write_config(&self, text: &str) -> Result<()> {
-        let path = self.config_path();
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// The whole configuration for a policy: with the host's interfaces, unless the policy has some,
-    /// and with the places that the lab has for the socket and the state.
-    pub fn full_config(&self, policy: &str) -> String {
-        let mut text = String::new();
-        if !policy.lines().any(|line| line.starts_with("interfaces:")) {
-            text += "interfaces:\n";
-            for interface in self.host.interfaces() {
-                text += &format!("  - {{name: {interface}, realm: {}}}\n", realm(interface));
-            }
-        }
-        let (socket, state) = (self.socket.display(), self.state.display());
-        text + policy.trim_start_matches('\n')
-            + &format!("\napi:\n  socket: {socket}\nstate: {state}\n")
-    }
-
     /// Runs `egretd` with this gateway's configuration and some more arguments to its end,
     /// `--check` for example.
     ///
@@ -224,32 +195,6 @@ impl Gateway {
             "`egretd --uninstall` failed: {complaint}"
         );
         Ok(())
-    }
-
-    /// Returns what is pinned, maps, programs and links, as paths.
-    ///
-    /// # Errors
-    ///
-    /// If the state directory cannot be read.
-    pub fn pinned(&self) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        let mut directories = vec![self.state.clone()];
-        while let Some(directory) = directories.pop() {
-            if !directory.exists() {
-                continue;
-            }
-            let unreadable = || format!("cannot list {}", directory.display());
-            for entry in fs::read_dir(&directory).with_context(unreadable)? {
-                let path = entry.with_context(unreadable)?.path();
-                if path.is_dir() {
-                    directories.push(path)
-                } else {
-                    found.push(path)
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
     }
 
     /// Ends a test that went well: stops the daemon in order, removes everything and checks that
@@ -282,38 +227,14 @@ impl Gateway {
     /// If something cannot be removed.
     pub fn discard(mut self) -> Result<()> {
         self.finished = true;
+        self.remove_in_any_state()
+    }
+
+    /// Removes everything, whatever runs and whatever stands in the configuration file.
+    fn remove_in_any_state(&mut self) -> Result<()> {
         self.daemon = None;
+        self.write_policy(SOUND_POLICY)?;
         self.uninstall()
-    }
-
-    /// The host it runs in.
-    pub fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// The unix socket of its API.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
-    /// Where its state is pinned.
-    pub fn state(&self) -> &Path {
-        &self.state
-    }
-
-    /// Its configuration file.
-    pub fn config_path(&self) -> PathBuf {
-        self.directory.join("gateway.yaml")
-    }
-
-    /// The file with what all its daemons have printed.
-    pub fn log_path(&self) -> PathBuf {
-        self.directory.join("egretd.log")
-    }
-
-    /// What all its daemons have printed.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// Checks that the program hangs on every interface of the configuration.
@@ -352,8 +273,13 @@ impl Gateway {
         }
     }
 
-    /// Waits until the daemon says `state`; `what` says what that means.
-    fn await_state(&mut self, state: &str, what: &str) -> Result<()> {
+    /// Waits until the daemon tells its service manager `state`, `STATUS=…` or `WATCHDOG=1` for
+    /// example; `what` says what that means.
+    ///
+    /// # Errors
+    ///
+    /// If it ends instead, or takes too long.
+    pub fn await_state(&mut self, state: &str, what: &str) -> Result<()> {
         let (notify, daemon) = (&self.notify, &mut self.daemon);
         wait_for(READY_LIMIT, what, || {
             if notify.heard(state)? {
@@ -366,27 +292,6 @@ impl Gateway {
             bail!("the daemon ended with {status} instead of saying {state}, see its log");
         })
     }
-
-    /// Prints what helps to understand why a test failed.
-    fn explain(&self) {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
-        eprintln!(
-            "the log of the gateway {} ends with:\n{}",
-            self.host.name(),
-            tail.join("\n")
-        );
-        match self.counters() {
-            Ok(counters) => {
-                eprintln!("its counters:");
-                for exit in counters.counters.iter().filter(|exit| exit.packets > 0) {
-                    eprintln!("  {:<28} {:>10}", exit.reason, exit.packets);
-                }
-            }
-            Err(error) => eprintln!("its counters cannot be read: {error:#}"),
-        }
-    }
 }
 
 impl Drop for Gateway {
@@ -395,19 +300,8 @@ impl Drop for Gateway {
             return;
         }
         self.explain();
-        // Killed at once: a test that failed may have left it in any state.
-        self.daemon = None;
-        if let Err(error) = self.uninstall() {
+        if let Err(error) = self.remove_in_any_state() {
             eprintln!("{error:#}");
         }
-    }
-}
-
-/// The realm that an interface of the lab's shapes faces, by its name.
-fn realm(interface: &str) -> &'static str {
-    match interface {
-        "in0" => "internal",
-        "out0" => "external",
-        _ => "both",
     }
 }

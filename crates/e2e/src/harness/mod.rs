@@ -38,6 +38,7 @@
 //! failed, so its log and counters are printed. Whatever the test did, the gateway is gone afterwards.
 
 mod ask;
+mod files;
 mod gateway;
 mod http;
 mod notify;
