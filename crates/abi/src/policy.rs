@@ -22,7 +22,7 @@ pub enum Dimension {
     Destination = 2,
     /// Protocol, zero, and destination port: the rules that want exactly that.
     Service = 3,
-    /// Protocol: the rules that want it on some port or on all.
+    /// Protocol: the rules that translate it on some port or on all.
     Touched = 4,
 }
 
@@ -76,13 +76,13 @@ impl ClassKey {
         Self::new(version, Dimension::Service, [protocol, 0, high, low], 16 + bits)
     }
 
-    /// The rules that may want this protocol number, for packets whose ports cannot be read.
+    /// The rules that may translate this protocol number, for packets whose ports cannot be read.
     #[inline(always)]
     pub const fn touched(version: u32, protocol: u8) -> Self {
         Self::new(version, Dimension::Touched, [protocol, 0, 0, 0], 8)
     }
 
-    /// The rules that may want a protocol that has no class of its own.
+    /// The rules that may translate a protocol that has no class of its own.
     pub const fn touched_any(version: u32) -> Self {
         Self::new(version, Dimension::Touched, [0; 4], 0)
     }

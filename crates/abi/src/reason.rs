@@ -76,7 +76,7 @@ reasons! {
     Unresolved = 15, Pass, "unresolved", "Translated, but the next hop's MAC address is not known yet; the kernel sends it on and resolves the neighbour.";
     Fragmenting = 16, Pass, "fragmenting", "Translated, but larger than the next link's MTU; the kernel fragments it and sends it on.";
     Unsolicited = 17, Drop, "unsolicited", "For an external address, but nobody inside asked for it.";
-    NoFlow = 18, Drop, "no_flow", "An RST for a flow that does not exist (any more).";
+    NoFlow = 18, Drop, "no_flow", "A TCP segment that belongs to no flow and cannot be answered: an RST, or one that contradicts itself.";
     PortsExhausted = 19, Drop, "ports_exhausted", "The client's external address has no free port left; the flow was refused.";
     FlowTableFull = 20, Drop, "flow_table_full", "The flow table is full; the flow was refused. Raise limits.flows.";
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";

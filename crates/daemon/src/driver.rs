@@ -109,7 +109,12 @@ impl Driver {
                 _ = signals.reload.recv() => self.reload()?,
                 change = watch.next() => match change {
                     Some(Change::Routes) => settle = settle.or(Some(Instant::now() + SETTLE)),
-                    Some(Change::Links) => self.look_at_links().await?,
+                    Some(Change::Links) => {
+                        self.look_at_links().await?;
+                        // Also a link whose MTU changed, or that went down and took its routes
+                        // along without a word about them.
+                        settle = settle.or(Some(Instant::now() + SETTLE));
+                    }
                     Some(Change::Lost) | None => {
                         tracing::warn!("news of routes was lost; looking at everything again");
                         if change.is_none() {

@@ -128,7 +128,9 @@ impl World {
                 write("EXTERNALS", tables.externals.put(&address, &external))?;
             }
             Action::RemoveExternal(address) => {
+                let external = read("EXTERNALS", tables.externals.get(&address))?;
                 write("EXTERNALS", tables.externals.remove(&address))?;
+                external.iter().for_each(|external| self.release(external));
             }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
@@ -169,6 +171,14 @@ impl World {
             for (word, reserved) in words.iter().zip(reserved(external, protocol).iter()) {
                 word.fetch_or(*reserved, Relaxed);
             }
+        }
+    }
+
+    /// Gives back all ports of an address that is gone, to the one that gets its bitmaps next.
+    fn release(&self, external: &External) {
+        for protocol in Protocol::ALL {
+            let words = self.tables.ports.words(bitmap(external.index, protocol));
+            words.iter().for_each(|word| word.store(0, Relaxed));
         }
     }
 

@@ -34,8 +34,9 @@ pub fn classify<W: World>(
 
 /// What the policy of this version says about a packet whose ports cannot be read.
 ///
-/// A rule that depends on the port might want it or not: where the answer hangs on that, the packet
-/// counts as one to be translated, because passing it on might show the wrong address.
+/// A rule that depends on the port might want it or not: if one that translates comes before the
+/// first that wants it whatever its port, the packet counts as one to be translated, because passed
+/// on it might show the wrong address.
 #[inline(always)]
 pub fn classify_part<W: World>(
     world: &W,
@@ -44,26 +45,27 @@ pub fn classify_part<W: World>(
     protocol: u8,
 ) -> Wish {
     let sources = ClassKey::address(version, Dimension::Source, source, 32);
-    let Some(sources) = world.class(&sources) else { return Wish::Nothing };
+    let Some(sources) = world.class(&sources) else {
+        return Wish::Nothing;
+    };
     let targets = ClassKey::address(version, Dimension::Destination, target, 32);
-    let Some(targets) = world.class(&targets) else { return Wish::Nothing };
+    let Some(targets) = world.class(&targets) else {
+        return Wish::Nothing;
+    };
     // No rule names port 0, so only those that take every port are found under it.
     let whole = ClassKey::service(version, protocol, Port::new(0), 16);
     let certain = match world.class(&whole) {
         Some(services) => lowest(&sources, &targets, &services),
         None => NO_RULE,
     };
-    let possible = match world.class(&ClassKey::touched(version, protocol)) {
+    let translating = match world.class(&ClassKey::touched(version, protocol)) {
         Some(services) => lowest(&sources, &targets, &services),
         None => NO_RULE,
     };
-    if certain <= possible {
+    if certain <= translating {
         return action(world, version, certain);
     }
-    match action(world, version, possible) {
-        Wish::Do(Action::Pass) => Wish::Do(Action::Translate { pool: 0 }),
-        wish @ (Wish::Nothing | Wish::Do(Action::Translate { .. }) | Wish::Broken) => wish,
-    }
+    action(world, version, translating)
 }
 
 /// The number after the last rule's. Not an `Option`, because the verifier refuses to have the

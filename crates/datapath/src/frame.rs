@@ -205,6 +205,12 @@ impl Tcp {
     pub const RST: u8 = 0x04;
     /// The acknowledgment number counts.
     pub const ACK: u8 = 0x10;
+
+    /// Header length in bytes, 0 to 60, options included.
+    #[inline(always)]
+    pub const fn header_len(&self) -> usize {
+        (self.offset >> 4) as usize * 4
+    }
 }
 
 /// The first eight bytes of an ICMP message (RFC 792), as an echo has them.

@@ -177,19 +177,70 @@ fn slot<W: World>(world: &W, version: u32, pool: u8, client: Ip4) -> Option<Slot
     (slot.filled != 0).then_some(slot)
 }
 
-/// Inserts both directions of a flow, or leaves nothing behind and says why.
+/// Inserts both directions of a flow and its mapping, or leaves nothing behind and says why.
+///
+/// The mapping comes last: until then nobody else can have come to use the port, so that it can be
+/// given back if something does not fit.
 #[inline(never)]
 pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
     let now = world.now();
-    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
-    let mapped = match map(world, arrival, beginning, now) {
-        Ok(mapped) => mapped,
-        Err(reason) => return Some(reason),
+    let (asked, protocol, slot) = (&arrival.key.tuple, arrival.protocol, &beginning.slot);
+    let key = MappingKey::new(protocol, asked.source, asked.source_port, slot.address);
+    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1).
+    let mapped = world.mapping(&key).map(|mapping| mapping.port);
+    let (port, is_new) = match mapped {
+        Some(port) => (port, false),
+        None => match claim(world, arrival, beginning) {
+            Some(port) => (port, true),
+            None => return Some(Reason::PortsExhausted),
+        },
     };
-    let sent = Tuple { source: beginning.slot.address, source_port: mapped.port, ..*asked };
+    let sent = Tuple { source: slot.address, source_port: port, ..*asked };
     let back = FlowKey::new(protocol, sent.reversed());
-    let returned = asked.reversed();
+    let mut result = insert(world, arrival, beginning, &sent, &back, now);
+    if is_new && result.is_ok() {
+        result = world.insert_mapping(&key, &Mapping::new(port, now));
+        if result.is_err() {
+            world.remove_flow(&arrival.key);
+            world.remove_flow(&back);
+        }
+    }
+    let reason = match result {
+        Ok(()) => {
+            world.count_opened(beginning.pool, protocol.space());
+            return None;
+        }
+        // Another CPU was faster with the same flow, or with another one of the same endpoint.
+        Err(InsertError::Exists) => Reason::Collision,
+        Err(InsertError::Full) => Reason::FlowTableFull,
+    };
+    if is_new {
+        ports::release(world, bitmap(slot.index, protocol), port);
+    }
+    Some(reason)
+}
 
+/// Claims a port for the packet's source.
+#[inline(always)]
+fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Port> {
+    let Tuple { source, source_port, .. } = arrival.key.tuple;
+    let bitmap = bitmap(beginning.slot.index, arrival.protocol);
+    let start = ports::start(beginning.seed, source, source_port, arrival.protocol);
+    ports::claim(world, bitmap, start, source_port)
+}
+
+/// Inserts both directions of a flow, or neither.
+#[inline(always)]
+fn insert<W: World>(
+    world: &W,
+    arrival: &Arrival,
+    beginning: &Beginning,
+    sent: &Tuple,
+    back: &FlowKey,
+    now: Tick,
+) -> Result<(), InsertError> {
+    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let returned = asked.reversed();
     // One variable for both entries, because the kernel counts the stack of each.
     let mut flow = Flow::new(
         Side::Inbound,
@@ -198,79 +249,22 @@ pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> O
         deltas(protocol, &back.tuple, &returned),
         now,
     );
-    let reason = match world.insert_flow(&back, &flow) {
-        Ok(()) => {
-            flow = Flow::new(
-                Side::Outbound,
-                beginning.pool,
-                sent,
-                deltas(protocol, asked, &sent),
-                now,
-            );
-            if beginning.is_routed {
-                flow.remember(&beginning.hop, beginning.generation);
-            }
-            match world.insert_flow(&arrival.key, &flow) {
-                Ok(()) => {
-                    world.count_opened(beginning.pool, protocol.space());
-                    return None;
-                }
-                // Another CPU opened the same flow between our look-up and now, by the same mapping.
-                Err(InsertError::Exists) => return None,
-                Err(InsertError::Full) => {
-                    world.remove_flow(&back);
-                    Reason::FlowTableFull
-                }
-            }
-        }
-        Err(InsertError::Exists) => Reason::Collision,
-        Err(InsertError::Full) => Reason::FlowTableFull,
-    };
-    if mapped.is_new {
-        world.remove_mapping(&mapped.key);
-        ports::release(world, bitmap(beginning.slot.index, protocol), mapped.port);
+    world.insert_flow(back, &flow)?;
+    flow = Flow::new(
+        Side::Outbound,
+        beginning.pool,
+        *sent,
+        deltas(protocol, asked, sent),
+        now,
+    );
+    if beginning.is_routed {
+        flow.remember(&beginning.hop, beginning.generation);
     }
-    Some(reason)
-}
-
-/// An internal endpoint's external port, and whether this packet made the mapping.
-struct Mapped {
-    key: MappingKey,
-    port: Port,
-    is_new: bool,
-}
-
-/// Finds the mapping of the packet's source, or makes it (endpoint-independent, RFC 4787 REQ-1).
-#[inline(always)]
-fn map<W: World>(
-    world: &W,
-    arrival: &Arrival,
-    beginning: &Beginning,
-    now: Tick,
-) -> Result<Mapped, Reason> {
-    let (source, port) = (arrival.key.tuple.source, arrival.key.tuple.source_port);
-    let key = MappingKey::new(arrival.protocol, source, port, beginning.slot.address);
-    if let Some(mapping) = world.mapping(&key) {
-        return Ok(Mapped { key, port: mapping.port, is_new: false });
+    let result = world.insert_flow(&arrival.key, &flow);
+    if result.is_err() {
+        world.remove_flow(back);
     }
-    let bitmap = bitmap(beginning.slot.index, arrival.protocol);
-    let start = ports::start(beginning.seed, source, port, arrival.protocol);
-    let Some(claimed) = ports::claim(world, bitmap, start, port) else {
-        return Err(Reason::PortsExhausted);
-    };
-    match world.insert_mapping(&key, &Mapping::new(claimed, now)) {
-        Ok(()) => return Ok(Mapped { key, port: claimed, is_new: true }),
-        Err(InsertError::Full) => {
-            ports::release(world, bitmap, claimed);
-            return Err(Reason::FlowTableFull);
-        }
-        Err(InsertError::Exists) => ports::release(world, bitmap, claimed),
-    }
-    // Another CPU mapped the same endpoint first; its port is the endpoint's.
-    match world.mapping(&key) {
-        Some(mapping) => Ok(Mapped { key, port: mapping.port, is_new: false }),
-        None => Err(Reason::Collision),
-    }
+    result
 }
 
 /// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and

@@ -1,11 +1,11 @@
 //! Packets whose ports cannot be read: fragments, other protocols, ICMP errors, cut headers.
 
-use abi::{Action, Ip4, Reason};
+use abi::{Action, Ip4, NextHop, Port, Reason, Tuple};
 
 use crate::{
     classify::{Wish, classify_part},
     frame::{Ipv4, Link, Packet, Wire},
-    world::World,
+    world::{Route, RouteQuery, World},
 };
 
 /// Drops the packet for `reason` if it is ours, because sent on untranslated it would show a wrong
@@ -33,7 +33,21 @@ pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) ->
     match classify_part(world, version, (source, target), protocol) {
         Wish::Nothing => Reason::NoRule,
         Wish::Do(Action::Pass) => Reason::RulePass,
-        Wish::Do(Action::Translate { .. }) => reason,
+        Wish::Do(Action::Translate { .. }) => {
+            let (source_port, target_port) = (Port::new(0), Port::new(0));
+            let tuple = Tuple { source, target, source_port, target_port };
+            unless_local(world, &RouteQuery { ingress: packet.ingress(), tuple, protocol }, reason)
+        }
         Wish::Broken => Reason::Internal,
+    }
+}
+
+/// What this host itself is told must reach it, whatever the rules want.
+#[inline(always)]
+fn unless_local<W: World>(world: &W, query: &RouteQuery, reason: Reason) -> Reason {
+    let mut hop = NextHop::EMPTY;
+    match world.route(query, &mut hop) {
+        Route::Local => Reason::LocalDestination,
+        Route::Known | Route::Unresolved | Route::Elsewhere | Route::Nowhere => reason,
     }
 }

@@ -15,13 +15,25 @@ const FRAME: usize = Link::LEN + Ipv4::LEN + Tcp::LEN;
 const TTL: u8 = 64;
 
 /// Turns the segment, which must not be an RST, into its answer.
+///
+/// There is none for a segment that contradicts itself, nor for one that no host or many can have
+/// sent.
 #[inline(never)]
 pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
-    let (Some(link), Some(ip)) = (copy::<Link, _>(packet, 0), copy::<Ipv4, _>(packet, Link::LEN))
-    else {
+    let (Some(link), Some(ip)) = (
+        copy::<Link, _>(packet, 0),
+        copy::<Ipv4, _>(packet, Link::LEN),
+    ) else {
         return Reason::Internal;
     };
-    let Some(tcp) = copy::<Tcp, _>(packet, arrival.l4) else { return Reason::Internal };
+    let Some(tcp) = copy::<Tcp, _>(packet, arrival.l4) else {
+        return Reason::Internal;
+    };
+    let headers = ip.header_len() + tcp.header_len();
+    let total = ip.total() as usize;
+    if tcp.header_len() < Tcp::LEN || headers > total || !is_one_host(ip.source) {
+        return Reason::NoFlow;
+    }
     if !packet.resize(FRAME) {
         return Reason::Internal;
     }
@@ -29,8 +41,7 @@ pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
     let (seq, ack, flags) = if tcp.flags & Tcp::ACK != 0 {
         (tcp.ack, [0; 4], Tcp::RST)
     } else {
-        let header = ip.header_len() + (tcp.offset >> 4) as usize * 4;
-        let data = (ip.total() as usize).saturating_sub(header) as u32;
+        let data = (total - headers) as u32;
         let control = (tcp.flags & Tcp::SYN != 0) as u32 + (tcp.flags & Tcp::FIN != 0) as u32;
         let next = u32::from_be_bytes(tcp.seq).wrapping_add(data).wrapping_add(control);
         ([0; 4], next.to_be_bytes(), Tcp::RST | Tcp::ACK)
@@ -64,6 +75,13 @@ pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
         && put(packet, Link::LEN, header)
         && put(packet, Link::LEN + Ipv4::LEN, answer);
     if written { Reason::ResetSent } else { Reason::Internal }
+}
+
+/// Whether the address can be one host's (RFC 1122 §3.2.1.3).
+#[inline(always)]
+const fn is_one_host(address: abi::Ip4) -> bool {
+    let [first, ..] = address.0;
+    !matches!(first, 0 | 127 | 224..)
 }
 
 /// The IP header of a message of our own, with its checksum.

@@ -4,7 +4,18 @@
 mod rig;
 
 mod answers;
+mod control;
 mod exhaustion;
 mod mangled;
 mod policy;
+mod races;
 mod translation;
+
+/// So many cases, new ones each time. A failing one is shown at its smallest, to be kept as a test
+/// with a name.
+fn cases(count: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        failure_persistence: None,
+        ..proptest::test_runner::Config::with_cases(count)
+    }
+}

@@ -3,10 +3,11 @@
 use abi::{Protocol, Reason};
 use proptest::prelude::*;
 
+use crate::cases;
 use crate::rig::{
     Message, Site, Sketch,
     laws::sound,
-    site::{ARM, INSIDE, OUTSIDE, own_mac, tuple, usual},
+    site::{ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
     sketch::{ACK, RST, SYN, read},
 };
 
@@ -81,7 +82,7 @@ impl Damage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn damaged_frames_are_handled_by_the_same_laws(
@@ -304,6 +305,27 @@ fn parts_of_packets_that_a_rule_wants_are_dropped_and_others_passed() {
             leaves(INSIDE, neighbour, Reason::RulePass);
             leaves(OUTSIDE, Sketch { part, ..inbound(protocol, 4000) }, Reason::Fragment);
         }
+    }
+}
+
+/// Where a rule wants everything, this host itself is not cut off from what its clients send it.
+#[test]
+fn parts_of_packets_for_this_host_are_the_kernels() {
+    let everything = intent(
+        vec![pool("web", [1], (1024, 65_535))],
+        vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
+    );
+    let site = Site::new(everything, 16);
+    let own = Sketch { target: abi::Ip4([10, 255, 255, 1]), ..outbound(Protocol::Udp) };
+    let unreachable = Message::Icmp { kind: 3, id: abi::Port::new(0), seq: 0 };
+
+    for sketch in [
+        own.clone(),
+        Sketch { part: (true, 0), ..own.clone() },
+        Sketch { message: Message::Other(50), ..own.clone() },
+        Sketch { message: unreachable, ..own.clone() },
+    ] {
+        assert_eq!(site.send(INSIDE, &sketch).reason, Reason::LocalDestination, "{sketch:?}");
     }
 }
 

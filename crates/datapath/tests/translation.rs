@@ -5,6 +5,7 @@ use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
 use abi::{Ip4, Port, Protocol, Reason, Tuple};
 use proptest::prelude::*;
 
+use crate::cases;
 use crate::rig::{
     Message, Site, Sketch,
     laws::{clients_keep_their_address, sound, taken_is_mapped},
@@ -74,7 +75,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     /// What the remote sees is an external address; what it answers reaches exactly who asked.
     #[test]

@@ -3,7 +3,7 @@
 //! It holds what was asked for and what is known of the world, and says what must be written,
 //! attached or taken away so that the two agree. A policy is replaced as a whole, between two packets
 //! and without touching a flow: the new version is written beside the old one, then the version in
-//! force is changed, then the old one is removed.
+//! force is changed; the old one is removed before the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ pub enum Event {
 pub enum Action {
     /// Keep the ports outside its range from the packet path, then let it know the address.
     PutExternal(Ip4, External),
-    /// Forget an address.
+    /// Forget an address, and give back all its ports.
     RemoveExternal(Ip4),
     /// Write a rule.
     PutRule(u32, RuleEntry),
@@ -237,14 +237,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Writes a policy beside the one in force, puts it in force, removes the other.
+    /// Writes a policy beside the one in force and puts it in force. The other one stays until the
+    /// next change: a packet may be in the middle of reading it.
     fn enforce(&mut self, policy: Policy, actions: &mut Vec<Action>) {
-        // What an interrupted predecessor left of the same version would mix with this one.
-        let leftover: Vec<_> =
-            self.stale.iter().filter(|key| key.version() == policy.version).copied().collect();
-        if !leftover.is_empty() {
-            self.stale.retain(|key| key.version() != policy.version);
-            actions.push(Action::RemoveClasses(leftover));
+        // Also what an interrupted predecessor left of the same version, which would mix with this.
+        let in_force = self.config.version;
+        let (stale, outdated) = std::mem::take(&mut self.stale)
+            .into_iter()
+            .partition(|key: &ClassKey| key.version() == in_force);
+        self.stale = stale;
+        if !outdated.is_empty() {
+            actions.push(Action::RemoveClasses(outdated));
         }
         actions.extend(policy.pools.iter().map(|(index, pool)| Action::PutPool(*index, pool.clone())));
         actions.extend(policy.rules.iter().map(|(index, rule)| Action::PutRule(*index, *rule)));
@@ -256,12 +259,8 @@ impl Gateway {
             ..self.config
         };
         actions.push(Action::SetConfig(self.config));
-        let mut outdated = std::mem::take(&mut self.stale);
         if let Some(before) = self.policy.replace(policy) {
-            outdated.extend(before.classes.into_keys());
-        }
-        if !outdated.is_empty() {
-            actions.push(Action::RemoveClasses(outdated));
+            self.stale.extend(before.classes.into_keys());
         }
     }
 

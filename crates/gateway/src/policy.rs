@@ -202,11 +202,14 @@ fn service_key(version: u32, prefix: Prefix) -> ClassKey {
     }
 }
 
-/// For each protocol the rules that want it on some port or on all.
+/// For each protocol the rules that translate it on some port or on all.
 fn touched(version: u32, rules: &[Rule]) -> Vec<(ClassKey, RuleSet)> {
     let set = |wanted: Option<Protocol>| {
         let mut set = RuleSet::EMPTY;
         for (index, rule) in rules.iter().enumerate() {
+            if rule.action == Action::Pass {
+                continue;
+            }
             let is_touched = rule.services.iter().any(|service| match service {
                 Service::Any => true,
                 Service::Protocol(protocol) | Service::Ports(protocol, ..) => {

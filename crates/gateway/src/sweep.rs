@@ -267,9 +267,9 @@ impl<'a> Sweep<'a> {
             let has_flow = self.swept.used.word(bitmap, word) & 1 << bit != 0;
             if !has_flow && !self.is_young(mapping.created) {
                 self.swept.unmapped.push(*key);
-            } else {
-                self.swept.used.insert(bitmap, mapping.port);
             }
+            // Also one that is to be removed: until it is, a flow may begin that uses its port.
+            self.swept.used.insert(bitmap, mapping.port);
         }
     }
 
@@ -310,9 +310,11 @@ impl Idle {
         let mut corrections = Vec::new();
         for (word, (idle, reserved)) in idle.iter_mut().zip(reserved).enumerate() {
             let taken = taken(word);
-            *idle = taken & !reserved & !used.word(bitmap, word);
+            // Reserved ones too: when the range changes, they are free at the next sweep.
+            *idle = taken & !used.word(bitmap, word);
             let before = before.as_ref().and_then(|words| words.get(word)).copied().unwrap_or(0);
-            let correction = Correction { set: reserved & !taken, clear: *idle & before };
+            let clear = *idle & before & !reserved;
+            let correction = Correction { set: reserved & !taken, clear };
             if correction != Correction::default() {
                 corrections.push((word, correction));
             }

@@ -137,14 +137,21 @@ pub fn attach(
     Ok(attached)
 }
 
-/// Takes the program off an interface.
+/// Takes the program off an interface; it is off when this returns.
 ///
 /// # Errors
 ///
-/// If the pin cannot be removed; then the program stays attached.
+/// If the pin cannot be opened or removed.
 pub fn detach(state: &State, attached: Attached) -> Result<(), AttachError> {
     let path = pin_path(state, attached);
-    fs::remove_file(&path).map_err(|source| AttachError::Pin { path, source })
+    unpin(&path).map_err(|source| AttachError::Pin { path, source })
+}
+
+/// Detaches a pinned link and removes its pin.
+pub(crate) fn unpin(path: &Path) -> io::Result<()> {
+    let link = sys::open_pinned(path)?;
+    sys::link_detach(link.as_fd())?;
+    fs::remove_file(path)
 }
 
 fn pin_path(state: &State, attached: Attached) -> PathBuf {

@@ -9,6 +9,8 @@ use std::{
 
 use abi::LAYOUT;
 
+use crate::links;
+
 /// `BPF_FS_MAGIC` of `statfs(2)`.
 const BPF_FS: i64 = 0xcafe_4a11;
 /// Where distributions mount the BPF file system.
@@ -122,7 +124,7 @@ impl State {
             for directory in layouts.iter().map(|layout| layout.join(folder)) {
                 if directory.exists() {
                     for pin in entries(&directory)? {
-                        removed_or(&pin, fs::remove_file(&pin))?;
+                        removed_or(&pin, unpin(folder, &pin))?;
                         removed.push(pin);
                     }
                     removed_or(&directory, fs::remove_dir(&directory))?;
@@ -140,6 +142,14 @@ impl State {
             removed_or(root, fs::remove_dir(root))?;
         }
         Ok(removed)
+    }
+}
+
+/// Removes a pin. A program is taken off its interface before that, and not some time later.
+fn unpin(folder: &str, pin: &Path) -> io::Result<()> {
+    match folder {
+        "links" => links::unpin(pin),
+        _ => fs::remove_file(pin),
     }
 }
 

@@ -24,6 +24,7 @@ const MAP_UPDATE_BATCH: u32 = 26;
 const MAP_DELETE_BATCH: u32 = 27;
 const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
 
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const ATTACH_XDP: u32 = 37;
@@ -268,4 +269,11 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
         old_program: 0,
     };
     bpf(LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// Takes a link's program off its interface, at once. Closing a link or removing its pin does that
+/// too, but only some time later.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut link = link.as_raw_fd() as u32;
+    bpf(LINK_DETACH, &mut link).map(drop)
 }

@@ -49,16 +49,17 @@ fn carried(memory: &Memory) -> u64 {
 
 /// Exactly one reason was counted, by one packet of the frame's original length.
 fn counted_once(memory: &Memory, before: &[Counter], bytes: usize) -> Reason {
+    let reason = counted(memory, before);
+    let one = Counter { packets: 1, bytes: bytes as u64 };
+    assert_eq!(before[reason as usize].plus(one), memory.counted(reason), "{reason:?}");
+    reason
+}
+
+/// The one reason that was counted since.
+pub fn counted(memory: &Memory, before: &[Counter]) -> Reason {
     let after = memory.counters.borrow();
-    let mut rose = Vec::new();
-    for (index, (before, after)) in before.iter().zip(after.iter()).enumerate() {
-        if before != after {
-            let one = Counter { packets: 1, bytes: bytes as u64 };
-            assert_eq!(before.plus(one), *after, "reason {index}");
-            rose.push(index);
-        }
-    }
-    let [index] = rose[..] else { panic!("one reason is counted, not {rose:?}") };
+    let rose = (0..after.len()).filter(|index| before[*index] != after[*index]);
+    let [index] = rose.collect::<Vec<_>>()[..] else { panic!("not one reason was counted") };
     Reason::ALL[index]
 }
 

@@ -2,6 +2,7 @@
 //! from words, checksums by full recomputation, a site in plain memory, and the laws that hold for
 //! every frame and for the tables between two frames.
 
+pub mod interrupted;
 pub mod laws;
 pub mod site;
 pub mod sketch;

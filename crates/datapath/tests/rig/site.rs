@@ -3,23 +3,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::Hash,
     rc::Rc,
     time::Duration,
 };
 
 use abi::{
-    Config, ExternalState, Ip4, Mapping, NextHop, Protocol, Tick, Tuple, limits::FLOWS_DEFAULT,
+    Config, ExternalState, Ip4, Mapping, NextHop, Protocol, Tick, Tuple,
+    limits::{FLOWS_DEFAULT, POOLS_MAX},
+    policy,
     ports::bitmap,
 };
 use datapath::{
-    native::{Frame, Memory},
+    native::{Frame, Memory, Table},
     world::{Route, RouteQuery},
 };
 use gateway::{
-    Action, Event, Found, Gateway, Link, Sweep, Swept,
+    Action, Attachment, Event, Found, Gateway, Link, Sweep, Swept,
     intent::{
         self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
     },
+    policy::name as name_of,
     sweep::{Idle, reserved},
 };
 
@@ -78,6 +82,26 @@ impl Site {
         site
     }
 
+    /// The same tables under a gateway that knows only what it finds in them.
+    pub fn restarted(self) -> Self {
+        let Self { memory, nanos, .. } = self;
+        let config = **memory.config.borrow();
+        let names = memory.pools.all().into_iter().filter_map(|(index, pool)| {
+            let number = (0..POOLS_MAX as u8)
+                .find(|number| policy::pool_index(config.version, *number) == index)?;
+            Some((number, name_of(&pool)?))
+        });
+        let found = Found {
+            config,
+            pools: names.collect(),
+            externals: all(&memory.externals),
+            classes: memory.classes.all().into_iter().map(|(key, _)| key).collect(),
+            interfaces: all(&memory.interfaces),
+            attached: [INSIDE, OUTSIDE, ARM].map(|ifindex| (ifindex, Attachment::Native)).into(),
+        };
+        Self { gateway: Gateway::new(found), memory, idle: Idle::default(), nanos }
+    }
+
     /// Tells the gateway what happened and does what it says.
     pub fn handle(&mut self, event: Event) {
         for action in self.decide(event) {
@@ -103,7 +127,14 @@ impl Site {
                 }
                 memory.externals.put(*address, *external);
             }
-            Action::RemoveExternal(address) => memory.externals.remove(address),
+            Action::RemoveExternal(address) => {
+                let external = memory.externals.get(address).expect("only known ones go");
+                memory.externals.remove(address);
+                for protocol in Protocol::ALL {
+                    let words = memory.bitmap(bitmap(external.index, protocol));
+                    words.iter().for_each(|word| word.set(0));
+                }
+            }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
             Action::PutClasses(classes) => {
@@ -199,6 +230,10 @@ impl Site {
         self.handle(Event::Idle(unused));
         swept
     }
+}
+
+fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
+    table.all().into_iter().map(|(key, value)| (key, *value)).collect()
 }
 
 fn link(ifindex: u32) -> Link {

@@ -1,0 +1,121 @@
+//! A world in which something else happens in the middle of a packet: another CPU's packet, a step
+//! of the sweep, a write of the daemon's.
+//!
+//! Everything that a packet asks of its world is one place where that can be. Tried at each place in
+//! turn, this is every interleaving of a packet with one other thing.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use abi::{
+    ClassKey, Config, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, NextHop, Pool,
+    Reason, Rule, RuleSet, Side, Tick,
+};
+use datapath::{
+    Exit,
+    native::{Frame, Memory},
+    world::{InsertError, PortWords, Route, RouteQuery, World},
+};
+
+/// What is put in force in the middle of a packet.
+type Event<'a> = Box<dyn FnOnce() + 'a>;
+
+/// Plain memory, and what happens before it is asked the next time but so many.
+struct Interrupted<'a> {
+    memory: &'a Memory,
+    left: Cell<usize>,
+    event: RefCell<Option<Event<'a>>>,
+}
+
+/// Takes a frame through, with `event` before the packet path's question of number `place`; nothing
+/// if it does not ask as many, and then `event` did not happen.
+pub fn process_with<'a>(
+    frame: &mut Frame,
+    memory: &'a Memory,
+    place: usize,
+    event: impl FnOnce() + 'a,
+) -> Option<Exit> {
+    let event: Event<'a> = Box::new(event);
+    let world = Interrupted { memory, left: Cell::new(place), event: RefCell::new(Some(event)) };
+    let exit = datapath::process(frame, &world);
+    world.event.borrow().is_none().then_some(exit)
+}
+
+impl<'a> Interrupted<'a> {
+    fn asked(&self) -> &'a Memory {
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => {
+                let event = self.event.borrow_mut().take();
+                if let Some(event) = event {
+                    event();
+                }
+            }
+        }
+        self.memory
+    }
+}
+
+impl World for Interrupted<'_> {
+    type Ref<'a, T: 'a>
+        = Rc<T>
+    where
+        Self: 'a;
+
+    fn now(&self) -> Tick {
+        self.asked().now()
+    }
+    fn config(&self) -> Option<Rc<Config>> {
+        self.asked().config()
+    }
+    fn flow(&self, key: &FlowKey) -> Option<Rc<Flow>> {
+        self.asked().flow(key)
+    }
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
+        self.asked().insert_flow(key, flow)
+    }
+    fn remove_flow(&self, key: &FlowKey) {
+        self.asked().remove_flow(key);
+    }
+    fn mapping(&self, key: &MappingKey) -> Option<Rc<Mapping>> {
+        self.asked().mapping(key)
+    }
+    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
+        self.asked().insert_mapping(key, mapping)
+    }
+    fn remove_mapping(&self, key: &MappingKey) {
+        self.asked().remove_mapping(key);
+    }
+    fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {
+        self.asked().ports(bitmap)
+    }
+    fn external(&self, address: &Ip4) -> Option<Rc<External>> {
+        self.asked().external(address)
+    }
+    fn class(&self, key: &ClassKey) -> Option<Rc<RuleSet>> {
+        self.asked().class(key)
+    }
+    fn rule(&self, index: u32) -> Option<Rc<Rule>> {
+        self.asked().rule(index)
+    }
+    fn pool(&self, index: u32) -> Option<Rc<Pool>> {
+        self.asked().pool(index)
+    }
+    fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
+        self.asked().interface(ifindex)
+    }
+    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
+        self.asked().route(query, hop)
+    }
+    fn count(&self, reason: Reason, bytes: u64) {
+        self.asked().count(reason, bytes);
+    }
+    fn count_pool(&self, pool: u8, side: Side, bytes: u64) {
+        self.asked().count_pool(pool, side, bytes);
+    }
+    fn count_opened(&self, pool: u8, space: usize) {
+        self.asked().count_opened(pool, space);
+    }
+}
