@@ -14,7 +14,7 @@ mod status;
 
 pub use apply::{Applied, ApplyRequest};
 pub use counters::{Counters, Drops, Exit, Verdict};
-pub use flows::{Endpoint, Flow, FlowState, Flows, FlowsQuery};
+pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
@@ -31,18 +31,25 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// `GET` with a [`FlowsQuery`](super::FlowsQuery) answers [`Flows`](super::Flows).
     pub const FLOWS: &str = "/v1/flows";
+    /// `GET` with a [`FlowQuery`](super::FlowQuery) answers [`Flow`](super::Flow), or 404.
+    pub const FLOW: &str = "/v1/flow";
     /// `GET` answers [`Pools`](super::Pools).
     pub const POOLS: &str = "/v1/pools";
     /// `GET` answers [`Drops`](super::Drops).
     pub const DROPS: &str = "/v1/drops";
     /// `GET` answers [`Counters`](super::Counters).
     pub const COUNTERS: &str = "/v1/counters";
-    /// `POST` an [`ApplyRequest`](super::ApplyRequest), answers [`Applied`](super::Applied).
+    /// `POST` an [`ApplyRequest`](super::ApplyRequest), answers [`Applied`](super::Applied). `GET`
+    /// answers the configuration in force as it was written.
     pub const CONFIG: &str = "/v1/config";
     /// `GET` answers the OpenAPI document of all this.
     pub const OPENAPI: &str = "/v1/openapi.json";
     /// `GET` answers the metrics in the Prometheus text format.
     pub const METRICS: &str = "/metrics";
+    /// `GET` answers 200 as long as the daemon lives.
+    pub const HEALTHY: &str = "/healthz";
+    /// `GET` answers 200 if packets can be sent to the gateway, otherwise 503.
+    pub const READY: &str = "/readyz";
 }
 
 /// Why a request was not served.

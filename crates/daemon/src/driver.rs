@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use abi::{Counter, Reason};
 use api::{
     Problems,
-    http::{ApiError, Applied, AttachMode, InterfaceStatus, Realm},
+    http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
 use gateway::{Action, Event, Gateway, changes, sweep::Idle};
 use jiff::Timestamp;
@@ -22,11 +22,11 @@ use tokio::{
 
 use crate::{
     alarms::Alarms,
-    config_file::{Config, ConfigError},
+    config_file::Config,
     sweeper::{self, Order, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
-    world::{Chain, World, WorldError},
+    world::{World, WorldError},
 };
 
 /// Changes of routes and neighbours that come within this time are one change.
@@ -180,16 +180,15 @@ impl Driver {
     fn reload(&mut self) -> Result<(), DriverError> {
         systemd::reloading();
         let (file, source) = (self.file.clone(), self.file.display().to_string());
-        match Config::read(&file) {
-            Ok(config) => match self.put_in_force(&config, source, true)? {
-                Ok(applied) => tracing::info!(changes = applied.changes.len(), "reloaded"),
-                Err(refused) => tracing::error!(%refused, "not reloaded; nothing has changed"),
-            },
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "not reloaded; nothing has changed");
-                if let ConfigError::Problems { problems, .. } = error {
-                    self.remember(problems);
-                }
+        let outcome = match Config::read(&file) {
+            Ok(config) => self.put_in_force(&config, source.clone(), true)?,
+            Err(error) => Err(Refused::from(error)),
+        };
+        match outcome {
+            Ok(applied) => tracing::info!(changes = applied.changes.len(), "reloaded"),
+            Err(refused) => {
+                tracing::error!(%refused, "not reloaded; nothing has changed");
+                self.remember(refused.problems(&source));
             }
         }
         systemd::ready();
@@ -197,36 +196,50 @@ impl Driver {
     }
 
     fn serve(&mut self, request: &api::http::ApplyRequest) -> Result<Outcome, DriverError> {
-        let config = match Config::judge(&request.file, request.text.as_bytes()) {
-            Ok(config) => config,
-            Err(problems) => {
-                if !request.dry_run {
-                    self.remember(problems.clone());
-                }
-                return Ok(Err(Refused::Invalid(problems)));
-            }
+        let outcome = match Config::judge(&request.file, request.text.as_bytes()) {
+            Ok(config) if request.dry_run => self.try_out(&config),
+            Ok(config) => self.apply(&config, request.save)?,
+            Err(problems) => Err(Refused::Invalid(problems)),
         };
-        if request.dry_run {
-            let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
-            return Ok(match self.gateway.clone().handle(attempt) {
-                Ok(_) => Ok(Applied { applied: false, saved: false, ..self.difference(&config) }),
-                Err(refusal) => Err(not_now(&refusal)),
-            });
-        }
-        if request.save
-            && let Err(error) = config.save(&self.file)
-        {
-            return Ok(Err(Refused::NotNow(ApiError {
-                error: format!("cannot save to {}: {error}", self.file.display()),
-                help: "apply it without saving, or make the file's directory writable".to_owned(),
-            })));
-        }
-        let source = if request.save { self.file.display().to_string() } else { "api".to_owned() };
-        let outcome = self.put_in_force(&config, source, request.save)?;
-        if let Ok(applied) = &outcome {
-            tracing::info!(file = request.file, changes = applied.changes.len(), "applied");
+        match &outcome {
+            _ if request.dry_run => {}
+            Ok(applied) => {
+                tracing::info!(file = request.file, changes = applied.changes.len(), "applied");
+            }
+            Err(refused) => self.remember(refused.problems(&request.file)),
         }
         Ok(outcome)
+    }
+
+    fn try_out(&self, config: &Config) -> Outcome {
+        match self.refusal(config) {
+            Some(refused) => Err(refused),
+            None => Ok(self.difference(config)),
+        }
+    }
+
+    /// Saves first, if that is wanted: what is in force and was to be saved is in the file.
+    fn apply(&mut self, config: &Config, save: bool) -> Result<Outcome, DriverError> {
+        if !save {
+            return self.put_in_force(config, "api".to_owned(), false);
+        }
+        if let Some(refused) = self.refusal(config) {
+            return Ok(Err(refused));
+        }
+        if let Err(error) = config.save(&self.file) {
+            return Ok(Err(Refused::unsaved(&self.file, &error)));
+        }
+        self.put_in_force(config, self.file.display().to_string(), true)
+    }
+
+    /// Why a valid configuration cannot be put in force now, if it cannot.
+    fn refusal(&self, config: &Config) -> Option<Refused> {
+        let state = &self.shared.view().intent.state;
+        if config.parsed.intent.state != *state {
+            return Some(Refused::state_moves(state));
+        }
+        let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
+        self.gateway.clone().handle(attempt).err().map(|refusal| Refused::by_gateway(&refusal))
     }
 
     fn put_in_force(
@@ -235,24 +248,12 @@ impl Driver {
         source: String,
         saved: bool,
     ) -> Result<Outcome, DriverError> {
-        let view = self.shared.view();
-        if config.parsed.intent.state != view.intent.state {
-            return Ok(Err(Refused::NotNow(ApiError {
-                error: format!(
-                    "the state directory cannot move from {} while the daemon runs",
-                    view.intent.state.display()
-                ),
-                help: "stop the daemon, run `egretd --uninstall` with the old configuration, and \
-                       start it with the new one"
-                    .to_owned(),
-            })));
+        if let Some(refused) = self.refusal(config) {
+            return Ok(Err(refused));
         }
         let difference = self.difference(config);
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
-        let actions = match self.gateway.handle(event) {
-            Ok(actions) => actions,
-            Err(refusal) => return Ok(Err(not_now(&refusal))),
-        };
+        let actions = self.gateway.handle(event)?;
         self.act(actions)?;
         for warning in &config.parsed.warnings {
             tracing::warn!("{warning}");
@@ -291,6 +292,7 @@ impl Driver {
         let order = Order {
             timeouts: self.gateway.intent()?.timeouts,
             externals: self.gateway.numbers().externals.clone(),
+            unwanted_pools: self.gateway.unwanted_pools(),
         };
         Some(tokio::task::spawn_blocking(move || {
             let report = sweeper::sweep(&tables, &order, &mut idle);
@@ -329,8 +331,10 @@ impl Driver {
             }
         };
         let pause = report.pause();
-        let actions = self.gateway.handle(Event::Idle(report.idle))?;
-        self.act(actions)?;
+        for event in [Event::Idle(report.idle), Event::PoolsIdle(report.idle_pools)] {
+            let actions = self.gateway.handle(event)?;
+            self.act(actions)?;
+        }
         let ended: u64 = report.swept.removed.values().flatten().sum();
         self.shared.update(|view| {
             view.sweep.passes += 1;
@@ -401,22 +405,6 @@ impl Driver {
         }
         notes
     }
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Invalid(problems) => problems.fmt(f),
-            Self::NotNow(error) => error.fmt(f),
-        }
-    }
-}
-
-fn not_now(refusal: &gateway::Refusal) -> Refused {
-    Refused::NotNow(ApiError {
-        error: refusal.to_string(),
-        help: "nothing has changed; apply it again when this is mended".to_owned(),
-    })
 }
 
 /// The packets of a reason over all CPUs; zero if the table cannot be read, which then shows there.

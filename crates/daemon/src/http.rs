@@ -1,22 +1,22 @@
 //! The HTTP API and the metrics, on the unix socket and where else the configuration says.
+//!
+//! Who may open the unix socket may do everything; the address that metrics are served on serves
+//! nothing else. HTTP/1.1 without TLS: the one is a file, and the other says nothing secret.
+//!
+//! - [`sockets`] binds, [`connections`] serves what comes, a bounded number at a time and none
+//!   without end; [`patience`] is for those who do not read.
+//! - [`routes`] says what stands where, and is the OpenAPI document. What is answered is in
+//!   [`crate::answers`] and [`crate::metrics`]; a refusal is a [`failure`].
+//! - [`listing`] streams the flow table, which may be larger than memory.
 
-use std::io;
+pub mod connections;
+pub mod failure;
+pub mod listing;
+pub mod patience;
+pub mod request;
+pub mod routes;
+pub mod sockets;
 
-use gateway::intent::Intent;
-
-use crate::view::Shared;
-
-/// The sockets that are listened on.
-pub struct Listeners;
-
-/// Opens the sockets.
-///
-/// # Errors
-///
-/// If one cannot be bound.
-pub fn listen(_intent: &Intent) -> io::Result<Listeners> {
-    Ok(Listeners)
-}
-
-/// Serves them in the background.
-pub fn serve(_listeners: Listeners, _shared: Shared) {}
+pub use connections::serve;
+pub use routes::document;
+pub use sockets::{ListenError, Listeners, listen, remove};

@@ -15,11 +15,14 @@
 //! packets go on; the next one takes over what it finds.
 
 pub mod alarms;
+pub mod answers;
 pub mod capabilities;
 pub mod config_file;
 pub mod driver;
 pub mod http;
+pub mod metrics;
 pub mod options;
+pub mod refused;
 pub mod sweeper;
 pub mod systemd;
 pub mod view;

@@ -58,19 +58,27 @@ fn check(path: &Path) -> Result<()> {
 
 /// Needs no valid configuration, only one that says where the state is; without any, the usual place.
 fn uninstall(path: &Path) -> Result<()> {
-    let state = match Config::read(path) {
-        Ok(config) => {
-            let _lock = lock(&config.parsed.intent.api_socket)?;
-            config.parsed.intent.state
-        }
+    let (socket, state) = match Config::read(path) {
+        Ok(Config { parsed, .. }) => (parsed.intent.api_socket, parsed.intent.state),
         Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            PathBuf::from(gateway::intent::STATE_DEFAULT)
+            (PathBuf::from(api::http::SOCKET), PathBuf::from(gateway::intent::STATE_DEFAULT))
         }
         Err(error) => return Err(error).context("where the state is, only the configuration says"),
     };
+    let _lock = lock(&socket)?;
     let removed = State::remove(&state)?;
+    remove_socket(&socket);
+    let lock = lock_path(&socket);
+    fs::remove_file(&lock).with_context(|| format!("cannot remove {}", lock.display()))?;
     eprintln!("removed {} pins from {}", removed.len(), state.display());
     Ok(())
+}
+
+/// What cannot be removed is in nobody's way: the next daemon replaces it, or says what is wrong.
+fn remove_socket(socket: &Path) {
+    if let Err(error) = http::remove(socket) {
+        tracing::warn!(%error, socket = %socket.display(), "cannot remove the socket");
+    }
 }
 
 fn run(path: &Path) -> Result<()> {
@@ -84,7 +92,10 @@ fn run(path: &Path) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    runtime.block_on(serve(path, config))
+    let socket = intent.api_socket.clone();
+    let outcome = runtime.block_on(serve(path, config));
+    remove_socket(&socket);
+    outcome
 }
 
 async fn serve(path: &Path, config: Config) -> Result<()> {
@@ -137,7 +148,7 @@ fn first_view(path: &Path, config: &Config, world: &World) -> View {
 
 /// Makes sure that no other daemon runs for the same socket, as long as the file is held.
 fn lock(socket: &Path) -> Result<File> {
-    let path = socket.with_extension("lock");
+    let path = lock_path(socket);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
@@ -152,4 +163,8 @@ fn lock(socket: &Path) -> Result<File> {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+fn lock_path(socket: &Path) -> PathBuf {
+    socket.with_extension("lock")
 }

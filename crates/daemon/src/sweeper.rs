@@ -31,6 +31,8 @@ pub struct Order {
     pub timeouts: Timeouts,
     /// The external addresses.
     pub externals: BTreeMap<Ip4, External>,
+    /// The numbers of pools that are not wanted any more.
+    pub unwanted_pools: BTreeSet<u8>,
 }
 
 /// What one sweep did.
@@ -41,6 +43,8 @@ pub struct Report {
     pub removed: usize,
     /// Draining addresses that nobody uses any more.
     pub idle: BTreeSet<Ip4>,
+    /// Unwanted pools that no flow is of any more.
+    pub idle_pools: BTreeSet<u8>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -72,7 +76,9 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     count_removed(tables, &swept)?;
     free_ports(tables, order, idle, &swept);
     let idle = idle_addresses(order, &swept);
-    Ok(Report { swept, removed, idle, duration: began.elapsed() })
+    let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
+    let idle_pools = order.unwanted_pools.iter().copied().filter(has_no_flow).collect();
+    Ok(Report { swept, removed, idle, idle_pools, duration: began.elapsed() })
 }
 
 /// Looks again at connections that were open: one that spoke just now, after hours of silence, is

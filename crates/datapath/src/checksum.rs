@@ -55,3 +55,6 @@ pub const TTL_DECREMENT: [u8; 2] = [0xfe, 0xff];
 pub const fn patch(check: [u8; 2], difference: u16) -> [u8; 2] {
     Sum((!u16::from_ne_bytes(check)) as u32 + difference as u32).checksum()
 }
+
+#[cfg(test)]
+mod tests;

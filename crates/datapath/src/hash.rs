@@ -45,3 +45,6 @@ impl State {
         Self([v0, v1, v2, v3])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,20 +70,4 @@ pub const fn start(seed: u64, client: abi::Ip4, port: Port, protocol: Protocol) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_is_looked_at_once_and_the_own_parity_first() {
-        for class in [0, 1, 7, 254, 255] {
-            let order: Vec<_> = (0..WORDS).map(|step| word_at(class, 3, step)).collect();
-
-            let mut unique = order.clone();
-            unique.sort_unstable();
-            unique.dedup();
-            assert_eq!(unique.len(), WORDS);
-            assert!(order[..WORDS / 2].iter().all(|word| word / CLASS_WORDS % 2 == class % 2));
-            assert_eq!(order[0] / CLASS_WORDS, class);
-        }
-    }
-}
+mod tests;

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use crate::cases;
 use crate::rig::{
-    Message, Site, Sketch,
+    Site, Sketch,
     site::{INSIDE, OUTSIDE, tuple, usual},
-    sketch::{ACK, FIN, RST, SYN, read},
+    sketch::{Message, ACK, FIN, RST, SYN, read},
 };
 
 fn segment(inside: bool, flags: u8, seq: u32, ack: u32) -> Sketch {

@@ -9,6 +9,7 @@ mod exhaustion;
 mod mangled;
 mod policy;
 mod races;
+mod sweeps;
 mod translation;
 
 /// So many cases, new ones each time. A failing one is shown at its smallest, to be kept as a test

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 
 use crate::cases;
 use crate::rig::{
-    Message, Site, Sketch,
+    Site, Sketch,
     laws::sound,
     site::{ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
-    sketch::{ACK, RST, SYN, read},
+    sketch::{Message, ACK, RST, SYN, read},
 };
 
 /// A site with some flows, and frames of every kind that mean something to it.

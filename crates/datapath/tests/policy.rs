@@ -13,8 +13,9 @@ use proptest::prelude::*;
 
 use crate::cases;
 use crate::rig::{
-    Message, Site, Sketch,
+    Site, Sketch,
     site::{ARM, from_pool, intent, pool, rule},
+    sketch::Message,
 };
 
 /// Prefixes that lie inside and beside each other, and the edges of the address space.

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use crate::cases;
 use crate::rig::{
-    Message, Site, Sketch,
+    Site, Sketch,
     laws::{clients_keep_their_address, sound, taken_is_mapped},
     site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac, route, tuple, usual},
-    sketch::{ACK, FIN, RST, SYN, read},
+    sketch::{Message, ACK, FIN, RST, SYN, read},
 };
 
 /// What a test varies in a conversation beside its tuple.

@@ -68,6 +68,9 @@ pub enum Event {
     RoutesChanged,
     /// Nobody uses these draining addresses.
     Idle(BTreeSet<Ip4>),
+    /// No flow is of the pools with these numbers, which were not wanted any more before that was
+    /// looked at.
+    PoolsIdle(BTreeSet<u8>),
     /// The program was attached to an interface, or was found attached.
     Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
@@ -168,6 +171,15 @@ impl Gateway {
         &self.numbers
     }
 
+    /// The numbers of pools that are not wanted any more, and only kept for what still has them.
+    pub fn unwanted_pools(&self) -> BTreeSet<u8> {
+        let wanted = |name: &str| {
+            self.intent.iter().any(|intent| intent.pools.iter().any(|pool| pool.name == name))
+        };
+        let unwanted = self.numbers.pools.iter().filter(|(name, _)| !wanted(name));
+        unwanted.map(|(_, number)| *number).collect()
+    }
+
     /// The interfaces that are wanted, each with what is there of it.
     pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
         let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
@@ -197,6 +209,10 @@ impl Gateway {
             }
             Event::RoutesChanged => self.bump(&mut actions),
             Event::Idle(idle) => self.forget(&idle, &mut actions),
+            Event::PoolsIdle(idle) => {
+                let pools = self.intent.as_ref().map_or(&[][..], |intent| &intent.pools);
+                self.numbers.forget_pools(pools, |number| idle.contains(&number));
+            }
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
                 self.note_attachment(ifindex, attachment, &mut actions);
@@ -270,8 +286,7 @@ impl Gateway {
     }
 
     fn forget(&mut self, idle: &BTreeSet<Ip4>, actions: &mut Vec<Action>) {
-        let pools = self.intent.as_ref().map(|intent| intent.pools.as_slice()).unwrap_or_default();
-        let forgotten = self.numbers.forget(pools, |address| idle.contains(address));
+        let forgotten = self.numbers.forget(|address| idle.contains(address));
         actions.extend(forgotten.into_iter().map(Action::RemoveExternal));
     }
 

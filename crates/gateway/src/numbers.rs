@@ -91,9 +91,8 @@ impl Numbers {
         Self { pools: self.pools.clone(), externals: externals.collect() }
     }
 
-    /// Forgets the draining addresses that `is_idle` says nothing uses, and pools that have neither
-    /// addresses nor a place in `wanted`. Returns the addresses forgotten.
-    pub fn forget(&mut self, wanted: &[Pool], is_idle: impl Fn(&Ip4) -> bool) -> Vec<Ip4> {
+    /// Forgets the draining addresses that `is_idle` says nothing uses. Returns them.
+    pub fn forget(&mut self, is_idle: impl Fn(&Ip4) -> bool) -> Vec<Ip4> {
         let forgotten: Vec<_> = self
             .externals
             .iter()
@@ -105,12 +104,17 @@ impl Numbers {
         for address in &forgotten {
             self.externals.remove(address);
         }
+        forgotten
+    }
+
+    /// Forgets the pools that are not wanted, have no address, and are no flow's, as `is_idle` says.
+    pub fn forget_pools(&mut self, wanted: &[Pool], is_idle: impl Fn(u8) -> bool) {
         let externals = &self.externals;
         self.pools.retain(|name, number| {
             wanted.iter().any(|pool| pool.name == *name)
                 || externals.values().any(|external| external.pool == *number)
+                || !is_idle(*number)
         });
-        forgotten
     }
 
     /// The name of a pool.
@@ -156,20 +160,26 @@ mod tests {
 
         let mut after = before.assign(&[pool("a", &[A])]).expect("numbers are free");
         assert_eq!(after.externals[&Ip4(B)].state(), Some(ExternalState::Draining));
-        assert!(after.forget(&[pool("a", &[A])], |_| false).is_empty());
-        assert_eq!(after.forget(&[pool("a", &[A])], |_| true), [Ip4(B)]);
+        assert!(after.forget(|_| false).is_empty());
+        assert_eq!(after.forget(|_| true), [Ip4(B)]);
 
         assert!(!after.externals.contains_key(&Ip4(B)));
         assert!(after.externals.contains_key(&Ip4(A)));
     }
 
     #[test]
-    fn a_pool_that_went_keeps_its_number_until_its_addresses_are_idle() {
+    fn a_pool_that_went_keeps_its_number_until_its_addresses_and_flows_are_gone() {
         let before = Numbers::default().assign(&[pool("a", &[A])]).expect("numbers are free");
+        let wanted = [pool("b", &[B])];
 
-        let mut after = before.assign(&[pool("b", &[B])]).expect("numbers are free");
+        let mut after = before.assign(&wanted).expect("numbers are free");
         assert_ne!(after.pools["b"], after.pools["a"]);
-        after.forget(&[pool("b", &[B])], |_| true);
+        after.forget_pools(&wanted, |_| true);
+        assert!(after.pools.contains_key("a"), "its address drains");
+        after.forget(|_| true);
+        after.forget_pools(&wanted, |_| false);
+        assert!(after.pools.contains_key("a"), "a flow is its own");
+        after.forget_pools(&wanted, |_| true);
 
         assert!(!after.pools.contains_key("a"));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use abi::{
     ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry, RuleSet,
-    limits::NAME_BYTES, policy,
+    limits::{NAME_BYTES, POOLS_MAX}, policy,
 };
 use ipnet::Ipv4Net;
 
@@ -66,20 +66,23 @@ fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
     }
 }
 
+/// An entry for every number: pools that drain keep their names, without an address to give, for the
+/// daemon that comes after; and no name of an older policy stays where it could be taken for one.
 fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<PoolEntry>)> {
-    let numbered = intent.pools.iter().filter_map(|pool| {
-        let number = *numbers.pools.get(&pool.name)?;
-        let addresses: Vec<_> = pool
-            .addresses
-            .iter()
+    let entry = |number: u8| {
+        let Some(name) = numbers.pool_name(number) else {
+            return PoolEntry { name: [0; NAME_BYTES], slots: *slots::spread(&[]) };
+        };
+        let wanted = intent.pools.iter().filter(|pool| pool.name == name);
+        let addresses: Vec<_> = wanted
+            .flat_map(|pool| &pool.addresses)
             .map(|address| Ip4(address.octets()))
             .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
             .collect();
-        let slots = *slots::spread(&addresses);
-        let entry = PoolEntry { name: name_bytes(&pool.name), slots };
-        Some((policy::pool_index(version, number), Box::new(entry)))
-    });
-    numbered.collect()
+        PoolEntry { name: name_bytes(name), slots: *slots::spread(&addresses) }
+    };
+    let numbers = 0..POOLS_MAX as u8;
+    numbers.map(|number| (policy::pool_index(version, number), Box::new(entry(number)))).collect()
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.

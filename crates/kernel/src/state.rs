@@ -2,9 +2,11 @@
 
 use std::{
     ffi::CString,
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use abi::LAYOUT;
@@ -35,6 +37,15 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Another process uses it.
+    #[error(
+        "another egretd uses {}; stop it first, or give each daemon a `state` of its own",
+        path.display()
+    )]
+    InUse {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// Another version left tables that this one cannot read.
     #[error(
         "{} holds the tables of layout {found}, and this version uses layout {LAYOUT}. \
@@ -50,10 +61,11 @@ pub enum StateError {
     },
 }
 
-/// A state directory that exists and is of our layout.
+/// A state directory that exists, is of our layout, and is nobody else's as long as this lives.
 #[derive(Clone, Debug)]
 pub struct State {
     root: PathBuf,
+    _lock: Arc<File>,
 }
 
 impl State {
@@ -64,8 +76,8 @@ impl State {
     /// See [`StateError`]; nothing is changed when another layout is found.
     pub fn open(root: &Path) -> Result<Self, StateError> {
         mount_if_missing(root)?;
-        let state = Self { root: root.to_owned() };
         make(root)?;
+        let state = Self { root: root.to_owned(), _lock: Arc::new(lock(root)?) };
         if let Some(found) = state.other_layout()? {
             return Err(StateError::OtherLayout { path: root.to_owned(), found });
         }
@@ -114,6 +126,7 @@ impl State {
         if !root.exists() {
             return Ok(removed);
         }
+        let lock = lock(root)?;
         let layouts: Vec<_> = entries(root)?
             .into_iter()
             .filter(|path| {
@@ -134,6 +147,8 @@ impl State {
         for layout in layouts {
             removed_or(&layout, fs::remove_dir(&layout))?;
         }
+        // An open directory keeps its file system busy.
+        drop(lock);
         if is_mount_point(root) && root != Path::new(USUAL_MOUNT) {
             // We mounted it here ourselves, because nothing above it was a BPF file system.
             unmount(root)?;
@@ -142,6 +157,17 @@ impl State {
             removed_or(root, fs::remove_dir(root))?;
         }
         Ok(removed)
+    }
+}
+
+/// Holds the directory against other processes, until the file is closed, in whatever way.
+fn lock(root: &Path) -> Result<File, StateError> {
+    let failed = |source| StateError::Directory { path: root.to_owned(), source };
+    let file = File::open(root).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: root.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -41,6 +41,19 @@ pub struct FlowsQuery {
     pub limit: Option<u32>,
 }
 
+/// Which flow to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema, utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct FlowQuery {
+    /// Protocol, source and destination of any packet of the flow, apart by blanks, on its way out
+    /// or back, before or after translation. An ICMP query has its identifier as the port of the
+    /// side that asks, and the other side has none.
+    #[cfg_attr(feature = "openapi", param(example = "tcp 10.0.0.1:4242 198.51.100.9:5432"))]
+    pub tuple: String,
+}
+
 /// The flows that matched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

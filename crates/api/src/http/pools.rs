@@ -73,6 +73,6 @@ pub enum AddressState {
 pub struct Ports {
     /// Taken.
     pub used: u32,
-    /// Left.
+    /// Left; none on an address that drains.
     pub free: u32,
 }

@@ -98,7 +98,10 @@ impl<S: FnMut(&Flow) -> ControlFlow<()>> Walk<'_, S> {
             return GO_ON;
         };
         let pool = self.lens.pool(entry.pool());
-        if !self.selection.wants(words::protocol(protocol), key, entry, pool) {
+        if !self
+            .selection
+            .wants(words::protocol(protocol), key, entry, pool)
+        {
             return GO_ON;
         }
         let Some(flow) = join(self.tables, protocol, outbound)? else {

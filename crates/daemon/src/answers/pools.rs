@@ -1,10 +1,6 @@
 //! What the pools have given and have left.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv4Addr,
-    sync::atomic::Ordering::Relaxed,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
 use abi::{
     External, ExternalState, Ip4, PoolCounters, Port, Protocol, map,

@@ -46,7 +46,10 @@ impl Selection {
         pool: Option<&str>,
     ) -> bool {
         self.protocol.is_none_or(|wanted| wanted == protocol)
-            && self.pool.as_deref().is_none_or(|wanted| Some(wanted) == pool)
+            && self
+                .pool
+                .as_deref()
+                .is_none_or(|wanted| Some(wanted) == pool)
             && self.client.holds(key.tuple.source, key.tuple.source_port)
             && self.external.holds(flow.to.source, flow.to.source_port)
             && self.remote.holds(key.tuple.target, key.tuple.target_port)

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use abi::{Counter, Flow, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side, Verdict, ports};
+use abi::{
+    Counter, Ip4, MappingKey, Port, Protocol, Reason, Side, Tuple, Verdict, ports,
+};
 use datapath::{
     Exit,
     native::{Frame, Memory},
@@ -193,17 +195,10 @@ impl Left {
     }
 }
 
-/// What an internal endpoint has outside, as flows say: internal end, external end.
-type Ends = ((Protocol, Ip4, Port, Ip4), (Protocol, Ip4, Port));
-
-/// Asserts what holds for the tables whenever no packet and no sweep is under way.
-///
-/// Every flow is whole; no two share an external tuple; an internal endpoint has one external port
-/// whomever it talks to, and no other endpoint has it; every external port in use is taken, and
-/// there is a mapping for it.
-pub fn sound(memory: &Memory) {
-    let mut external_of: BTreeMap<_, _> = BTreeMap::new();
-    let mut internal_of: BTreeMap<_, _> = BTreeMap::new();
+/// Asserts what holds for the tables whenever no packet is under way, also if packets came in the
+/// middle of a sweep: every flow is whole, no two share an external tuple, and every external port
+/// in use is taken.
+pub fn safe(memory: &Memory) {
     let mut twins = BTreeSet::new();
     for (key, flow) in memory.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
@@ -212,25 +207,43 @@ pub fn sound(memory: &Memory) {
         assert_eq!(twin.twin(protocol), key, "each half knows the other");
         assert_ne!(twin.side(), flow.side(), "one half goes out, the other comes in");
         assert_eq!((twin.pool(), twin.created), (flow.pool(), flow.created));
-        if flow.side() == Side::Inbound {
-            continue;
+        if flow.side() == Side::Outbound {
+            assert!(twins.insert(twin_key), "two flows share an external tuple: {twin_key:?}");
+            let (address, port) = (flow.to.source, flow.to.source_port);
+            assert!(is_taken(memory, protocol, address, port), "a free port in use: {key:?}");
         }
-        assert!(twins.insert(twin_key), "two flows share an external tuple: {twin_key:?}");
-        let (internal, external) = ends(&key, &flow, protocol);
-        assert_eq!(*external_of.entry(internal).or_insert(external), external, "one port");
-        assert_eq!(*internal_of.entry(external).or_insert(internal), internal, "one owner");
-
-        let (protocol, source, port, address) = internal;
-        let mapping = memory.mappings.get(&MappingKey::new(protocol, source, port, address));
-        let mapping = mapping.unwrap_or_else(|| panic!("a flow without a mapping: {key:?}"));
-        assert_eq!(mapping.port, external.2);
     }
+}
+
+fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
+    let external = memory.externals.get(&address).expect("flows and mappings are to our addresses");
+    let words = memory.bitmap(ports::bitmap(external.index, protocol));
+    let (word, bit) = ports::place(port);
+    words[word].get() & 1 << bit != 0
+}
+
+/// Asserts what holds for the tables whenever no packet and no sweep is under way.
+///
+/// They are [`safe`]; an internal endpoint has one external port whomever it talks to, and no other
+/// endpoint has it; there is a mapping for every port in use, and every mapped port is taken.
+pub fn sound(memory: &Memory) {
+    safe(memory);
+    let mut owners = BTreeMap::new();
     for (key, mapping) in memory.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
-        let external = memory.externals.get(&key.external).expect("mappings are to our addresses");
-        let words = memory.bitmap(ports::bitmap(external.index, protocol));
-        let (word, bit) = ports::place(mapping.port);
-        assert!(words[word].get() & 1 << bit != 0, "a mapped port that is not taken: {key:?}");
+        let end = (protocol, key.external, mapping.port);
+        assert!(is_taken(memory, protocol, key.external, mapping.port), "a free port is mapped");
+        assert_eq!(owners.insert(end, key), None, "two endpoints have one port: {end:?}");
+    }
+    for (key, flow) in memory.flows.all() {
+        if flow.side() == Side::Outbound {
+            let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
+            let Tuple { source, source_port, .. } = key.tuple;
+            let endpoint = MappingKey::new(protocol, source, source_port, flow.to.source);
+            let mapping = memory.mappings.get(&endpoint);
+            let mapping = mapping.unwrap_or_else(|| panic!("a flow without a mapping: {key:?}"));
+            assert_eq!(mapping.port, flow.to.source_port, "one endpoint, one port: {key:?}");
+        }
     }
 }
 
@@ -244,11 +257,6 @@ pub fn clients_keep_their_address(memory: &Memory) {
             assert_eq!(address, flow.to.source, "{client:?}");
         }
     }
-}
-
-fn ends(key: &FlowKey, flow: &Flow, protocol: Protocol) -> Ends {
-    let internal = (protocol, key.tuple.source, key.tuple.source_port, flow.to.source);
-    (internal, (protocol, flow.to.source, flow.to.source_port))
 }
 
 /// Asserts that exactly the mapped ports are taken, beside those outside the address's range: what

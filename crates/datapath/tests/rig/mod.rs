@@ -6,8 +6,9 @@ pub mod interrupted;
 pub mod laws;
 pub mod site;
 pub mod sketch;
+pub mod story;
 pub mod sums;
 
 pub use laws::{Left, sound, take};
 pub use site::Site;
-pub use sketch::{Message, Sketch};
+pub use sketch::Sketch;

@@ -2,17 +2,18 @@
 //! [`Memory`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     rc::Rc,
     time::Duration,
 };
 
 use abi::{
-    Config, ExternalState, Ip4, Mapping, NextHop, Protocol, Tick, Tuple,
+    Config, External, ExternalState, Ip4, Mapping, NextHop, Port, Protocol, Tick, Tuple,
     limits::{FLOWS_DEFAULT, POOLS_MAX},
     policy,
-    ports::bitmap,
+    ports::{WORDS, bitmap},
 };
 use datapath::{
     native::{Frame, Memory, Table},
@@ -121,7 +122,7 @@ impl Site {
             Action::PutExternal(address, external) => {
                 for protocol in Protocol::ALL {
                     let words = memory.bitmap(bitmap(external.index, protocol));
-                    for (word, bits) in words.iter().zip(reserved(external, protocol).iter()) {
+                    for (word, bits) in words.iter().zip(kept(external, protocol).iter()) {
                         word.fetch_or(*bits);
                     }
                 }
@@ -161,11 +162,6 @@ impl Site {
     /// Takes bytes through, and every law with them.
     pub fn send_bytes(&self, ingress: u32, bytes: Vec<u8>) -> Left {
         take(&self.memory, Frame { bytes, ingress })
-    }
-
-    /// Nanoseconds of the virtual clock.
-    pub fn nanos(&self) -> u64 {
-        self.nanos
     }
 
     /// Lets time pass.
@@ -212,7 +208,7 @@ impl Site {
         for (bitmap, external, protocol) in bitmaps.clone() {
             let words = memory.bitmap(bitmap);
             let taken = |word: usize| words[word].get();
-            let reserved = reserved(external, protocol);
+            let reserved = kept(external, protocol);
             for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
                 words[word].fetch_or(correction.set);
                 words[word].fetch_and(!correction.clear);
@@ -230,6 +226,17 @@ impl Site {
         self.handle(Event::Idle(unused));
         swept
     }
+}
+
+/// [`reserved`], worked out once for each range: tests make many sites.
+fn kept(external: &External, protocol: Protocol) -> Rc<[u64; WORDS]> {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<(Port, Port, bool), Rc<[u64; WORDS]>>> = RefCell::default();
+    }
+    let range = (external.first, external.last, protocol == Protocol::Icmp);
+    KNOWN.with_borrow_mut(|known| {
+        known.entry(range).or_insert_with(|| Rc::from(reserved(external, protocol))).clone()
+    })
 }
 
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
@@ -332,7 +339,6 @@ pub fn usual() -> Intent {
 
 /// A tuple from a client port to a service.
 pub fn tuple(source: ([u8; 4], u16), target: ([u8; 4], u16)) -> Tuple {
-    use abi::Port;
     Tuple {
         source: Ip4(source.0),
         target: Ip4(target.0),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use e2e::wire::{Edge, GRE};
 use lab::{Frame, Transport};
 
-use crate::{A1, DB, at, count, is_external, two_arm};
+use crate::{NOBODY, NOBODY_INSIDE, at, count, is_external, two_arm};
 
 /// IP options are carried along, and do not shift what is behind them.
 #[test]
@@ -24,9 +24,9 @@ fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
     {
         let port = 7000 + number as u16;
         for frame in [
-            Frame::udp(at(A1, port), at(DB, 53)).payload(b"question"),
-            segment(at(A1, port), at(DB, 80), b"opening"),
-            Frame::echo_request(A1, DB, port, 1).payload(b"ping"),
+            Frame::udp(at(NOBODY_INSIDE, port), at(NOBODY, 53)).payload(b"question"),
+            segment(at(NOBODY_INSIDE, port), at(NOBODY, 80), b"opening"),
+            Frame::echo_request(NOBODY_INSIDE, NOBODY, port, 1).payload(b"ping"),
         ] {
             let frame = Frame {
                 options: options.clone(),
@@ -35,7 +35,7 @@ fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
             };
 
             inside.send(&frame)?;
-            let out = outside.next("the packet", |packet| packet.target == DB)?;
+            let out = outside.next("the packet", |packet| packet.target == NOBODY)?;
 
             assert!(is_external(out.source), "{out:?}");
             assert_eq!(out.payload(), frame.payload, "{out:?}");
@@ -50,7 +50,7 @@ fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
                     let id = out.from().port();
                     let echo = etherparse::IcmpEchoHeader { id, seq: 1 };
                     let reply = etherparse::Icmpv4Type::EchoReply(echo);
-                    Frame::new(DB, out.source, Transport::Icmp(reply))
+                    Frame::new(NOBODY, out.source, Transport::Icmp(reply))
                 }
             };
             let reply = Frame {
@@ -59,11 +59,11 @@ fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
                 ..reply.payload(b"reply")
             };
             outside.send(&reply)?;
-            let back = inside.next("the reply", |packet| packet.source == DB)?;
+            let back = inside.next("the reply", |packet| packet.source == NOBODY)?;
 
             let wanted = match &frame.transport {
-                Transport::Udp { .. } | Transport::Tcp(_) => at(A1, port),
-                Transport::Icmp(_) | Transport::Other(_) => at(A1, port),
+                Transport::Udp { .. } | Transport::Tcp(_) => at(NOBODY_INSIDE, port),
+                Transport::Icmp(_) | Transport::Other(_) => at(NOBODY_INSIDE, port),
             };
             assert_eq!(back.to(), wanted, "{back:?}");
             assert_eq!((back.ttl, &back.options), (43, &options), "{back:?}");
@@ -78,13 +78,13 @@ fn packets_with_options_are_translated_in_both_directions() -> Result<()> {
 fn datagrams_without_checksum_stay_without() -> Result<()> {
     let (site, gateway) = two_arm("no-checksum")?;
     let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
-    let frame = Frame::udp(at(A1, 7100), at(DB, 53)).payload(b"unchecked");
+    let frame = Frame::udp(at(NOBODY_INSIDE, 7100), at(NOBODY, 53)).payload(b"unchecked");
     let mut bytes = frame.between(inside.here(), inside.gateway()).build()?;
     bytes[40..42].fill(0);
 
     inside.send_bytes(&bytes)?;
 
-    let out = outside.next("the datagram", |packet| packet.target == DB)?;
+    let out = outside.next("the datagram", |packet| packet.target == NOBODY)?;
     assert_eq!(out.frame[40..42], [0, 0]);
     assert_eq!(out.payload(), b"unchecked");
     gateway.finish()
@@ -96,12 +96,12 @@ fn what_is_not_translated_is_not_changed() -> Result<()> {
     let (site, gateway) = two_arm("headers")?;
     let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
     // A first one, so that the next hop is known.
-    inside.send(&Frame::udp(at(A1, 7200), at(DB, 53)))?;
-    outside.next("the first datagram", |packet| packet.target == DB)?;
+    inside.send(&Frame::udp(at(NOBODY_INSIDE, 7200), at(NOBODY, 53)))?;
+    outside.next("the first datagram", |packet| packet.target == NOBODY)?;
     let frame = Frame {
         identification: 0xbeef,
         dont_fragment: false,
-        ..Frame::udp(at(A1, 7200), at(DB, 53)).payload(&[0xa5; 1000])
+        ..Frame::udp(at(NOBODY_INSIDE, 7200), at(NOBODY, 53)).payload(&[0xa5; 1000])
     };
     let mut bytes = frame.between(inside.here(), inside.gateway()).build()?;
     // DSCP EF and ECN CE; the checksum is one's complement, so the word is taken from it.
@@ -113,7 +113,7 @@ fn what_is_not_translated_is_not_changed() -> Result<()> {
 
     inside.send_bytes(&bytes)?;
 
-    let out = outside.next("the datagram", |packet| packet.target == DB)?;
+    let out = outside.next("the datagram", |packet| packet.target == NOBODY)?;
     assert_eq!(out.frame[14..22], bytes[14..22], "version to flags");
     assert_eq!(out.frame[22], bytes[22] - 1, "TTL");
     assert_eq!(out.frame[36..40], bytes[36..40], "target port and length");
@@ -140,13 +140,13 @@ fn fragments_of_wanted_flows_are_dropped_and_counted() -> Result<()> {
     let external = "192.0.2.10".parse()?;
 
     inside.send_all(&[
-        first(Frame::udp(at(A1, 7300), at(DB, 53)).payload(&[1; 56])),
-        later(A1, DB),
+        first(Frame::udp(at(NOBODY_INSIDE, 7300), at(NOBODY, 53)).payload(&[1; 56])),
+        later(NOBODY_INSIDE, NOBODY),
     ])?;
     let out = outside.left_since(Some(&inside), 1)?;
     outside.send_all(&[
-        first(Frame::udp(at(DB, 53), at(external, 7300)).payload(&[1; 56])),
-        later(DB, external),
+        first(Frame::udp(at(NOBODY, 53), at(external, 7300)).payload(&[1; 56])),
+        later(NOBODY, external),
     ])?;
     let back = inside.left_since(Some(&outside), 2)?;
 
@@ -162,7 +162,8 @@ fn fragments_of_wanted_flows_are_dropped_and_counted() -> Result<()> {
 fn protocols_that_cannot_be_translated_are_dropped_and_counted() -> Result<()> {
     let (site, gateway) = two_arm("protocols")?;
     let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
-    let other = |protocol| Frame::new(A1, DB, Transport::Other(protocol)).payload(&[0; 40]);
+    let other =
+        |protocol| Frame::new(NOBODY_INSIDE, NOBODY, Transport::Other(protocol)).payload(&[0; 40]);
     const SCTP: u8 = 132;
     const IPIP: u8 = 4;
 

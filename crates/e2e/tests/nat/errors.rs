@@ -8,7 +8,7 @@ use e2e::harness::wait_for;
 use e2e::wire::{Body, Edge};
 use lab::{Direction, Frame, Host, Transfer};
 
-use crate::{A1, DB, SOON, at, count, is_external, two_arm};
+use crate::{A1, DB, NOBODY, SOON, at, count, is_external, two_arm};
 
 /// The gateway's own address on its internal side.
 const GATEWAY_INSIDE: &str = "172.31.1.11";
@@ -34,15 +34,15 @@ fn an_error_quotes_the_packet_as_it_was_sent() -> Result<()> {
     let (site, gateway) = two_arm("quotes")?;
     let (mut inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
     let from = at(A1, 8200);
-    inside.send(&Frame::udp(from, at(DB, 53)).payload(b"?"))?;
-    let sent = outside.next("the datagram", |packet| packet.target == DB)?;
+    inside.send(&Frame::udp(from, at(NOBODY, 53)).payload(b"?"))?;
+    let sent = outside.next("the datagram", |packet| packet.target == NOBODY)?;
 
     for (edge, frame) in [
         (
             &mut inside,
             Frame {
                 ttl: 1,
-                ..Frame::udp(from, at(DB, 53)).payload(&[3; 100])
+                ..Frame::udp(from, at(NOBODY, 53)).payload(&[3; 100])
             },
         ),
         (
@@ -119,16 +119,19 @@ fn a_packet_that_may_be_fragmented_arrives_in_fragments_and_translated() -> Resu
     let (site, gateway) = two_arm("fragmenting")?;
     let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
     site.host("gw")?.ip("link set out0 mtu 1400")?;
+    // A small one first, so that the next hop is known.
+    inside.send(&Frame::udp(at(A1, 8300), at(NOBODY, 53)))?;
+    outside.next("the small one", |packet| packet.target == NOBODY)?;
     let payload: Vec<u8> = (0..1450_u32).map(|byte| byte as u8).collect();
     let frame = Frame {
         dont_fragment: false,
         identification: 1234,
-        ..Frame::udp(at(A1, 8300), at(DB, 53)).payload(&payload)
+        ..Frame::udp(at(A1, 8300), at(NOBODY, 53)).payload(&payload)
     };
 
     inside.send(&frame)?;
-    let first = outside.next("the first fragment", |packet| packet.target == DB)?;
-    let last = outside.next("the last fragment", |packet| packet.target == DB)?;
+    let first = outside.next("the first fragment", |packet| packet.target == NOBODY)?;
+    let last = outside.next("the last fragment", |packet| packet.target == NOBODY)?;
 
     let is_piece = |packet: &e2e::wire::Packet| packet.frame.len() <= 1414;
     assert!(is_piece(&first) && is_piece(&last), "{first:?} {last:?}");
@@ -139,7 +142,9 @@ fn a_packet_that_may_be_fragmented_arrives_in_fragments_and_translated() -> Resu
     assert_eq!(usize::from(last.fragment_offset) * 8, first.payload().len());
     assert_eq!(body[8..], payload);
     let source = at(first.source, u16::from_be_bytes([body[0], body[1]]));
-    let whole = Frame::udp(source, at(DB, 53)).payload(&payload).build()?;
+    let whole = Frame::udp(source, at(NOBODY, 53))
+        .payload(&payload)
+        .build()?;
     assert_eq!(body, whole[34..]);
     assert_eq!(count(&gateway, "fragmenting")?, 1);
     gateway.finish()

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 use api::http::FlowsQuery;
 use e2e::harness::Gateway;
-use lab::{Site, Target, Topology};
+use lab::{Role, Site, Target, Topology};
 
 /// The addresses of the pool; guarded targets let in only these.
 const EXTERNAL: [&str; 2] = ["192.0.2.10", "192.0.2.11"];
@@ -37,6 +37,10 @@ const A2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
 const DB: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 11);
 const API: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 12);
 
+/// Addresses that nobody has: what arrives for them can be looked at, and nobody answers it.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
+const NOBODY_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 99);
+
 /// How long something may take that takes moments.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -54,6 +58,10 @@ fn site(topology: Topology) -> Result<Site> {
         .target(Target::open("api").http(80).datagrams(53).stream(9000))
         .external(EXTERNAL)
         .build()?;
+    // Single frames come from and go to beyond the site; its routers say nothing about them.
+    for router in site.hosts_of(Role::Router) {
+        router.ip("route add blackhole 203.0.113.0/24")?;
+    }
     Ok(site)
 }
 

@@ -1,0 +1,73 @@
+//! How tuples are written, and what is none.
+
+use super::*;
+
+#[track_caller]
+fn check(text: &str, protocol: Protocol, source: &str, target: &str) {
+    let (source, source_port) = words::wire(source.parse().unwrap());
+    let (target, target_port) = words::wire(target.parse().unwrap());
+    let tuple = Tuple {
+        source,
+        target,
+        source_port,
+        target_port,
+    };
+
+    assert_eq!(parse(text).unwrap(), FlowKey::new(protocol, tuple));
+}
+
+#[test]
+fn a_tuple_is_a_protocol_and_two_endpoints() {
+    let (source, target) = ("10.0.0.1:4242", "198.51.100.9:5432");
+
+    check(
+        "tcp 10.0.0.1:4242 198.51.100.9:5432",
+        Protocol::Tcp,
+        source,
+        target,
+    );
+    check(
+        " UDP  10.0.0.1:4242\t198.51.100.9:5432 ",
+        Protocol::Udp,
+        source,
+        target,
+    );
+}
+
+#[test]
+fn a_ping_has_its_identifier_on_the_side_that_asks() {
+    let (client, remote) = ("10.0.0.1:77", "198.51.100.9:0");
+
+    check(
+        "icmp 10.0.0.1:77 198.51.100.9",
+        Protocol::Icmp,
+        client,
+        remote,
+    );
+    check(
+        "icmp 198.51.100.9 10.0.0.1:77",
+        Protocol::Icmp,
+        remote,
+        client,
+    );
+}
+
+#[test]
+fn what_is_no_tuple_is_refused_with_the_reason() {
+    for (text, why) in [
+        ("", "it has 0 words, not 3"),
+        ("tcp 10.0.0.1:4242", "it has 2 words, not 3"),
+        ("sctp 10.0.0.1:1 10.0.0.2:2", "sctp is not tcp, udp or icmp"),
+        ("tcp 10.0.0.1 10.0.0.2:2", "10.0.0.1 is not an endpoint"),
+        (
+            "tcp 10.0.0.1:1 10.0.0.2:70000",
+            "10.0.0.2:70000 is not an endpoint",
+        ),
+        ("icmp 10.0.0.1:1 fe80::1", "fe80::1 is not an endpoint"),
+    ] {
+        let refused = parse(text).unwrap_err();
+
+        assert!(refused.error.ends_with(why), "{}", refused.error);
+        assert!(refused.help.contains("icmp 10.0.0.1:77"));
+    }
+}

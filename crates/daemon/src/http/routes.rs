@@ -1,0 +1,362 @@
+//! What stands under which path: the routes, and with them the OpenAPI document.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    Problems,
+    http::{
+        ApiError, Applied, ApplyRequest, Counters, Drops, Flow, FlowQuery, Flows, FlowsQuery,
+        Pools, Status, path,
+    },
+};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{Method, StatusCode, Uri, header},
+    middleware,
+    response::IntoResponse,
+    routing::get,
+};
+use kernel::Tables;
+use tokio::{task::spawn_blocking, time::timeout};
+use utoipa::{OpenApi as _, openapi::OpenApi};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    answers::{ReadError, exits, flows, pools, selection::Selection, status, tuple},
+    metrics::{self, Readings},
+    view::{Refused, Shared, View},
+};
+
+use super::{
+    failure::{self, Failure},
+    listing::{self, Lists},
+    request::{self, Asked},
+};
+
+/// How long a client is kept waiting for the driver. One that hears nothing for half a minute
+/// gives up, and then does not know either.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(25);
+
+/// What every handler has.
+#[derive(Clone)]
+struct Context {
+    shared: Shared,
+    lists: Lists,
+    document: Arc<str>,
+}
+
+/// What the unix socket serves.
+pub fn api(shared: Shared) -> Router {
+    let (router, document) = documented().split_for_parts();
+    finished(router, shared, json_of(&document))
+}
+
+/// What the metrics' address serves: nothing that anybody could not know.
+pub fn metrics(shared: Shared) -> Router {
+    let router = Router::new()
+        .route(path::METRICS, get(show_metrics))
+        .route(path::HEALTHY, get(healthy))
+        .route(path::READY, get(ready));
+    finished(router, shared, String::new())
+}
+
+/// The OpenAPI document, as it is served and as `docs/openapi.json` has it.
+pub fn document() -> String {
+    json_of(&documented().into_openapi())
+}
+
+fn json_of(document: &OpenApi) -> String {
+    let mut json = document
+        .to_pretty_json()
+        .expect("invariant: a document has text for keys");
+    json.push('\n');
+    json
+}
+
+fn finished(router: Router<Context>, shared: Shared, document: String) -> Router {
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn(failure::log))
+        .with_state(Context {
+            shared,
+            lists: Lists::default(),
+            document: document.into(),
+        })
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "egretd",
+        version = "1",
+        description = "The API of one gateway, on its unix socket. Within version 1 fields and \
+                       paths are added, never renamed or removed; whoever reads a body ignores \
+                       what it does not know.",
+    ),
+    tags(
+        (name = "see", description = "What the gateway does."),
+        (name = "change", description = "What it is to do."),
+        (name = "watch", description = "For programs that watch it; `metrics.listen` serves these \
+                                        over TCP, and nothing else."),
+    ),
+)]
+struct Document;
+
+/// What every path may answer instead.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is only there to be documented")]
+enum Refusals {
+    /// It was not served: why, and what to do.
+    #[response(status = "default")]
+    Any(ApiError),
+}
+
+fn documented() -> OpenApiRouter<Context> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(show_status))
+        .routes(routes!(list_flows))
+        .routes(routes!(find_flow))
+        .routes(routes!(show_pools))
+        .routes(routes!(show_drops))
+        .routes(routes!(show_counters))
+        .routes(routes!(show_config, apply_config))
+        .routes(routes!(show_document))
+        .routes(routes!(show_metrics))
+        .routes(routes!(healthy))
+        .routes(routes!(ready))
+}
+
+/// How the gateway is
+///
+/// Configuration, interfaces, numbers of flows, expiry.
+#[utoipa::path(get, path = path::STATUS, tag = "see", responses(
+    (status = 200, body = Status, description = "How the gateway is."),
+    Refusals,
+))]
+async fn show_status(State(context): State<Context>) -> Json<Status> {
+    let Shared { tables, .. } = &context.shared;
+    Json(status::status(tables, &context.shared.view()))
+}
+
+/// List flows
+///
+/// The list is made while it is sent, and may be long. A list that is not read to its end is not
+/// whole: the connection then breaks off.
+#[utoipa::path(get, path = path::FLOWS, tag = "see", params(FlowsQuery), responses(
+    (status = 200, body = Flows, description = "The flows that matched."),
+    (status = 400, body = ApiError, description = "The query cannot be understood."),
+    (status = 503, body = ApiError, description = "Too many others list flows."),
+    Refusals,
+))]
+async fn list_flows(
+    State(context): State<Context>,
+    Asked(query): Asked<FlowsQuery>,
+) -> Result<impl IntoResponse, Failure> {
+    let selection = Selection::parse(&query)
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    let body = listing::list(context.shared, &context.lists, selection).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
+
+/// Show one flow
+///
+/// Found by the tuple of any of its packets: on their way out or back, before or after translation.
+#[utoipa::path(get, path = path::FLOW, tag = "see", params(FlowQuery), responses(
+    (status = 200, body = Flow, description = "The flow, both directions."),
+    (status = 400, body = ApiError, description = "The tuple cannot be understood."),
+    (status = 404, body = ApiError, description = "There is no such flow."),
+    Refusals,
+))]
+async fn find_flow(
+    State(context): State<Context>,
+    Asked(query): Asked<FlowQuery>,
+) -> Result<Json<Flow>, Failure> {
+    let key = tuple::parse(&query.tuple)
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    let found = read(&context, move |tables, view| flows::find(tables, view, key)).await?;
+    found.map(Json).ok_or_else(|| {
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no flow `{}`", query.tuple),
+            "it may have ended; `egret flows` lists those there are, and `egret drops` says why \
+             packets find none",
+        )
+    })
+}
+
+/// Show the pools
+///
+/// Ports used and free on each external address, traffic and new flows of each pool.
+#[utoipa::path(get, path = path::POOLS, tag = "see", responses(
+    (status = 200, body = Pools, description = "All pools."),
+    Refusals,
+))]
+async fn show_pools(State(context): State<Context>) -> Result<Json<Pools>, Failure> {
+    read(&context, pools::pools).await.map(Json)
+}
+
+/// Show dropped packets by reason
+///
+/// Each with the sentence that explains it.
+#[utoipa::path(get, path = path::DROPS, tag = "see", responses(
+    (status = 200, body = Drops, description = "Every reason to drop a packet."),
+    Refusals,
+))]
+async fn show_drops(State(context): State<Context>) -> Result<Json<Drops>, Failure> {
+    read(&context, |tables, _| exits::drops(tables))
+        .await
+        .map(Json)
+}
+
+/// Show what became of every packet
+///
+/// Each way out of the packet path has a counter; there is no silent one.
+#[utoipa::path(get, path = path::COUNTERS, tag = "see", responses(
+    (status = 200, body = Counters, description = "Every way out of the packet path."),
+    Refusals,
+))]
+async fn show_counters(State(context): State<Context>) -> Result<Json<Counters>, Failure> {
+    read(&context, |tables, _| exits::counters(tables))
+        .await
+        .map(Json)
+}
+
+/// Show the configuration in force
+///
+/// As it was written.
+#[utoipa::path(get, path = path::CONFIG, tag = "see", responses(
+    (status = 200, body = String, content_type = "text/yaml", description = "The text."),
+    Refusals,
+))]
+async fn show_config(State(context): State<Context>) -> impl IntoResponse {
+    let text = context.shared.view().config.text.to_string();
+    ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], text)
+}
+
+/// Replace the configuration
+///
+/// As a whole or not at all, and without touching a flow there is.
+#[utoipa::path(post, path = path::CONFIG, tag = "change", request_body = ApplyRequest, responses(
+    (status = 200, body = Applied, description = "It was done, or would have been: what changed."),
+    (status = 400, body = ApiError, description = "The body is no such request."),
+    (status = 409, body = ApiError, description = "It is valid, but not possible now."),
+    (status = 413, body = ApiError, description = "The body is too long."),
+    (status = 422, body = Problems, description = "It is not valid: everything that is wrong."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn apply_config(
+    State(context): State<Context>,
+    body: Body,
+) -> Result<Json<Applied>, Failure> {
+    let wanted: ApplyRequest = request::json(body).await?;
+    match timeout(COMMAND_TIME_MAX, context.shared.command(wanted)).await {
+        Ok(Some(Ok(applied))) => Ok(Json(applied)),
+        Ok(Some(Err(Refused::Invalid(problems)))) => Err(Failure::Problems(problems)),
+        Ok(Some(Err(Refused::NotNow(error)))) => Err(Failure::Error(StatusCode::CONFLICT, error)),
+        Ok(None) => Err(Failure::busy(
+            "the daemon has too much to do, or ends; nothing was done",
+            "apply it again; if that does not help, look at the daemon's log",
+        )),
+        Err(_) => Err(Failure::busy(
+            format!(
+                "the daemon did not do it within {} s, and may still do it",
+                COMMAND_TIME_MAX.as_secs()
+            ),
+            "`egret status` shows by its digest which configuration is in force",
+        )),
+    }
+}
+
+/// Show this document
+#[utoipa::path(get, path = path::OPENAPI, tag = "see", responses(
+    (status = 200, body = Object, description = "OpenAPI 3.1."),
+))]
+async fn show_document(State(context): State<Context>) -> impl IntoResponse {
+    let document = context.document.to_string();
+    ([(header::CONTENT_TYPE, "application/json")], document)
+}
+
+/// Show the metrics
+///
+/// In the Prometheus text format, read from the tables at this moment.
+#[utoipa::path(get, path = path::METRICS, tag = "watch", responses(
+    (status = 200, body = String, content_type = "text/plain", description = "The page."),
+    Refusals,
+))]
+async fn show_metrics(State(context): State<Context>) -> Result<impl IntoResponse, Failure> {
+    let view = context.shared.view();
+    let page = read(&context, |tables, _| {
+        Readings::read(tables, view).map(|readings| metrics::page(&readings))
+    });
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.await?))
+}
+
+/// Say whether the daemon lives
+///
+/// Packets do not need it: restarting it because this fails interrupts nothing.
+#[utoipa::path(get, path = path::HEALTHY, tag = "watch", responses(
+    (status = 200, body = String, content_type = "text/plain", description = "It lives."),
+))]
+async fn healthy() -> &'static str {
+    "it lives\n"
+}
+
+/// Say whether packets can be sent here
+///
+/// They can if the packet path hangs on every interface of the configuration.
+#[utoipa::path(get, path = path::READY, tag = "watch", responses(
+    (status = 200, body = String, content_type = "text/plain", description = "They can."),
+    (status = 503, body = ApiError, description = "They cannot: why, and what to do."),
+))]
+async fn ready(State(context): State<Context>) -> Result<&'static str, Failure> {
+    let view = context.shared.view();
+    let missing = view.interfaces.iter().filter(|it| !it.attached);
+    let missing: Vec<&str> = missing.map(|it| it.name.as_str()).collect();
+    if view.interfaces.is_empty() || !missing.is_empty() {
+        return Err(Failure::busy(
+            format!("the packet path does not hang on: {}", missing.join(", ")),
+            "`egret status` and the daemon's log say why",
+        ));
+    }
+    Ok("it is ready\n")
+}
+
+async fn unknown(uri: Uri) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        format!("nothing is served under {}", uri.path()),
+        format!(
+            "the API is served on the unix socket only, and {} there lists what there is",
+            path::OPENAPI
+        ),
+    )
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{} does not take {method}", uri.path()),
+        format!("{} says what it takes", path::OPENAPI),
+    )
+}
+
+/// Reads the tables on another thread: the event loop has packets' routes to follow.
+async fn read<T: Send + 'static>(
+    context: &Context,
+    read: impl FnOnce(&Tables, &View) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, Failure> {
+    let shared = context.shared.clone();
+    let done = spawn_blocking(move || read(&shared.tables, &shared.view())).await;
+    done.map_err(|_| {
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reading the tables broke off",
+            "the daemon's log says where; this is a defect, please report it",
+        )
+    })?
+    .map_err(Failure::from)
+}

@@ -1,0 +1,164 @@
+//! The list of all metrics. `docs/operate/metrics.md` is made from it.
+
+use std::marker::PhantomData;
+
+use super::label::{
+    Address, Commit, Faces, Fate, Hangs, Interface, Labels, Map, Pool, State, Transport, Version,
+    Way, Why,
+};
+
+/// How a value behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It only rises, until the tables are removed.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// The word of the text format.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Packets.
+    Packets,
+    /// Bytes of whole frames.
+    Bytes,
+    /// Flows, each with both its directions.
+    Flows,
+    /// Ports, or ICMP identifiers.
+    Ports,
+    /// Entries of a table.
+    Entries,
+    /// Passes over the tables.
+    Passes,
+    /// Seconds.
+    Seconds,
+    /// Seconds since 1970-01-01 in UTC.
+    Time,
+    /// 1 if it is so, 0 if not.
+    Truth,
+}
+
+impl Unit {
+    /// The word in the manual.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Bytes => "bytes",
+            Self::Flows => "flows",
+            Self::Ports => "ports",
+            Self::Entries => "entries",
+            Self::Passes => "passes",
+            Self::Seconds => "seconds",
+            Self::Time => "Unix time",
+            Self::Truth => "0 or 1",
+        }
+    }
+}
+
+/// A metric whose samples carry the labels `L`.
+#[derive(Debug)]
+pub struct Metric<L> {
+    /// What it is called, what it is.
+    pub facts: Facts,
+    labels: PhantomData<fn(L)>,
+}
+
+/// What there is to know of a metric, whatever its labels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// Its name.
+    pub name: &'static str,
+    /// How its values behave.
+    pub kind: Kind,
+    /// What it counts.
+    pub unit: Unit,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// The sentence that explains it.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($ident:ident: $labels:ty = $kind:ident of $unit:ident, $name:literal, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $ident: Metric<$labels> = Metric {
+                facts: Facts {
+                    name: $name,
+                    kind: Kind::$kind,
+                    unit: Unit::$unit,
+                    labels: <$labels as Labels>::NAMES,
+                    help: $help,
+                },
+                labels: PhantomData,
+            };
+        )*
+
+        /// All of them, in the order in which they are shown.
+        pub const ALL: &[Facts] = &[$($ident.facts),*];
+    };
+}
+
+metrics! {
+    POOL_PACKETS: (Pool, Way) = Counter of Packets, "egret_pool_packets_total",
+        "Packets translated and sent on, by pool.";
+    POOL_BYTES: (Pool, Way) = Counter of Bytes, "egret_pool_bytes_total",
+        "Bytes of whole frames translated and sent on, by pool.";
+    POOL_FLOWS_OPENED: (Pool, Transport) = Counter of Flows, "egret_pool_flows_opened_total",
+        "Flows begun; its rate is the new flows each second.";
+    POOL_FLOWS_EXPIRED: (Pool, Transport) = Counter of Flows, "egret_pool_flows_expired_total",
+        "Flows removed, because they were silent for longer than their timeout.";
+    POOL_FLOWS: (Pool,) = Gauge of Flows, "egret_pool_flows",
+        "Flows that the pool's addresses have at present, as the last sweep counted them.";
+    FLOWS: (Transport, State) = Gauge of Flows, "egret_flows",
+        "Flows at present, as the last sweep counted them.";
+    PORTS_USED: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_used",
+        "Ports taken on an external address; identifiers for ICMP.";
+    PORTS_FREE: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_free",
+        "Ports left on an external address; identifiers for ICMP. An address that drains has none \
+         to give and is left out.";
+    ADDRESS_FLOWS: (Pool, Address) = Gauge of Flows, "egret_address_flows",
+        "Flows that leave from an external address at present, as the last sweep counted them.";
+    EXIT_PACKETS: (Why, Fate) = Counter of Packets, "egret_exit_packets_total",
+        "Packets by what became of them and why; drops have the verdict `drop`.";
+    EXIT_BYTES: (Why, Fate) = Counter of Bytes, "egret_exit_bytes_total",
+        "Bytes of whole frames by what became of them and why.";
+    TABLE_ENTRIES: (Map,) = Gauge of Entries, "egret_table_entries",
+        "Entries that a table holds; a flow has two in `flows`.";
+    TABLE_ENTRIES_MAX: (Map,) = Gauge of Entries, "egret_table_entries_max",
+        "Entries that a table has room for.";
+    SWEEP_PASSES: () = Counter of Passes, "egret_sweep_passes_total",
+        "Passes over the tables in search of flows that have ended, since the daemon started.";
+    SWEEP_DURATION: () = Gauge of Seconds, "egret_sweep_duration_seconds",
+        "How long the last pass took; absent before the first.";
+    EXPIRY_LAG: () = Gauge of Seconds, "egret_expiry_lag_seconds",
+        "How long after its timeout the latest flow was removed in the last pass.";
+    HALF_FLOWS_REMOVED: () = Counter of Entries, "egret_half_flows_removed_total",
+        "Entries without their other direction that were removed since the daemon started. More \
+         than a few are a defect: please report it.";
+    INTERFACE_ATTACHED: (Interface, Faces, Hangs) = Gauge of Truth, "egret_interface_attached",
+        "Whether the packet path hangs on an interface of the configuration, and how.";
+    CONFIG_LOADED: () = Gauge of Time, "egret_config_loaded_timestamp_seconds",
+        "When the configuration in force took effect.";
+    CONFIG_LAST_RELOAD: () = Gauge of Truth, "egret_config_last_reload_successful",
+        "Whether the last attempt to replace the configuration succeeded.";
+    CONFIG_SAVED: () = Gauge of Truth, "egret_config_saved",
+        "Whether the daemon's file holds the configuration in force, so that a restart finds it.";
+    ADOPTED: () = Gauge of Truth, "egret_adopted",
+        "Whether this process took over the flows and counters of one before it.";
+    PROCESS_START: () = Gauge of Time, "egret_process_start_time_seconds",
+        "When the daemon's process started.";
+    BUILD_INFO: (Version, Commit) = Gauge of Truth, "egret_build_info",
+        "Always 1; the labels say which build of the daemon runs.";
+}

@@ -1,0 +1,168 @@
+//! The page that a scrape gets: every metric of the list, in its order, with its samples.
+
+use abi::Protocol;
+use api::http::{self, AddressState, PoolAddress, Ports};
+
+use crate::{
+    answers::{
+        status::{BUILD, VERSION},
+        words,
+    },
+    view::{SweepView, View},
+};
+
+use super::{
+    label::{
+        Address, Commit, Direction, Faces, Fate, Hangs, Interface, Map, Pool, State, Transport,
+        Version, Way, Why,
+    },
+    list,
+    readings::{Fill, Readings, states},
+    text::{Number, Text},
+};
+
+/// Says all of it.
+pub fn page(readings: &Readings) -> String {
+    let mut text = Text::default();
+    pools(&mut text, readings);
+    flows(&mut text, &readings.view.sweep);
+    addresses(&mut text, readings);
+    exits(&mut text, readings);
+    tables(&mut text, &readings.fills);
+    sweep(&mut text, &readings.view.sweep);
+    daemon(&mut text, &readings.view);
+    text.finish()
+}
+
+fn pools(text: &mut Text, readings: &Readings) {
+    let ways = |value: fn(http::Traffic) -> u64| {
+        let both = move |pool: &http::Pool| {
+            let sample =
+                |way, traffic| ((Pool(pool.name.clone()), Way(way)), value(traffic).into());
+            [
+                sample(Direction::Out, pool.out),
+                sample(Direction::In, pool.inward),
+            ]
+        };
+        readings.pools.pools.iter().flat_map(both)
+    };
+    text.add(&list::POOL_PACKETS, ways(|traffic| traffic.packets));
+    text.add(&list::POOL_BYTES, ways(|traffic| traffic.bytes));
+
+    let opened = readings.pools.pools.iter();
+    let opened = opened.flat_map(|pool| by_protocol(&pool.name, &pool.new_flows_total));
+    text.add(&list::POOL_FLOWS_OPENED, opened);
+    let expired = readings.expired.iter();
+    let expired = expired.flat_map(|(pool, expired)| by_protocol(pool, expired));
+    text.add(&list::POOL_FLOWS_EXPIRED, expired);
+    let active = readings.active.iter();
+    let active = active.map(|(pool, flows)| ((Pool(pool.clone()),), (*flows).into()));
+    text.add(&list::POOL_FLOWS, active);
+}
+
+fn by_protocol(pool: &str, values: &http::ByProtocol<u64>) -> Vec<((Pool, Transport), Number)> {
+    let of = |protocol| {
+        let labels = (Pool(pool.to_owned()), Transport(protocol));
+        (labels, (*values.of(protocol)).into())
+    };
+    http::Protocol::ALL.map(of).to_vec()
+}
+
+fn flows(text: &mut Text, sweep: &SweepView) {
+    let every = Protocol::ALL.into_iter();
+    let every = every.flat_map(|protocol| states(protocol).iter().map(move |it| (protocol, *it)));
+    let samples = every.map(|(protocol, state)| {
+        let labels = (
+            Transport(words::protocol(protocol)),
+            State(words::state(state)),
+        );
+        let flows = sweep.last.flows.get(&(protocol, state)).copied();
+        (labels, flows.unwrap_or_default().into())
+    });
+    text.add(&list::FLOWS, samples);
+}
+
+fn addresses(text: &mut Text, readings: &Readings) {
+    let every = || {
+        let pools = readings.pools.pools.iter();
+        pools.flat_map(|pool| pool.addresses.iter().map(move |address| (pool, address)))
+    };
+    let ports = |(pool, address): (&http::Pool, &PoolAddress), value: fn(Ports) -> u32| {
+        let sample = |protocol, ports| {
+            let labels = (
+                Pool(pool.name.clone()),
+                Address(address.address),
+                Transport(protocol),
+            );
+            (labels, Number::from(value(ports)))
+        };
+        [
+            sample(http::Protocol::Tcp, address.tcp),
+            sample(http::Protocol::Udp, address.udp),
+            sample(http::Protocol::Icmp, address.icmp),
+        ]
+    };
+    let used = every().flat_map(|it| ports(it, |ports| ports.used));
+    text.add(&list::PORTS_USED, used);
+    let serving = every().filter(|(_, address)| match address.state {
+        AddressState::Serving => true,
+        AddressState::Draining => false,
+    });
+    let free = serving.flat_map(|it| ports(it, |ports| ports.free));
+    text.add(&list::PORTS_FREE, free);
+    let flows = every().map(|(pool, address)| {
+        let labels = (Pool(pool.name.clone()), Address(address.address));
+        (labels, address.flows.into())
+    });
+    text.add(&list::ADDRESS_FLOWS, flows);
+}
+
+fn exits(text: &mut Text, readings: &Readings) {
+    let labels = |reason: abi::Reason| (Why(reason), Fate(words::verdict(reason.verdict())));
+    let every = || readings.exits.iter();
+    let packets = every().map(|(reason, count)| (labels(*reason), count.packets.into()));
+    text.add(&list::EXIT_PACKETS, packets);
+    let bytes = every().map(|(reason, count)| (labels(*reason), count.bytes.into()));
+    text.add(&list::EXIT_BYTES, bytes);
+}
+
+fn tables(text: &mut Text, fills: &[Fill]) {
+    let entries = fills
+        .iter()
+        .map(|fill| ((Map(fill.table),), fill.entries.into()));
+    text.add(&list::TABLE_ENTRIES, entries);
+    let max = fills
+        .iter()
+        .map(|fill| ((Map(fill.table),), fill.max.into()));
+    text.add(&list::TABLE_ENTRIES_MAX, max);
+}
+
+fn sweep(text: &mut Text, sweep: &SweepView) {
+    text.add_one(&list::SWEEP_PASSES, sweep.passes);
+    let duration = sweep.duration.map(|it| ((), it.as_secs_f64().into()));
+    text.add(&list::SWEEP_DURATION, duration);
+    let lag = std::time::Duration::from_nanos(sweep.last.lag);
+    text.add_one(&list::EXPIRY_LAG, lag.as_secs_f64());
+    text.add_one(&list::HALF_FLOWS_REMOVED, sweep.orphans);
+}
+
+fn daemon(text: &mut Text, view: &View) {
+    let interfaces = view.interfaces.iter().map(|interface| {
+        let labels = (
+            Interface(interface.name.clone()),
+            Faces(interface.realm),
+            Hangs(interface.mode),
+        );
+        (labels, interface.attached.into())
+    });
+    text.add(&list::INTERFACE_ATTACHED, interfaces);
+    let loaded = view.config.loaded_at.as_duration().as_secs_f64();
+    text.add_one(&list::CONFIG_LOADED, loaded);
+    text.add_one(&list::CONFIG_LAST_RELOAD, view.config.last_error.is_none());
+    text.add_one(&list::CONFIG_SAVED, view.config.saved);
+    text.add_one(&list::ADOPTED, view.adopted);
+    let started = view.started.as_duration().as_secs_f64();
+    text.add_one(&list::PROCESS_START, started);
+    let build = (Version(VERSION), Commit(BUILD));
+    text.add(&list::BUILD_INFO, [(build, true.into())]);
+}

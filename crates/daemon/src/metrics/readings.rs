@@ -1,0 +1,107 @@
+//! What the metrics say at one moment, read from the tables and the driver's picture.
+
+use std::sync::Arc;
+
+use abi::{Counter, Protocol, Reason, map};
+use api::http::{ByProtocol, Pools};
+use kernel::Tables;
+
+use crate::{
+    answers::{ReadError, exits, of, pools, words},
+    view::View,
+};
+
+/// Everything that one page says.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    /// The driver's picture.
+    pub view: Arc<View>,
+    /// Ports and traffic.
+    pub pools: Pools,
+    /// Flows removed, by the name of their pool.
+    pub expired: Vec<(String, ByProtocol<u64>)>,
+    /// Flows at present, by the name of their pool.
+    pub active: Vec<(String, u64)>,
+    /// What became of every packet.
+    pub exits: Vec<(Reason, Counter)>,
+    /// How full the tables are.
+    pub fills: Vec<Fill>,
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fill {
+    /// Which.
+    pub table: &'static str,
+    /// Entries that it holds.
+    pub entries: u64,
+    /// Entries that it has room for.
+    pub max: u32,
+}
+
+impl Readings {
+    /// Reads all of it.
+    ///
+    /// # Errors
+    ///
+    /// If a table cannot be read.
+    pub fn read(tables: &Tables, view: Arc<View>) -> Result<Self, ReadError> {
+        let pools = pools::pools(tables, &view)?;
+        let (mut expired, mut active) = (Vec::new(), Vec::new());
+        for (name, number, _) in pools::numbered(&view) {
+            let removed = of(map::REMOVED, tables.removed.get(&number.into()))?;
+            let removed = words::by_protocol(removed.unwrap_or_default());
+            expired.push((name.to_owned(), removed));
+            let flows = view.sweep.last.by_pool.get(&number).copied();
+            active.push((name.to_owned(), flows.unwrap_or_default()));
+        }
+        Ok(Self {
+            expired,
+            active,
+            exits: exits::counted(tables)?,
+            fills: fills(tables, &view, &pools)?,
+            pools,
+            view,
+        })
+    }
+}
+
+/// The tables that can become full.
+fn fills(tables: &Tables, view: &View, pools: &Pools) -> Result<Vec<Fill>, ReadError> {
+    let flows: u64 = view.sweep.last.flows.values().sum();
+    let addresses = pools.pools.iter().flat_map(|pool| &pool.addresses);
+    let ports = addresses.map(|address| {
+        let [tcp, udp, icmp] = [address.tcp, address.udp, address.icmp];
+        u64::from(tcp.used) + u64::from(udp.used) + u64::from(icmp.used)
+    });
+    let mut classes = 0;
+    let walked = tables.classes.walk(|keys, _| classes += keys.len() as u64);
+    of(map::CLASSES, walked)?;
+    Ok(vec![
+        Fill {
+            table: map::FLOWS,
+            entries: 2 * flows,
+            max: tables.flows.max(),
+        },
+        // The kernel does not say how many there are; but each holds one port, and no two the same.
+        Fill {
+            table: map::MAPPINGS,
+            entries: ports.sum(),
+            max: tables.mappings.max(),
+        },
+        Fill {
+            table: map::CLASSES,
+            entries: classes,
+            max: tables.classes.max(),
+        },
+    ])
+}
+
+/// The states that flows of a protocol can be in.
+pub const fn states(protocol: Protocol) -> &'static [gateway::sweep::FlowState] {
+    use gateway::sweep::FlowState::{Active, Closing, Established, Opening};
+    match protocol {
+        Protocol::Tcp => &[Opening, Established, Closing],
+        Protocol::Udp | Protocol::Icmp => &[Active],
+    }
+}

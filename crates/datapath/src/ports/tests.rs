@@ -1,0 +1,89 @@
+//! Every port can be had, none twice.
+
+use abi::{Ip4, limits::ADDRESSES_MAX, ports::bitmap};
+use proptest::prelude::*;
+
+use super::*;
+use crate::native::Memory;
+
+#[test]
+fn every_word_is_looked_at_once_and_the_own_parity_first() {
+    for class in [0, 1, 7, 254, 255] {
+        let order: Vec<_> = (0..WORDS).map(|step| word_at(class, 3, step)).collect();
+
+        let mut unique = order.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), WORDS);
+        assert!(order[..WORDS / 2].iter().all(|word| word / CLASS_WORDS % 2 == class % 2));
+        assert_eq!(order[0] / CLASS_WORDS, class);
+    }
+}
+
+/// All 65,536 minus the 1,024 that the kernel keeps, each from wherever its client's hash points.
+#[test]
+fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
+    let memory = Memory::new(1);
+    let bitmap = bitmap(ADDRESSES_MAX as u16 - 1, Protocol::Tcp);
+    for kept in 0..1024 {
+        let (word, bit) = place(Port::new(kept));
+        memory.bitmap(bitmap)[word].fetch_or(1 << bit);
+    }
+    let claim = |client: u16| {
+        let internal = Port::new(client);
+        let address = Ip4([10, 0, 0, (client % 200) as u8]);
+        claim(&memory, bitmap, start(7, address, internal, Protocol::Tcp), internal)
+    };
+
+    let mut seen = vec![false; 65_536];
+    for client in 0..64_512u32 {
+        let port = claim(client as u16).expect("one is free").get();
+        assert!(port >= 1024 && !seen[usize::from(port)], "{port}");
+        seen[usize::from(port)] = true;
+    }
+    assert_eq!(claim(4000), None);
+
+    for freed in [1024, 31_337, 65_535] {
+        release(&memory, bitmap, Port::new(freed));
+        assert_eq!(claim(4000), Some(Port::new(freed)));
+        assert_eq!(claim(4000), None);
+    }
+}
+
+proptest! {
+    /// Whatever is taken already: a free port of the internal one's parity if there is one.
+    #[test]
+    fn a_claimed_port_was_free_and_has_the_parity_if_one_was_left(
+        taken in prop::collection::vec((0..WORDS, any::<u64>()), 0..20),
+        is_full in prop::collection::vec(any::<bool>(), 2..=2),
+        hash: u64,
+        internal: u16,
+    ) {
+        let memory = Memory::new(1);
+        let words = memory.bitmap(0);
+        for class in 0..CLASSES {
+            let all = if is_full[class % 2] { u64::MAX } else { 0 };
+            (0..CLASS_WORDS).for_each(|word| words[class * CLASS_WORDS + word].set(all));
+        }
+        for (word, bits) in taken {
+            words[word].set(bits);
+        }
+        let free = |port: u16| {
+            let (word, bit) = place(Port::new(port));
+            words[word].get() & 1 << bit == 0
+        };
+        let before: Vec<u16> = (0..=u16::MAX).filter(|port| free(*port)).collect();
+
+        match claim(&memory, 0, hash, Port::new(internal)) {
+            None => prop_assert!(before.is_empty()),
+            Some(port) => {
+                prop_assert!(before.contains(&port.get()) && !free(port.get()));
+                let left = (0..=u16::MAX).filter(|port| free(*port)).count();
+                prop_assert_eq!(left, before.len() - 1);
+                if before.iter().any(|port| port % 2 == internal % 2) {
+                    prop_assert_eq!(port.get() % 2, internal % 2);
+                }
+            }
+        }
+    }
+}

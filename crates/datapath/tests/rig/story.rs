@@ -1,0 +1,239 @@
+//! A gateway's life, as bytes tell it: clients, remotes and strangers send, time passes, the daemon
+//! sweeps, reloads and restarts, CPUs get into each other's way. The laws hold throughout, and in the
+//! end everything that was taken is free again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use abi::{Protocol, Reason, Tuple, ports::bitmap};
+use datapath::native::Memory;
+use gateway::{Event, intent::Intent};
+
+use super::{
+    Site, Sketch,
+    interrupted::process_with,
+    laws::{safe, sound, take},
+    site::{self, ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, peer_mac, pool, rule, usual},
+    sketch::read,
+};
+
+/// Flows that fit: few, so that full tables are soon met.
+const FLOWS: usize = 24;
+/// Steps that are told of one story.
+const STEPS_MAX: usize = 200;
+/// Longer than any timeout.
+const AGES: Duration = Duration::from_secs(2000);
+
+/// What is still to be told.
+struct Words<'a>(&'a [u8]);
+
+impl Words<'_> {
+    /// The next word; the last ones are zeros.
+    fn next(&mut self) -> u8 {
+        let (word, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *word
+    }
+
+    fn below(&mut self, bound: u8) -> u8 {
+        self.next() % bound
+    }
+}
+
+/// The gateway, and what its peers know.
+struct Story {
+    site: Site,
+    wanted: Intent,
+    /// What clients asked, by what their remotes saw; the latest, where that was seen before.
+    asked: BTreeMap<(Protocol, Tuple), Tuple>,
+    /// Whether packets came in the middle of a sweep: then an endpoint may come to have two ports.
+    is_raced: bool,
+}
+
+/// Tells a story and asserts every law along its way.
+pub fn tell(bytes: &[u8]) {
+    let mut words = Words(bytes);
+    let wanted = wanted(words.next());
+    let mut story = Story {
+        site: Site::new(wanted.clone(), FLOWS),
+        wanted,
+        asked: BTreeMap::new(),
+        is_raced: false,
+    };
+    for _ in 0..STEPS_MAX {
+        if words.0.is_empty() {
+            break;
+        }
+        story.step(&mut words);
+        if story.is_raced { safe(&story.site.memory) } else { sound(&story.site.memory) }
+    }
+    story.end();
+}
+
+impl Story {
+    fn step(&mut self, words: &mut Words<'_>) {
+        let op = words.below(16);
+        eprintln!("op {op} rest {:?} flows {} mappings {}", words.0.len(), self.site.memory.flows.len()/2, self.site.memory.mappings.len());
+        match op {
+            0..=4 => {
+                let (ingress, protocol, sketch) = outbound(words);
+                self.send(ingress, protocol, &sketch);
+            }
+            5..=6 => self.answer(words),
+            7 => self.go_on(words),
+            8 => self.anything(words),
+            9 => { let t = words.next(); eprintln!("pass {t}"); self.site.pass(Duration::from_secs(t.into()))},
+            10 => drop(self.site.sweep_during(|_| {})),
+            11 => self.sweep_and_send(words),
+            12 => {
+                self.wanted = wanted(words.next());
+                self.site.handle(Event::Configure(Box::new(self.wanted.clone())));
+            }
+            13 => self.restart(),
+            14 => self.site.handle(Event::RoutesChanged),
+            _ => self.race(words),
+        }
+    }
+
+    fn send(&mut self, ingress: u32, protocol: Protocol, sketch: &Sketch) {
+        let left = self.site.send(ingress, sketch);
+        eprintln!("  {:?} {:?} -> {:?}", left.reason, read(&left.before.bytes), read(&left.after.bytes));
+        if left.is_translated() {
+            let (_, asked) = read(&left.before.bytes).expect("a packet that can be translated");
+            let (_, seen) = read(&left.after.bytes).expect("still such a packet");
+            self.asked.insert((protocol, seen), asked);
+        }
+    }
+
+    /// A remote answers what it saw. What comes through goes to whoever asked last.
+    fn answer(&mut self, words: &mut Words<'_>) {
+        let which = usize::from(words.next());
+        let Some(((protocol, seen), asked)) = self.asked.iter().nth(which) else { return };
+        let answer = Sketch::answer(*protocol, seen.reversed());
+        let left = self.site.send(OUTSIDE, &answer.flags(words.next()));
+        if left.is_translated() {
+            let got = read(&left.after.bytes).expect("still such a packet");
+            assert_eq!(got, (*protocol, asked.reversed()));
+        }
+    }
+
+    /// A client goes on with what it began.
+    fn go_on(&mut self, words: &mut Words<'_>) {
+        let which = usize::from(words.next());
+        let Some(((protocol, _), asked)) = self.asked.iter().nth(which) else { return };
+        let (protocol, sketch) = (*protocol, Sketch::first(*protocol, *asked));
+        self.send(INSIDE, protocol, &sketch.flags(words.next()));
+    }
+
+    /// Somebody sends bytes that look like IPv4, or do not.
+    fn anything(&mut self, words: &mut Words<'_>) {
+        let ingress = u32::from(words.below(3)) + INSIDE;
+        let length = usize::from(words.below(90)).min(words.0.len());
+        let (bytes, rest) = words.0.split_at(length);
+        words.0 = rest;
+        let mut frame = [&own_mac(ingress), &peer_mac(ingress), &[8, 0][..]].concat();
+        frame.extend_from_slice(bytes);
+        let left = self.site.send_bytes(ingress, frame);
+        if left.reason == Reason::TranslatedOut
+            && let (Some((protocol, asked)), Some((_, seen))) =
+                (read(&left.before.bytes), read(&left.after.bytes))
+        {
+            self.asked.insert((protocol, seen), asked);
+        }
+    }
+
+    /// Wherever the packet path may come between two steps of a sweep, a packet does.
+    fn sweep_and_send(&mut self, words: &mut Words<'_>) {
+        let mut asked = Vec::new();
+        self.site.sweep_during(|memory| {
+            if !words.0.is_empty() {
+                let (ingress, protocol, sketch) = outbound(words);
+                let left = take(memory, addressed(ingress, &sketch).frame());
+                eprintln!("  between {:?} {:?} -> {:?}", left.reason, read(&left.before.bytes), read(&left.after.bytes));
+                if left.is_translated() {
+                    let (before, after) = (read(&left.before.bytes), read(&left.after.bytes));
+                    asked.extend(before.zip(after).map(|((_, asked), (_, seen))| {
+                        ((protocol, seen), asked)
+                    }));
+                }
+            }
+        });
+        self.asked.extend(asked);
+        self.is_raced = true;
+    }
+
+    /// The daemon dies and its successor takes over.
+    fn restart(&mut self) {
+        let idle = Site::new(self.wanted.clone(), 0);
+        self.site = std::mem::replace(&mut self.site, idle).restarted();
+        self.site.handle(Event::Configure(Box::new(self.wanted.clone())));
+    }
+
+    /// Two CPUs at once: a packet in the middle of another.
+    fn race(&mut self, words: &mut Words<'_>) {
+        let place = usize::from(words.below(32));
+        let (ingress, protocol, first) = outbound(words);
+        let (other_ingress, other_protocol, second) = outbound(words);
+        let mut frame = addressed(ingress, &first).frame();
+        let memory: &Memory = &self.site.memory;
+        process_with(&mut frame, memory, place, || {
+            take(memory, addressed(other_ingress, &second).frame());
+        });
+        // Both again, so that what they are seen as is known.
+        self.send(ingress, protocol, &first);
+        self.send(other_ingress, other_protocol, &second);
+    }
+
+    /// When nobody sends any more, everything is free in the end.
+    fn end(mut self) {
+        self.site.pass(AGES);
+        for _ in 0..4 {
+            self.site.sweep();
+            self.site.pass(Duration::from_secs(1));
+        }
+        let memory = &self.site.memory;
+        assert!(memory.flows.is_empty() && memory.mappings.is_empty());
+        for (address, external) in memory.externals.all() {
+            for protocol in Protocol::ALL {
+                let kept = match protocol {
+                    Protocol::Icmp => 0,
+                    Protocol::Tcp | Protocol::Udp => {
+                        65_535 - u32::from(external.last.get() - external.first.get())
+                    }
+                };
+                let taken = memory.taken(bitmap(external.index, protocol));
+                assert_eq!(taken, kept, "{protocol:?} of {address:?}");
+            }
+        }
+    }
+}
+
+/// A packet of a client: few clients, ports and remotes, so that they meet again.
+fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
+    let protocol = Protocol::ALL[usize::from(words.below(3))];
+    let ingress = if words.below(4) == 0 { ARM } else { INSIDE };
+    let client = [10, [1, 7][usize::from(words.below(2))], 0, words.below(6)];
+    let remote = match words.below(6) {
+        0 => [203, 0, 113, 1],
+        1 => [198, 18, 0, 1],
+        2 => [198, 18, 3, 1],
+        last => [198, 51, 100, last],
+    };
+    let port = if protocol == Protocol::Icmp { 0 } else { 440 + u16::from(words.below(3)) };
+    let tuple = site::tuple((client, 4000 + u16::from(words.below(4))), (remote, port));
+    (ingress, protocol, Sketch::first(protocol, tuple))
+}
+
+fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
+    Sketch { ingress, to: own_mac(ingress), from: peer_mac(ingress), ..sketch.clone() }
+}
+
+/// Policies between which a daemon is told to change.
+fn wanted(word: u8) -> Intent {
+    let rules = || vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
+    match word % 4 {
+        0 => usual(),
+        1 => intent(vec![pool("web", [1], (1024, 1031))], rules()),
+        2 => intent(vec![pool("web", 2..=4, (3000, 65_535)), pool("bank", [1], (1, 99))], rules()),
+        _ => intent(vec![pool("web", [10], (40_000, 40_009))], rules()),
+    }
+}
