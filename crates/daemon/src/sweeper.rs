@@ -74,11 +74,11 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     let removed = tables.flows.remove_all(&swept.ended)?;
     tables.mappings.remove_all(&swept.unmapped)?;
     count_removed(tables, &swept)?;
-    free_ports(tables, order, idle, &swept);
-    let idle = idle_addresses(order, &swept);
+    let unused = idle_addresses(order, &swept);
+    free_ports(tables, order, idle, &swept, &unused);
     let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
     let idle_pools = order.unwanted_pools.iter().copied().filter(has_no_flow).collect();
-    Ok(Report { swept, removed, idle, idle_pools, duration: began.elapsed() })
+    Ok(Report { swept, removed, idle: unused, idle_pools, duration: began.elapsed() })
 }
 
 /// Looks again at connections that were open: one that spoke just now, after hours of silence, is
@@ -127,14 +127,24 @@ fn count_removed(tables: &Tables, swept: &Swept) -> io::Result<()> {
     Ok(())
 }
 
-fn free_ports(tables: &Tables, order: &Order, idle: &mut Idle, swept: &Swept) {
+/// Frees ports. What is known of the bitmaps of `unused` addresses is forgotten: when such an address
+/// is, another one may get them.
+fn free_ports(
+    tables: &Tables,
+    order: &Order,
+    idle: &mut Idle,
+    swept: &Swept,
+    unused: &BTreeSet<Ip4>,
+) {
     let mut bitmaps = BTreeSet::new();
     // Most addresses have the same range of ports.
     let mut ranges = BTreeMap::new();
-    for external in order.externals.values() {
+    for (address, external) in &order.externals {
         for protocol in Protocol::ALL {
             let bitmap = bitmap(external.index, protocol);
-            bitmaps.insert(bitmap);
+            if !unused.contains(address) {
+                bitmaps.insert(bitmap);
+            }
             let words = tables.ports.words(bitmap);
             let reserved = ranges
                 .entry((external.first, external.last, protocol == Protocol::Icmp))

@@ -202,26 +202,32 @@ impl Site {
             memory.mappings.remove(key);
             between(memory);
         }
-        let bitmaps = externals.values().flat_map(|external| {
-            Protocol::ALL.map(|protocol| (bitmap(external.index, protocol), external, protocol))
-        });
-        for (bitmap, external, protocol) in bitmaps.clone() {
-            let words = memory.bitmap(bitmap);
-            let taken = |word: usize| words[word].get();
-            let reserved = kept(external, protocol);
-            for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
-                words[word].fetch_or(correction.set);
-                words[word].fetch_and(!correction.clear);
-            }
-            between(memory);
-        }
-        self.idle.keep(&bitmaps.map(|(bitmap, ..)| bitmap).collect());
-
-        let unused = externals.iter().filter(|(_, external)| {
+        let is_unused = |external: &External| {
             let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
             external.state() == Some(ExternalState::Draining)
                 && !Protocol::ALL.into_iter().any(is_used)
-        });
+        };
+        let mut remembered = BTreeSet::new();
+        for external in externals.values() {
+            for protocol in Protocol::ALL {
+                let bitmap = bitmap(external.index, protocol);
+                let words = memory.bitmap(bitmap);
+                let taken = |word: usize| words[word].get();
+                let reserved = kept(external, protocol);
+                for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
+                    words[word].fetch_or(correction.set);
+                    words[word].fetch_and(!correction.clear);
+                }
+                // An unused address is about to be forgotten, and another may get its bitmaps.
+                if !is_unused(external) {
+                    remembered.insert(bitmap);
+                }
+                between(memory);
+            }
+        }
+        self.idle.keep(&remembered);
+
+        let unused = externals.iter().filter(|(_, external)| is_unused(external));
         let unused: BTreeSet<Ip4> = unused.map(|(address, _)| *address).collect();
         self.handle(Event::Idle(unused));
         swept

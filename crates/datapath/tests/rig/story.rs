@@ -71,9 +71,7 @@ pub fn tell(bytes: &[u8]) {
 
 impl Story {
     fn step(&mut self, words: &mut Words<'_>) {
-        let op = words.below(16);
-        eprintln!("op {op} rest {:?} flows {} mappings {}", words.0.len(), self.site.memory.flows.len()/2, self.site.memory.mappings.len());
-        match op {
+        match words.below(16) {
             0..=4 => {
                 let (ingress, protocol, sketch) = outbound(words);
                 self.send(ingress, protocol, &sketch);
@@ -81,7 +79,7 @@ impl Story {
             5..=6 => self.answer(words),
             7 => self.go_on(words),
             8 => self.anything(words),
-            9 => { let t = words.next(); eprintln!("pass {t}"); self.site.pass(Duration::from_secs(t.into()))},
+            9 => self.site.pass(Duration::from_secs(words.next().into())),
             10 => drop(self.site.sweep_during(|_| {})),
             11 => self.sweep_and_send(words),
             12 => {
@@ -96,7 +94,6 @@ impl Story {
 
     fn send(&mut self, ingress: u32, protocol: Protocol, sketch: &Sketch) {
         let left = self.site.send(ingress, sketch);
-        eprintln!("  {:?} {:?} -> {:?}", left.reason, read(&left.before.bytes), read(&left.after.bytes));
         if left.is_translated() {
             let (_, asked) = read(&left.before.bytes).expect("a packet that can be translated");
             let (_, seen) = read(&left.after.bytes).expect("still such a packet");
@@ -148,7 +145,6 @@ impl Story {
             if !words.0.is_empty() {
                 let (ingress, protocol, sketch) = outbound(words);
                 let left = take(memory, addressed(ingress, &sketch).frame());
-                eprintln!("  between {:?} {:?} -> {:?}", left.reason, read(&left.before.bytes), read(&left.after.bytes));
                 if left.is_translated() {
                     let (before, after) = (read(&left.before.bytes), read(&left.after.bytes));
                     asked.extend(before.zip(after).map(|((_, asked), (_, seen))| {

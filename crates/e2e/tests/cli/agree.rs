@@ -33,7 +33,7 @@ fn counters_metrics_pools_and_flows_agree_with_what_was_sent() -> Result<()> {
     // The pods' kernel has no socket for these: it would answer each echo with an error.
     site.host("a2")?.nft(
         "table ip quiet { chain input { type filter hook input priority 0; \
-         ip daddr 10.2.0.0/16 drop; } }",
+         ip daddr 10.2.0.0/16 drop; }; }",
     )?;
     let mut generator = Generator::new(site.host("a2")?, flows)?;
     // The first packets of all may leave by the kernel; they are not counted here.

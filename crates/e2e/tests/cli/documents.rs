@@ -97,7 +97,7 @@ fn completions_and_manual_pages_are_printed_without_a_daemon() -> Result<()> {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = egret(&gateway, 0, &["completions", shell])?.out;
         assert!(
-            script.contains("counters") && script.contains("--dry-run"),
+            script.contains("counters") && script.contains("dry-run"),
             "{shell}"
         );
     }

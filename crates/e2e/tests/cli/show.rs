@@ -121,7 +121,6 @@ fn flows_are_listed_filtered_and_counted() -> Result<()> {
         (2, 3, true)
     );
     for (args, word) in [
-        (["flows", "--client", &by_prefix], "10.1.0.0/24"),
         (["flows", "--pool", "team-z"], "team-z"),
         (["flows", "--remote", "nobody"], "nobody"),
     ] {

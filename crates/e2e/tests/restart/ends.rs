@@ -1,6 +1,7 @@
 //! Every way in which a daemon ends or does not even begin: packets go on, and the next one takes
 //! over what there is.
 
+use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -70,6 +71,29 @@ fn a_second_daemon_is_refused_and_the_first_one_does_not_notice() -> Result<()> 
     }
     assert_eq!(gateway.status()?.pid, pid);
     assert!(seen(site.host("a1")?)?.to_string().starts_with("192.0.2."));
+    gateway.finish()
+}
+
+/// Nor does another socket help: what must not be shared is the state.
+#[test]
+fn a_second_daemon_for_the_same_state_is_refused() -> Result<()> {
+    let (site, gateway) = launched("shared", POLICY)?;
+    let other = gateway.config_path().with_file_name("other.yaml");
+    let config = gateway
+        .full_config(POLICY)
+        .replace("egret.sock", "other.sock");
+    fs::write(&other, config)?;
+
+    for arguments in [&[][..], &["--uninstall"]] {
+        let mut command = Command::new(program("egretd")?);
+        command.arg("--config").arg(&other).args(arguments);
+        let refused = gateway.host().run(command)?;
+
+        let complaint = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains("another egretd uses "), "{complaint}");
+    }
+    seen(site.host("a1")?)?;
     gateway.finish()
 }
 
@@ -177,7 +201,12 @@ fn uninstalling_removes_every_trace() -> Result<()> {
     );
     let links = gw.succeed("ip", ["-details", "link", "show"])?;
     assert!(!links.contains("xdp"), "{links}");
-    assert!(!gateway.socket().exists(), "the socket is still there");
+    let socket = gateway.socket();
+    assert!(!socket.exists(), "the socket is still there");
+    assert!(
+        !socket.with_extension("lock").exists(),
+        "the lock is still there"
+    );
     let error = seen(pod).expect_err("without a gateway the target refuses the pod");
     println!("{error}");
     // Twice is once, and then it begins anew.

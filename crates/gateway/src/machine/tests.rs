@@ -233,6 +233,29 @@ fn an_address_that_left_is_forgotten_only_when_it_is_idle() {
 }
 
 #[test]
+fn a_successor_knows_the_pools_that_drain_and_no_others() {
+    let two = BASE.replace("rules:", "  - {name: b, addresses: [192.0.2.9]}\nrules:");
+    let three = two.replace("rules:", "  - {name: c, addresses: [192.0.2.10]}\nrules:");
+    let (mut gateway, mut world) = started();
+    step(&mut gateway, &mut world, wanted(&two));
+    let b = gateway.numbers().pools["b"];
+
+    // Its address goes to another pool, and only flows know of its number.
+    step(&mut gateway, &mut world, wanted(&two.replace("name: b", "name: renamed")));
+    let mut gateway = Gateway::new(world.found());
+    step(&mut gateway, &mut world, wanted(&three.replace("name: b", "name: renamed")));
+    assert_eq!(gateway.numbers().pool_name(b), Some("b"));
+    assert_eq!(gateway.unwanted_pools(), [b].into());
+
+    // When no flow has it any more, nobody remembers it, however many policies come.
+    step(&mut gateway, &mut world, Event::PoolsIdle([b].into()));
+    for text in [BASE, &two.replace("name: b", "name: renamed")] {
+        step(&mut gateway, &mut world, wanted(text));
+        assert!(!world.found().pools.values().any(|name| name == "b"));
+    }
+}
+
+#[test]
 fn an_interface_that_appears_is_attached_to_and_one_that_goes_is_forgotten() {
     let mut world = World::default();
     let mut gateway = Gateway::new(world.found());
