@@ -2,7 +2,11 @@
 #![no_main]
 
 #[path = "../../crates/datapath/tests/rig/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the rig has more than one target needs")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the rig has more than one target needs"
+)]
 mod rig;
 mod usual;
 
@@ -12,7 +16,9 @@ use libfuzzer_sys::fuzz_target;
 const FLOWS: usize = 64;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((first, frame)) = bytes.split_first() else { return };
+    let Some((first, frame)) = bytes.split_first() else {
+        return;
+    };
     let ingress = u32::from(first % 4) + rig::site::INSIDE;
     usual::with(FLOWS, |site| {
         site.send_bytes(ingress, frame.to_vec());

@@ -54,12 +54,20 @@ impl Interface {
             Realm::External => 2,
             Realm::Both => 3,
         };
-        Self { address, mac, realm, flags: 0 }
+        Self {
+            address,
+            mac,
+            realm,
+            flags: 0,
+        }
     }
 
     /// The same, for an interface that takes no frames that XDP redirects to it.
     pub const fn without_redirect(self) -> Self {
-        Self { flags: self.flags | NO_REDIRECT, ..self }
+        Self {
+            flags: self.flags | NO_REDIRECT,
+            ..self
+        }
     }
 
     /// Whether it takes frames that XDP redirects to it.

@@ -28,18 +28,18 @@ pub struct External {
 
 impl External {
     /// The value of an address.
-    pub const fn new(
-        index: u16,
-        pool: u8,
-        state: ExternalState,
-        first: Port,
-        last: Port,
-    ) -> Self {
+    pub const fn new(index: u16, pool: u8, state: ExternalState, first: Port, last: Port) -> Self {
         let state = match state {
             ExternalState::Serving => 1,
             ExternalState::Draining => 2,
         };
-        Self { index, pool, state, first, last }
+        Self {
+            index,
+            pool,
+            state,
+            first,
+            last,
+        }
     }
 
     /// What the address is for; nothing for a value this version does not know.

@@ -21,7 +21,12 @@ impl FlowKey {
     /// The key of a packet.
     #[inline(always)]
     pub const fn new(protocol: Protocol, tuple: Tuple) -> Self {
-        Self { tuple, protocol: protocol as u8, _pad: 0, _pad16: 0 }
+        Self {
+            tuple,
+            protocol: protocol as u8,
+            _pad: 0,
+            _pad16: 0,
+        }
     }
 }
 
@@ -68,7 +73,11 @@ pub struct NextHop {
 
 impl NextHop {
     /// No next hop, to be filled in.
-    pub const EMPTY: Self = Self { ifindex: 0, mtu: 0, macs: [0; 3] };
+    pub const EMPTY: Self = Self {
+        ifindex: 0,
+        mtu: 0,
+        macs: [0; 3],
+    };
 
     /// A next hop from its two MAC addresses.
     #[inline(always)]
@@ -136,7 +145,11 @@ impl<V: View> Flow<V> {
     /// Which way the entry's packets go.
     #[inline(always)]
     pub const fn side(&self) -> Side {
-        if self.place & SIDE == 0 { Side::Outbound } else { Side::Inbound }
+        if self.place & SIDE == 0 {
+            Side::Outbound
+        } else {
+            Side::Inbound
+        }
     }
 
     /// The key of the flow's other direction.
@@ -271,4 +284,3 @@ impl Flow<Picture> {
         self.ifindex
     }
 }
-

@@ -7,7 +7,11 @@
 //! A change to any layout is a change of [`LAYOUT`]: a daemon never reads pinned maps of another
 //! layout.
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(core_intrinsics),
+    allow(internal_features)
+)]
 #![deny(unsafe_code)]
 
 pub mod addr;
@@ -91,10 +95,16 @@ pub const PROGRAM: &str = "egret";
 ///
 /// The implementer promises `repr(C)`, no padding that the compiler may leave unset, and that every
 /// bit pattern is a valid value.
-#[expect(unsafe_code, reason = "the promise that lets bytes cross between kernel and user space")]
+#[expect(
+    unsafe_code,
+    reason = "the promise that lets bytes cross between kernel and user space"
+)]
 pub unsafe trait Layout: Copy + 'static {}
 
-#[expect(unsafe_code, reason = "each type is repr(C) over integers and byte arrays, padding is a field")]
+#[expect(
+    unsafe_code,
+    reason = "each type is repr(C) over integers and byte arrays, padding is a field"
+)]
 mod layouts {
     use super::*;
     // SAFETY: see the reason above; sizes are asserted beside each type.

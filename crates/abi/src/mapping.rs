@@ -23,7 +23,13 @@ impl MappingKey {
     /// The key of an endpoint.
     #[inline(always)]
     pub const fn new(protocol: Protocol, internal: Ip4, port: Port, external: Ip4) -> Self {
-        Self { internal, external, port, protocol: protocol as u8, _pad: 0 }
+        Self {
+            internal,
+            external,
+            port,
+            protocol: protocol as u8,
+            _pad: 0,
+        }
     }
 }
 
@@ -42,7 +48,11 @@ impl Mapping {
     /// A mapping made now.
     #[inline(always)]
     pub const fn new(port: Port, created: Tick) -> Self {
-        Self { port, _pad: 0, created }
+        Self {
+            port,
+            _pad: 0,
+            created,
+        }
     }
 }
 

@@ -62,9 +62,7 @@ impl ClassKey {
     /// A protocol, or any.
     pub const fn protocol(version: u32, protocol: Option<Protocol>) -> Self {
         match protocol {
-            Some(protocol) => {
-                Self::new(version, Dimension::Service, [protocol as u8, 0, 0, 0], 16)
-            }
+            Some(protocol) => Self::new(version, Dimension::Service, [protocol as u8, 0, 0, 0], 16),
             None => Self::new(version, Dimension::Service, [0; 4], 0),
         }
     }
@@ -73,7 +71,12 @@ impl ClassKey {
     #[inline(always)]
     pub const fn service(version: u32, protocol: u8, port: Port, bits: u32) -> Self {
         let [high, low] = port.0;
-        Self::new(version, Dimension::Service, [protocol, 0, high, low], 16 + bits)
+        Self::new(
+            version,
+            Dimension::Service,
+            [protocol, 0, high, low],
+            16 + bits,
+        )
     }
 
     /// The rules that may translate this protocol number, for packets whose ports cannot be read.
@@ -98,7 +101,11 @@ impl ClassKey {
             Some(mask) => mask,
             None => 0,
         };
-        Self { bits: LEAD_BITS + bits, value: self.value & mask.to_be(), ..*self }
+        Self {
+            bits: LEAD_BITS + bits,
+            value: self.value & mask.to_be(),
+            ..*self
+        }
     }
 
     /// The policy version it belongs to.
@@ -142,8 +149,16 @@ impl Rule {
     /// The value of an action.
     pub const fn encode(action: Action) -> Self {
         match action {
-            Action::Translate { pool } => Self { kind: 1, pool, _pad: [0; 2] },
-            Action::Pass => Self { kind: 2, pool: 0, _pad: [0; 2] },
+            Action::Translate { pool } => Self {
+                kind: 1,
+                pool,
+                _pad: [0; 2],
+            },
+            Action::Pass => Self {
+                kind: 2,
+                pool: 0,
+                _pad: [0; 2],
+            },
         }
     }
 
@@ -183,7 +198,9 @@ pub struct Pool {
 impl core::fmt::Debug for Pool {
     /// Without its thousand slots.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,10 @@
 //! instructions `lock or` and `lock and` by intrinsic.
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unsafe_code, reason = "volatile accesses and locked instructions, each argued where it stands")
+    expect(
+        unsafe_code,
+        reason = "volatile accesses and locked instructions, each argued where it stands"
+    )
 )]
 
 /// A word that may change under a reader's feet. Reads and writes are single and untorn.

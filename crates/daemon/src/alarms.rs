@@ -38,8 +38,12 @@ pub struct Alarm {
 impl Alarms {
     /// Starts from these counts: what a predecessor counted it also told.
     pub fn new(count: impl Fn(Reason) -> Counter) -> Self {
-        let told = ALARMING.into_iter().map(|reason| (reason, (count(reason).packets, 0)));
-        Self { told: told.collect() }
+        let told = ALARMING
+            .into_iter()
+            .map(|reason| (reason, (count(reason).packets, 0)));
+        Self {
+            told: told.collect(),
+        }
     }
 
     /// What there is to tell at `now`, nanoseconds of `CLOCK_MONOTONIC`.
@@ -48,7 +52,10 @@ impl Alarms {
         for (reason, (told, quiet_until)) in &mut self.told {
             let packets = count(*reason).packets;
             if packets > *told && now >= *quiet_until {
-                alarms.push(Alarm { reason: *reason, packets: packets - *told });
+                alarms.push(Alarm {
+                    reason: *reason,
+                    packets: packets - *told,
+                });
                 *told = packets;
                 *quiet_until = now + INTERVAL.as_nanos() as u64;
             }
@@ -62,16 +69,25 @@ mod tests {
     use super::*;
 
     fn counted(packets: u64) -> impl Fn(Reason) -> Counter {
-        move |reason| match reason {
-            Reason::PortsExhausted => Counter { packets, bytes: 0 },
-            _ => Counter::default(),
+        move |reason| {
+            let packets = if reason == Reason::PortsExhausted {
+                packets
+            } else {
+                0
+            };
+            Counter { packets, bytes: 0 }
         }
     }
 
     #[test]
     fn a_count_that_rises_is_told_once_for_each_interval() {
         let mut alarms = Alarms::new(counted(5));
-        let alarm = |packets| [Alarm { reason: Reason::PortsExhausted, packets }];
+        let alarm = |packets| {
+            [Alarm {
+                reason: Reason::PortsExhausted,
+                packets,
+            }]
+        };
         let later = INTERVAL.as_nanos() as u64;
 
         assert_eq!(alarms.check(1, counted(5)), []);

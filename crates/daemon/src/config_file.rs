@@ -48,13 +48,20 @@ impl Config {
     ///
     /// See [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let failed = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(failed)?;
         // One byte more than is allowed, so that the judge sees that it is too long.
-        file.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-        Self::judge(&path.to_string_lossy(), &bytes)
-            .map_err(|problems| ConfigError::Problems { path: path.to_owned(), problems })
+        file.take(CONFIG_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        Self::judge(&path.to_string_lossy(), &bytes).map_err(|problems| ConfigError::Problems {
+            path: path.to_owned(),
+            problems,
+        })
     }
 
     /// Judges a text.
@@ -65,13 +72,20 @@ impl Config {
     pub fn judge(name: &str, bytes: &[u8]) -> Result<Self, Problems> {
         let parsed = intent::parse_bytes(name, bytes)?;
         // What was parsed is UTF-8 throughout.
-        Ok(Self { parsed, text: String::from_utf8_lossy(bytes).into_owned() })
+        Ok(Self {
+            parsed,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        })
     }
 
     /// Equal for equal texts: the first 16 hexadecimal digits of their SHA-256.
     pub fn digest(&self) -> String {
         let digest = Sha256::digest(self.text.as_bytes());
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Puts the text into a file, whole or not at all, and keeps the file's mode.
@@ -83,8 +97,12 @@ impl Config {
         let mode = fs::metadata(path).map_or(0o640, |found| found.permissions().mode() & 0o777);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let new = path.with_file_name(format!(".{name}.new"));
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&new)?;
         file.write_all(self.text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, path)

@@ -73,7 +73,15 @@ impl Driver {
     ) -> Self {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
         let idle = Some(Idle::default());
-        Self { gateway, world, shared, netlink, file, idle, alarms }
+        Self {
+            gateway,
+            world,
+            shared,
+            netlink,
+            file,
+            idle,
+            alarms,
+        }
     }
 
     /// Puts the first configuration in force and looks at the interfaces.
@@ -82,7 +90,9 @@ impl Driver {
     ///
     /// See [`DriverError`].
     pub async fn start(&mut self, config: &Config) -> Result<(), DriverError> {
-        let actions = self.gateway.handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
+        let actions = self
+            .gateway
+            .handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
         self.act(actions)?;
         self.look_at_links().await
     }
@@ -204,7 +214,11 @@ impl Driver {
         match &outcome {
             _ if request.dry_run => {}
             Ok(applied) => {
-                tracing::info!(file = request.file, changes = applied.changes.len(), "applied");
+                tracing::info!(
+                    file = request.file,
+                    changes = applied.changes.len(),
+                    "applied"
+                );
             }
             Err(refused) => self.remember(refused.problems(&request.file)),
         }
@@ -239,7 +253,11 @@ impl Driver {
             return Some(Refused::state_moves(state));
         }
         let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
-        self.gateway.clone().handle(attempt).err().map(|refusal| Refused::by_gateway(&refusal))
+        self.gateway
+            .clone()
+            .handle(attempt)
+            .err()
+            .map(|refusal| Refused::by_gateway(&refusal))
     }
 
     fn put_in_force(
@@ -270,7 +288,11 @@ impl Driver {
             };
         });
         self.show();
-        Ok(Ok(Applied { applied: true, saved, ..difference }))
+        Ok(Ok(Applied {
+            applied: true,
+            saved,
+            ..difference
+        }))
     }
 
     fn difference(&self, config: &Config) -> Applied {
@@ -283,7 +305,8 @@ impl Driver {
     }
 
     fn remember(&self, problems: Problems) {
-        self.shared.update(|view| view.config.last_error = Some(problems));
+        self.shared
+            .update(|view| view.config.last_error = Some(problems));
     }
 
     fn begin_sweep(&mut self) -> Option<Sweeping> {
@@ -315,7 +338,10 @@ impl Driver {
         };
         self.idle = Some(idle);
         let now = kernel::now();
-        for alarm in self.alarms.check(now, |reason| counted(self.world.tables(), reason)) {
+        for alarm in self
+            .alarms
+            .check(now, |reason| counted(self.world.tables(), reason))
+        {
             tracing::warn!(
                 reason = alarm.reason.label(),
                 packets = alarm.packets,
@@ -331,7 +357,10 @@ impl Driver {
             }
         };
         let pause = report.pause();
-        for event in [Event::Idle(report.idle), Event::PoolsIdle(report.idle_pools)] {
+        for event in [
+            Event::Idle(report.idle),
+            Event::PoolsIdle(report.idle_pools),
+        ] {
             let actions = self.gateway.handle(event)?;
             self.act(actions)?;
         }
@@ -394,7 +423,10 @@ impl Driver {
                 Some(_) => {}
             }
         }
-        let wanted = self.gateway.intent().map_or(0, |intent| intent.limits.flows);
+        let wanted = self
+            .gateway
+            .intent()
+            .map_or(0, |intent| intent.limits.flows);
         let there = self.world.tables().mappings.max();
         if wanted != there {
             notes.push(format!(
@@ -458,5 +490,8 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
 
 /// The names of interfaces by index, for those that show flows.
 pub fn interface_name(links: &[Link], ifindex: u32) -> Option<&str> {
-    links.iter().find(|link| link.ifindex == ifindex).map(|link| link.name.as_str())
+    links
+        .iter()
+        .find(|link| link.ifindex == ifindex)
+        .map(|link| link.name.as_str())
 }

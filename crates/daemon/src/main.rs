@@ -60,9 +60,10 @@ fn check(path: &Path) -> Result<()> {
 fn uninstall(path: &Path) -> Result<()> {
     let (socket, state) = match Config::read(path) {
         Ok(Config { parsed, .. }) => (parsed.intent.api_socket, parsed.intent.state),
-        Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            (PathBuf::from(api::http::SOCKET), PathBuf::from(gateway::intent::STATE_DEFAULT))
-        }
+        Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => (
+            PathBuf::from(api::http::SOCKET),
+            PathBuf::from(gateway::intent::STATE_DEFAULT),
+        ),
         Err(error) => return Err(error).context("where the state is, only the configuration says"),
     };
     let _lock = lock(&socket)?;
@@ -110,10 +111,19 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
     );
 
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
-    let shared = Shared::new(world.tables().clone(), first_view(path, &config, &world), commands);
+    let shared = Shared::new(
+        world.tables().clone(),
+        first_view(path, &config, &world),
+        commands,
+    );
     let listeners = http::listen(intent)?;
-    let mut driver =
-        Driver::new(gateway, world, shared.clone(), Netlink::open()?, path.to_owned());
+    let mut driver = Driver::new(
+        gateway,
+        world,
+        shared.clone(),
+        Netlink::open()?,
+        path.to_owned(),
+    );
     driver.start(&config).await?;
     capabilities::drop_others().context("cannot give up capabilities")?;
     http::serve(listeners, shared);

@@ -12,7 +12,12 @@ use clap::Parser;
 #[command(name = "egretd", version)]
 pub struct Options {
     /// The configuration file.
-    #[arg(long, short, default_value = "/etc/egret/gateway.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        default_value = "/etc/egret/gateway.yaml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
 
     /// Only say what is wrong with the configuration; touches nothing, needs no privileges.

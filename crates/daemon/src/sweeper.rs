@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{
-    External, ExternalState, FlowKey, Ip4, Protocol,
-    ports::bitmap,
-};
+use abi::{External, ExternalState, FlowKey, Ip4, Protocol, ports::bitmap};
 use gateway::{
     Sweep, Swept,
     intent::Timeouts,
@@ -52,7 +49,11 @@ pub struct Report {
 impl Report {
     /// When the next sweep is due, counted from the end of this one.
     pub fn pause(&self) -> Duration {
-        PERIOD.max(self.duration * (SHARE - 1))
+        let left: u64 = self.swept.flows.values().sum();
+        let ended: u64 = self.swept.removed.values().flatten().sum();
+        // What is gone will not be walked again: after a flood has ended, its ports are free soon.
+        let share_left = left as f64 / (left + ended).max(1) as f64;
+        PERIOD.max((self.duration * (SHARE - 1)).mul_f64(share_left))
     }
 }
 
@@ -67,7 +68,9 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     let mut sweep = Sweep::new(now, order.timeouts, &order.externals);
     tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
-    tables.mappings.walk(|keys, mappings| sweep.mappings(keys, mappings))?;
+    tables
+        .mappings
+        .walk(|keys, mappings| sweep.mappings(keys, mappings))?;
     let mut swept = sweep.finish();
 
     spare_the_revived(tables, order, &mut swept)?;
@@ -77,8 +80,19 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     let unused = idle_addresses(order, &swept);
     free_ports(tables, order, idle, &swept, &unused);
     let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
-    let idle_pools = order.unwanted_pools.iter().copied().filter(has_no_flow).collect();
-    Ok(Report { swept, removed, idle: unused, idle_pools, duration: began.elapsed() })
+    let idle_pools = order
+        .unwanted_pools
+        .iter()
+        .copied()
+        .filter(has_no_flow)
+        .collect();
+    Ok(Report {
+        swept,
+        removed,
+        idle: unused,
+        idle_pools,
+        duration: began.elapsed(),
+    })
 }
 
 /// Looks again at connections that were open: one that spoke just now, after hours of silence, is
@@ -172,5 +186,8 @@ fn idle_addresses(order: &Order, swept: &Swept) -> BTreeSet<Ip4> {
             .any(|protocol| swept.used.is_used(bitmap(external.index, protocol)));
         !swept.by_external.contains_key(address) && !has_ports
     };
-    draining.filter(|(address, external)| is_idle(address, external)).map(|(a, _)| *a).collect()
+    draining
+        .filter(|(address, external)| is_idle(address, external))
+        .map(|(a, _)| *a)
+        .collect()
 }

@@ -12,7 +12,10 @@ pub fn ready() {
 /// We reload the configuration; [`ready`] ends it.
 pub fn reloading() {
     let micros = kernel::now() / 1000;
-    notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(i128::from(micros))]);
+    notify(&[
+        NotifyState::Reloading,
+        NotifyState::MonotonicUsec(i128::from(micros)),
+    ]);
 }
 
 /// We end.

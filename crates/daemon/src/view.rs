@@ -9,11 +9,7 @@ use api::{
     Problems,
     http::{InterfaceStatus, Program},
 };
-use gateway::{
-    Swept,
-    intent::Intent,
-    numbers::Numbers,
-};
+use gateway::{Swept, intent::Intent, numbers::Numbers};
 use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
@@ -30,12 +26,19 @@ pub struct Shared {
 impl Shared {
     /// A first picture.
     pub fn new(tables: Arc<Tables>, view: View, commands: mpsc::Sender<Command>) -> Self {
-        Self { tables, view: Arc::new(RwLock::new(Arc::new(view))), commands }
+        Self {
+            tables,
+            view: Arc::new(RwLock::new(Arc::new(view))),
+            commands,
+        }
     }
 
     /// The picture of this moment.
     pub fn view(&self) -> Arc<View> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces the picture by a changed one.

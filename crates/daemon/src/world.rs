@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use abi::{Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap};
-use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
-use kernel::{
-    AttachError, Attached, LoadError, Program, State, StateError, Tables, links, sysctl,
+use abi::{
+    Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap,
 };
+use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
+use kernel::{AttachError, Attached, LoadError, Program, State, StateError, Tables, links, sysctl};
 
 /// Why the kernel could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,10 @@ impl World {
             state,
             program: loaded.program,
             tables: Arc::new(loaded.tables),
-            attached: attached.into_iter().map(|link| (link.ifindex, link)).collect(),
+            attached: attached
+                .into_iter()
+                .map(|link| (link.ifindex, link))
+                .collect(),
             adopted: loaded.adopted,
         })
     }
@@ -96,11 +99,17 @@ impl World {
     /// If a table cannot be read.
     pub fn found(&self) -> Result<Found, WorldError> {
         let tables = &self.tables;
-        let config = read("CONFIG", tables.config.get(&0))?
-            .unwrap_or(Config { seed: 0, generation: 0, version: 0 });
+        let config = read("CONFIG", tables.config.get(&0))?.unwrap_or(Config {
+            seed: 0,
+            generation: 0,
+            version: 0,
+        });
         let mut pools = BTreeMap::new();
         for number in 0..POOLS_MAX as u8 {
-            let entry = read("POOLS", tables.pools.get(&pool_index(config.version, number)))?;
+            let entry = read(
+                "POOLS",
+                tables.pools.get(&pool_index(config.version, number)),
+            )?;
             if let Some(name) = entry.as_ref().and_then(policy::name) {
                 pools.insert(number, name);
             }
@@ -108,10 +117,21 @@ impl World {
         Ok(Found {
             config,
             pools,
-            externals: read("EXTERNALS", tables.externals.all())?.into_iter().collect(),
-            classes: read("CLASSES", tables.classes.all())?.into_iter().map(|(key, _)| key).collect(),
-            interfaces: read("INTERFACES", tables.interfaces.all())?.into_iter().collect(),
-            attached: self.attached.iter().map(|(ifindex, link)| (*ifindex, how(*link))).collect(),
+            externals: read("EXTERNALS", tables.externals.all())?
+                .into_iter()
+                .collect(),
+            classes: read("CLASSES", tables.classes.all())?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            interfaces: read("INTERFACES", tables.interfaces.all())?
+                .into_iter()
+                .collect(),
+            attached: self
+                .attached
+                .iter()
+                .map(|(ifindex, link)| (*ifindex, how(*link)))
+                .collect(),
         })
     }
 
@@ -148,7 +168,11 @@ impl World {
             Action::RemoveInterface(ifindex) => {
                 write("INTERFACES", tables.interfaces.remove(&ifindex))?;
             }
-            Action::Attach { ifindex, name, mode } => {
+            Action::Attach {
+                ifindex,
+                name,
+                mode,
+            } => {
                 return Ok(Some(self.attach(ifindex, &name, mode)?));
             }
             Action::Detach(ifindex) => {
@@ -242,16 +266,28 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
         return Ok(());
     }
     let seed = getrandom::u64().map_err(WorldError::Seed)?;
-    let config = Config { seed, generation: 1, version: 0 };
+    let config = Config {
+        seed,
+        generation: 1,
+        version: 0,
+    };
     write("CONFIG", tables.config.put(&0, &config))
 }
 
 fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {
-    result.map_err(|source| WorldError::Table { what: "read", table, source })
+    result.map_err(|source| WorldError::Table {
+        what: "read",
+        table,
+        source,
+    })
 }
 
 fn write<T>(table: &'static str, result: io::Result<T>) -> Result<(), WorldError> {
-    result.map(drop).map_err(|source| WorldError::Table { what: "write", table, source })
+    result.map(drop).map_err(|source| WorldError::Table {
+        what: "write",
+        table,
+        source,
+    })
 }
 
 /// An error with its causes, in one line.

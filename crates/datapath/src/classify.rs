@@ -1,6 +1,10 @@
 //! Which rule wants a packet: three sets of rules, anded; the lowest bit wins.
 
-use abi::{Action, ClassKey, Dimension, Ip4, Port, RuleSet, limits::{RULE_WORDS, RULES_MAX}, policy};
+use abi::{
+    Action, ClassKey, Dimension, Ip4, Port, RuleSet,
+    limits::{RULE_WORDS, RULES_MAX},
+    policy,
+};
 
 use crate::world::World;
 
@@ -24,11 +28,17 @@ pub fn classify<W: World>(
     (protocol, port): (u8, Port),
 ) -> Wish {
     let sources = ClassKey::address(version, Dimension::Source, source, 32);
-    let Some(sources) = world.class(&sources) else { return Wish::Nothing };
+    let Some(sources) = world.class(&sources) else {
+        return Wish::Nothing;
+    };
     let targets = ClassKey::address(version, Dimension::Destination, target, 32);
-    let Some(targets) = world.class(&targets) else { return Wish::Nothing };
+    let Some(targets) = world.class(&targets) else {
+        return Wish::Nothing;
+    };
     let services = ClassKey::service(version, protocol, port, 16);
-    let Some(services) = world.class(&services) else { return Wish::Nothing };
+    let Some(services) = world.class(&services) else {
+        return Wish::Nothing;
+    };
     action(world, version, lowest(&sources, &targets, &services))
 }
 

@@ -21,7 +21,9 @@ pub fn hit<P: Packet, W: World>(
     generation: u32,
 ) -> (Reason, u32) {
     let ingress = packet.ingress();
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else { return (Reason::Malformed, ingress) };
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return (Reason::Malformed, ingress);
+    };
     if ip.ttl <= 1 {
         return (icmp::time_exceeded(packet, world), ingress);
     }
@@ -63,7 +65,9 @@ pub fn hit<P: Packet, W: World>(
 
 #[inline(always)]
 fn ip_forbids_fragments<P: Packet>(packet: &mut P) -> bool {
-    packet.at::<Ipv4>(Link::LEN).is_some_and(|ip| ip.dont_fragment())
+    packet
+        .at::<Ipv4>(Link::LEN)
+        .is_some_and(|ip| ip.dont_fragment())
 }
 
 /// Asks where the flow's packets go and remembers the answer.
@@ -76,7 +80,11 @@ fn resolve<W: World>(
     generation: u32,
 ) -> Route {
     let mut hop = NextHop::EMPTY;
-    let query = RouteQuery { ingress, tuple: flow.to, protocol: arrival.protocol as u8 };
+    let query = RouteQuery {
+        ingress,
+        tuple: flow.to,
+        protocol: arrival.protocol as u8,
+    };
     let route = next_hop(world, &query, &mut hop);
     match route {
         Route::Known => flow.remember(&hop, generation),
@@ -101,7 +109,8 @@ fn note_flags(flow: &Flow, flags: u8) {
         return;
     }
     let begins_again = shown & Seen::SYN != 0 && seen & (Seen::FIN | Seen::RST) != 0;
-    flow.seen.set(if begins_again { shown } else { seen | shown });
+    flow.seen
+        .set(if begins_again { shown } else { seen | shown });
 }
 
 /// Edits the headers. Without a next hop the kernel will send the packet, and count the hop itself.
@@ -113,7 +122,9 @@ fn rewrite<P: Packet>(
     hop: Option<&NextHop>,
 ) -> bool {
     let to = flow.to;
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else { return false };
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return false;
+    };
     ip.source = to.source;
     ip.target = to.target;
     match hop {
@@ -122,19 +133,25 @@ fn rewrite<P: Packet>(
             ip.check = patch(ip.check, flow.ip_delta);
         }
         None => {
-            let undone = Sum::ZERO.add2(flow.ip_delta.to_ne_bytes()).swap2(TTL_DECREMENT, [0, 0]);
+            let undone = Sum::ZERO
+                .add2(flow.ip_delta.to_ne_bytes())
+                .swap2(TTL_DECREMENT, [0, 0]);
             ip.check = patch(ip.check, undone.fold());
         }
     }
     match arrival.protocol {
         Protocol::Tcp => {
-            let Some(tcp) = packet.at::<Tcp>(arrival.l4) else { return false };
+            let Some(tcp) = packet.at::<Tcp>(arrival.l4) else {
+                return false;
+            };
             tcp.source = to.source_port;
             tcp.target = to.target_port;
             tcp.check = patch(tcp.check, flow.l4_delta);
         }
         Protocol::Udp => {
-            let Some(udp) = packet.at::<Udp>(arrival.l4) else { return false };
+            let Some(udp) = packet.at::<Udp>(arrival.l4) else {
+                return false;
+            };
             udp.source = to.source_port;
             udp.target = to.target_port;
             // Zero means "no checksum" (RFC 768); a sum that comes out as zero is sent as its twin.
@@ -146,7 +163,9 @@ fn rewrite<P: Packet>(
             }
         }
         Protocol::Icmp => {
-            let Some(icmp) = packet.at::<Icmp>(arrival.l4) else { return false };
+            let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {
+                return false;
+            };
             icmp.id = match flow.side() {
                 Side::Outbound => to.source_port,
                 Side::Inbound => to.target_port,
@@ -155,7 +174,9 @@ fn rewrite<P: Packet>(
         }
     }
     if let Some(hop) = hop {
-        let Some(link) = packet.at::<Link>(0) else { return false };
+        let Some(link) = packet.at::<Link>(0) else {
+            return false;
+        };
         link.readdress(hop);
     }
     true

@@ -2,7 +2,10 @@
 //!
 //! Every field is bytes or a wire type, so every header has alignment 1 and any bytes are a valid
 //! one. What is a number on the wire is read by a method; a field never is one in host order.
-#![expect(unsafe_code, reason = "headers are views of bytes; the promises stand with the trait")]
+#![expect(
+    unsafe_code,
+    reason = "headers are views of bytes; the promises stand with the trait"
+)]
 
 use abi::{Ip4, NextHop, Port};
 
@@ -96,7 +99,10 @@ impl Link {
     #[inline(always)]
     pub const fn answered(self) -> Self {
         let [a, b, c, d, e, f, u, v, w, x, y, z] = self.macs;
-        Self { macs: [u, v, w, x, y, z, a, b, c, d, e, f], ethertype: self.ethertype }
+        Self {
+            macs: [u, v, w, x, y, z, a, b, c, d, e, f],
+            ethertype: self.ethertype,
+        }
     }
 }
 

@@ -41,17 +41,17 @@ pub fn too_big<P: Packet, W: World>(packet: &mut P, world: &W, mtu: u16) -> Reas
 /// Not about ICMP errors or fragments, which never get here, nor about packets with IP options, whose
 /// eight bytes of transport header would not be quoted.
 #[inline(always)]
-fn tell<P: Packet, W: World>(
-    packet: &mut P,
-    world: &W,
-    kind: u8,
-    code: u8,
-    mtu: [u8; 2],
-) -> bool {
-    let Some(interface) = world.interface(packet.ingress()) else { return false };
-    let Some(own) = interface.address() else { return false };
-    let (Some(link), Some(ip)) = (copy::<Link, _>(packet, 0), copy::<Ipv4, _>(packet, Link::LEN))
-    else {
+fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu: [u8; 2]) -> bool {
+    let Some(interface) = world.interface(packet.ingress()) else {
+        return false;
+    };
+    let Some(own) = interface.address() else {
+        return false;
+    };
+    let (Some(link), Some(ip)) = (
+        copy::<Link, _>(packet, 0),
+        copy::<Ipv4, _>(packet, Link::LEN),
+    ) else {
         return false;
     };
     if ip.header_len() != Ipv4::LEN {
@@ -61,17 +61,30 @@ fn tell<P: Packet, W: World>(
         return false;
     }
 
-    let Some(quoted) = packet.at::<[u8; QUOTED]>(QUOTE) else { return false };
+    let Some(quoted) = packet.at::<[u8; QUOTED]>(QUOTE) else {
+        return false;
+    };
     let mut sum = Sum::ZERO.add2([kind, code]).add2(mtu);
     let mut index = 0;
     while index < QUOTED {
         sum = sum.add2([quoted[index], quoted[index + 1]]);
         index += 2;
     }
-    let message =
-        Icmp { kind, code, check: sum.checksum(), id: Port::new(0), seq: mtu };
+    let message = Icmp {
+        kind,
+        code,
+        check: sum.checksum(),
+        id: Port::new(0),
+        seq: mtu,
+    };
     let header = header((own, ip.source), Protocol::Icmp, Icmp::LEN + QUOTED);
-    put(packet, 0, Link { ethertype: ethertype::IPV4, ..link.answered() })
-        && put(packet, Link::LEN, header)
+    put(
+        packet,
+        0,
+        Link {
+            ethertype: ethertype::IPV4,
+            ..link.answered()
+        },
+    ) && put(packet, Link::LEN, header)
         && put(packet, Link::LEN + Ipv4::LEN, message)
 }

@@ -179,7 +179,19 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
             _ => return Err(Unusual::Part(Reason::Protocol)),
         },
     };
-    let tuple = Tuple { source, target, source_port, target_port };
+    let tuple = Tuple {
+        source,
+        target,
+        source_port,
+        target_port,
+    };
     let key = FlowKey::new(protocol, tuple);
-    Ok(Arrival { key, protocol, l4, total, bytes, flags })
+    Ok(Arrival {
+        key,
+        protocol,
+        l4,
+        total,
+        bytes,
+        flags,
+    })
 }

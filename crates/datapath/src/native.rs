@@ -72,7 +72,10 @@ pub struct Table<K, V> {
 
 impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     fn new(capacity: usize) -> Self {
-        Self { entries: RefCell::default(), capacity }
+        Self {
+            entries: RefCell::default(),
+            capacity,
+        }
     }
 
     /// The entry under a key.
@@ -119,7 +122,11 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
 
     /// All keys and values, in no order.
     pub fn all(&self) -> Vec<(K, Rc<V>)> {
-        self.entries.borrow().iter().map(|(key, value)| (*key, value.clone())).collect()
+        self.entries
+            .borrow()
+            .iter()
+            .map(|(key, value)| (*key, value.clone()))
+            .collect()
     }
 }
 
@@ -161,7 +168,11 @@ impl Memory {
     pub fn new(flows: usize) -> Self {
         Self {
             now: Cell::new(Tick(1)),
-            config: RefCell::new(Rc::new(Config { seed: 0, generation: 1, version: 0 })),
+            config: RefCell::new(Rc::new(Config {
+                seed: 0,
+                generation: 1,
+                version: 0,
+            })),
             flows: Table::new(2 * flows),
             mappings: Table::new(flows),
             ports: RefCell::default(),
@@ -184,13 +195,19 @@ impl Memory {
     /// A port bitmap, made all free if it was never touched.
     pub fn bitmap(&self, bitmap: u32) -> Rc<PortWords> {
         let free = || Rc::new(std::array::from_fn(|_| Shared::from(0)));
-        self.ports.borrow_mut().entry(bitmap).or_insert_with(free).clone()
+        self.ports
+            .borrow_mut()
+            .entry(bitmap)
+            .or_insert_with(free)
+            .clone()
     }
 
     /// Ports taken in a bitmap.
     pub fn taken(&self, bitmap: u32) -> u32 {
         let words = self.bitmap(bitmap);
-        (0..WORDS).map(|index| words[index].get().count_ones()).sum()
+        (0..WORDS)
+            .map(|index| words[index].get().count_ones())
+            .sum()
     }
 }
 
@@ -238,7 +255,9 @@ impl World for Memory {
     }
 
     fn class(&self, key: &ClassKey) -> Option<Rc<RuleSet>> {
-        (0..=key.own_bits()).rev().find_map(|bits| self.classes.get(&key.cut(bits)))
+        (0..=key.own_bits())
+            .rev()
+            .find_map(|bits| self.classes.get(&key.cut(bits)))
     }
 
     fn rule(&self, index: u32) -> Option<Rc<Rule>> {

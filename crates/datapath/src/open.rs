@@ -1,8 +1,8 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason,
-    Side, Slot, Tick, Tuple, limits::SLOTS, policy, ports::bitmap,
+    Action, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason, Side, Slot,
+    Tick, Tuple, limits::SLOTS, policy, ports::bitmap,
 };
 
 use crate::{
@@ -45,7 +45,11 @@ impl Beginning {
         is_routed: false,
         generation: 0,
         seed: 0,
-        slot: Slot { address: Ip4([0; 4]), index: 0, filled: 0 },
+        slot: Slot {
+            address: Ip4([0; 4]),
+            index: 0,
+            filled: 0,
+        },
         hop: NextHop::EMPTY,
     };
 }
@@ -58,7 +62,9 @@ pub fn judge<P: Packet, W: World>(
     arrival: &Arrival,
     beginning: &mut Beginning,
 ) -> Step {
-    let Some(config) = world.config() else { return Step::Leave(Reason::Internal) };
+    let Some(config) = world.config() else {
+        return Step::Leave(Reason::Internal);
+    };
     let version = config.version;
     beginning.seed = config.seed;
     beginning.generation = route::generation(config.generation, world.now());
@@ -99,7 +105,10 @@ pub fn judge<P: Packet, W: World>(
     }
     let query = RouteQuery {
         ingress: packet.ingress(),
-        tuple: Tuple { source: beginning.slot.address, ..*tuple },
+        tuple: Tuple {
+            source: beginning.slot.address,
+            ..*tuple
+        },
         protocol: arrival.protocol as u8,
     };
     // Before the packet is judged by what it says, because a segment of this host's own connections
@@ -116,7 +125,11 @@ pub fn judge<P: Packet, W: World>(
         Protocol::Icmp => Step::Leave(Reason::NotAQuery),
         Protocol::Tcp => {
             let control = arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN);
-            if control == Tcp::SYN { Step::Begin } else { stray(arrival) }
+            if control == Tcp::SYN {
+                Step::Begin
+            } else {
+                stray(arrival)
+            }
         }
     }
 }
@@ -195,7 +208,11 @@ pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> O
             None => return Some(Reason::PortsExhausted),
         },
     };
-    let sent = Tuple { source: slot.address, source_port: port, ..*asked };
+    let sent = Tuple {
+        source: slot.address,
+        source_port: port,
+        ..*asked
+    };
     let back = FlowKey::new(protocol, sent.reversed());
     let mut result = insert(world, arrival, beginning, &sent, &back, now);
     if is_new && result.is_ok() {
@@ -223,7 +240,11 @@ pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> O
 /// Claims a port for the packet's source.
 #[inline(always)]
 fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Port> {
-    let Tuple { source, source_port, .. } = arrival.key.tuple;
+    let Tuple {
+        source,
+        source_port,
+        ..
+    } = arrival.key.tuple;
     let bitmap = bitmap(beginning.slot.index, arrival.protocol);
     let start = ports::start(beginning.seed, source, source_port, arrival.protocol);
     ports::claim(world, bitmap, start, source_port)
@@ -231,6 +252,10 @@ fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Optio
 
 /// Inserts both directions of a flow, or neither.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined; a struct of them would be stack"
+)]
 fn insert<W: World>(
     world: &W,
     arrival: &Arrival,

@@ -12,17 +12,23 @@ use crate::{
 /// address; leaves it to the kernel if it is not.
 #[inline(never)]
 pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) -> Reason {
-    let Some(config) = world.config() else { return Reason::Internal };
+    let Some(config) = world.config() else {
+        return Reason::Internal;
+    };
     let version = config.version;
     if version == 0 {
         return Reason::Unconfigured;
     }
-    let Some(interface) = world.interface(packet.ingress()) else { return Reason::NotForUs };
+    let Some(interface) = world.interface(packet.ingress()) else {
+        return Reason::NotForUs;
+    };
     match packet.at::<Link>(0) {
         Some(link) if link.destination() == interface.mac => {}
         _ => return Reason::NotForUs,
     }
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else { return Reason::Malformed };
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return Reason::Malformed;
+    };
     let (source, target, protocol): (Ip4, Ip4, u8) = (ip.source, ip.target, ip.protocol);
     if world.external(&target).is_some() {
         return reason;
@@ -35,8 +41,21 @@ pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) ->
         Wish::Do(Action::Pass) => Reason::RulePass,
         Wish::Do(Action::Translate { .. }) => {
             let (source_port, target_port) = (Port::new(0), Port::new(0));
-            let tuple = Tuple { source, target, source_port, target_port };
-            unless_local(world, &RouteQuery { ingress: packet.ingress(), tuple, protocol }, reason)
+            let tuple = Tuple {
+                source,
+                target,
+                source_port,
+                target_port,
+            };
+            unless_local(
+                world,
+                &RouteQuery {
+                    ingress: packet.ingress(),
+                    tuple,
+                    protocol,
+                },
+                reason,
+            )
         }
         Wish::Broken => Reason::Internal,
     }

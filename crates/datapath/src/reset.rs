@@ -43,7 +43,9 @@ pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
     } else {
         let data = (total - headers) as u32;
         let control = (tcp.flags & Tcp::SYN != 0) as u32 + (tcp.flags & Tcp::FIN != 0) as u32;
-        let next = u32::from_be_bytes(tcp.seq).wrapping_add(data).wrapping_add(control);
+        let next = u32::from_be_bytes(tcp.seq)
+            .wrapping_add(data)
+            .wrapping_add(control);
         ([0; 4], next.to_be_bytes(), Tcp::RST | Tcp::ACK)
     };
     let mut answer = Tcp {
@@ -70,11 +72,18 @@ pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
         .checksum();
     let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN);
 
-    let link = Link { ethertype: ethertype::IPV4, ..link.answered() };
+    let link = Link {
+        ethertype: ethertype::IPV4,
+        ..link.answered()
+    };
     let written = put(packet, 0, link)
         && put(packet, Link::LEN, header)
         && put(packet, Link::LEN + Ipv4::LEN, answer);
-    if written { Reason::ResetSent } else { Reason::Internal }
+    if written {
+        Reason::ResetSent
+    } else {
+        Reason::Internal
+    }
 }
 
 /// Whether the address can be one host's (RFC 1122 §3.2.1.3).
@@ -86,11 +95,7 @@ const fn is_one_host(address: abi::Ip4) -> bool {
 
 /// The IP header of a message of our own, with its checksum.
 #[inline(always)]
-pub fn header(
-    (source, target): (abi::Ip4, abi::Ip4),
-    protocol: Protocol,
-    payload: usize,
-) -> Ipv4 {
+pub fn header((source, target): (abi::Ip4, abi::Ip4), protocol: Protocol, payload: usize) -> Ipv4 {
     let total = ((Ipv4::LEN + payload) as u16).to_be_bytes();
     let mut ip = Ipv4 {
         version_ihl: 0x45,

@@ -8,7 +8,7 @@ use crate::cases;
 use crate::rig::{
     Site, Sketch,
     site::{INSIDE, OUTSIDE, tuple, usual},
-    sketch::{Message, ACK, FIN, RST, SYN, read},
+    sketch::{ACK, FIN, Message, RST, SYN, read},
 };
 
 fn segment(inside: bool, flags: u8, seq: u32, ack: u32) -> Sketch {
@@ -16,13 +16,21 @@ fn segment(inside: bool, flags: u8, seq: u32, ack: u32) -> Sketch {
         true => tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443)),
         false => tuple(([198, 51, 100, 1], 443), ([192, 0, 2, 1], 4000)),
     };
-    let Sketch { message: Message::Tcp { source, target, .. }, .. } =
-        Sketch::first(Protocol::Tcp, tuple)
+    let Sketch {
+        message: Message::Tcp { source, target, .. },
+        ..
+    } = Sketch::first(Protocol::Tcp, tuple)
     else {
         unreachable!("a sketch of TCP is one of TCP")
     };
     Sketch {
-        message: Message::Tcp { source, target, flags, seq, ack },
+        message: Message::Tcp {
+            source,
+            target,
+            flags,
+            seq,
+            ack,
+        },
         ..Sketch::first(Protocol::Tcp, tuple)
     }
 }
@@ -105,12 +113,18 @@ proptest! {
 fn too_big_says_how_big_it_may_be() {
     let site = Site::new(usual(), 16);
     let asked = tuple(([10, 1, 0, 1], 4000), ([203, 0, 113, 1], 443));
-    let sketch = Sketch { dont_fragment: true, ..Sketch::first(Protocol::Udp, asked) };
+    let sketch = Sketch {
+        dont_fragment: true,
+        ..Sketch::first(Protocol::Udp, asked)
+    };
 
     let left = site.send(INSIDE, &sketch.payload(&[7; 600]));
 
     assert_eq!(left.reason, Reason::TooBigSent);
-    assert_eq!(left.after.bytes[14 + 20 + 6..][..2], crate::rig::site::NARROW_MTU.to_be_bytes());
+    assert_eq!(
+        left.after.bytes[14 + 20 + 6..][..2],
+        crate::rig::site::NARROW_MTU.to_be_bytes()
+    );
 }
 
 #[test]
@@ -123,7 +137,10 @@ fn without_an_address_of_its_own_an_interface_drops_instead_of_answering() {
     }
     let short = tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443));
     let narrow = tuple(([10, 1, 0, 1], 4000), ([203, 0, 113, 1], 443));
-    let large = Sketch { dont_fragment: true, ..Sketch::first(Protocol::Udp, narrow) };
+    let large = Sketch {
+        dont_fragment: true,
+        ..Sketch::first(Protocol::Udp, narrow)
+    };
 
     let expired = site.send(INSIDE, &Sketch::first(Protocol::Udp, short).ttl(1));
     let large = site.send(INSIDE, &large.payload(&[7; 600]));
@@ -136,7 +153,10 @@ fn without_an_address_of_its_own_an_interface_drops_instead_of_answering() {
 fn packets_with_ip_options_are_not_answered_by_icmp() {
     let site = Site::new(usual(), 16);
     let asked = tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443));
-    let sketch = Sketch { options: vec![1; 4], ..Sketch::first(Protocol::Udp, asked).ttl(1) };
+    let sketch = Sketch {
+        options: vec![1; 4],
+        ..Sketch::first(Protocol::Udp, asked).ttl(1)
+    };
 
     assert_eq!(site.send(INSIDE, &sketch).reason, Reason::TtlExceeded);
 }
@@ -144,9 +164,18 @@ fn packets_with_ip_options_are_not_answered_by_icmp() {
 /// An answer would go to no host or to many (RFC 1122 §3.2.1.3, §4.2.3.10).
 #[test]
 fn nobody_is_answered_who_is_not_one_host() {
-    for source in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {
+    for source in [
+        [0, 0, 0, 0],
+        [0, 1, 2, 3],
+        [127, 0, 0, 1],
+        [224, 0, 0, 1],
+        [255; 4],
+    ] {
         let site = Site::new(usual(), 16);
-        let stray = Sketch { source: Ip4(source), ..segment(false, ACK, 1, 1) };
+        let stray = Sketch {
+            source: Ip4(source),
+            ..segment(false, ACK, 1, 1)
+        };
 
         let left = site.send(OUTSIDE, &stray);
 

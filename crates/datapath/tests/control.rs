@@ -54,13 +54,22 @@ fn fates(intent: &Intent, asked: Tuple) -> BTreeSet<Fate> {
         };
         has(&rule.sources, asked.source) && has(&rule.destinations, asked.target)
     };
-    let Some(rule) = intent.rules.iter().find(matches) else { return [Fate::NoRule].into() };
+    let Some(rule) = intent.rules.iter().find(matches) else {
+        return [Fate::NoRule].into();
+    };
     let gateway::intent::Action::Translate { pool } = &rule.action else {
         return [Fate::Pass].into();
     };
     let named = |candidate: &&Pool| candidate.name == *pool;
-    let pool = intent.pools.iter().find(named).expect("rules name pools that are");
-    pool.addresses.iter().map(|address| Fate::From(address.octets())).collect()
+    let pool = intent
+        .pools
+        .iter()
+        .find(named)
+        .expect("rules name pools that are");
+    pool.addresses
+        .iter()
+        .map(|address| Fate::From(address.octets()))
+        .collect()
 }
 
 fn ranges(intent: &Intent) -> Vec<PortRange> {
@@ -69,12 +78,15 @@ fn ranges(intent: &Intent) -> Vec<PortRange> {
 
 /// Policies that differ in everything: rules, pools, addresses, ranges.
 fn any_intent() -> impl Strategy<Value = Intent> {
-    let addresses = |all: std::ops::Range<u8>| {
-        prop::collection::btree_set(all, 1..4)
-    };
+    let addresses = |all: std::ops::Range<u8>| prop::collection::btree_set(all, 1..4);
     let range = prop::sample::select(vec![(1024, 65_535), (2000, 2999), (40_000, 65_535)]);
     let pools = (addresses(1..6), addresses(10..14), range.clone(), range);
-    let source = prop::sample::select(vec!["10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/15", "10.1.0.3/32"]);
+    let source = prop::sample::select(vec![
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.2.0.0/15",
+        "10.1.0.3/32",
+    ]);
     let target = prop::sample::select(vec!["0.0.0.0/0", "198.51.100.0/24", "198.51.100.7/32"]);
     let action = prop_oneof![
         1 => Just(gateway::intent::Action::Pass),
@@ -84,7 +96,9 @@ fn any_intent() -> impl Strategy<Value = Intent> {
     let rules = prop::collection::vec((source, target, action), 1..6);
     (pools, rules).prop_map(|((a, b, range_a, range_b), rules)| {
         let pools = vec![pool("a", a, range_a), pool("b", b, range_b)];
-        let rules = rules.into_iter().map(|(source, target, action)| rule(source, target, action));
+        let rules = rules
+            .into_iter()
+            .map(|(source, target, action)| rule(source, target, action));
         intent(pools, rules.collect())
     })
 }
@@ -93,7 +107,10 @@ fn any_intent() -> impl Strategy<Value = Intent> {
 fn asked() -> Vec<([u8; 4], [u8; 4])> {
     let clients = [[10, 1, 0, 3], [10, 1, 7, 7], [10, 2, 0, 1], [10, 9, 0, 1]];
     let remotes = [[198, 51, 100, 7], [198, 51, 100, 8], [192, 88, 99, 1]];
-    clients.iter().flat_map(|client| remotes.iter().map(|remote| (*client, *remote))).collect()
+    clients
+        .iter()
+        .flat_map(|client| remotes.iter().map(|remote| (*client, *remote)))
+        .collect()
 }
 
 /// Flows that were begun, each with what its remote saw.
@@ -110,7 +127,12 @@ impl Flows {
         30_000 + self.port
     }
 
-    fn begin(&mut self, site: &Site, protocol: Protocol, (client, remote): ([u8; 4], [u8; 4])) -> (Tuple, Fate) {
+    fn begin(
+        &mut self,
+        site: &Site,
+        protocol: Protocol,
+        (client, remote): ([u8; 4], [u8; 4]),
+    ) -> (Tuple, Fate) {
         let port = if protocol == Protocol::Icmp { 0 } else { 443 };
         let asked = tuple((client, self.next_port()), (remote, port));
         let left = site.send(INSIDE, &Sketch::first(protocol, asked));
@@ -205,14 +227,29 @@ proptest! {
 /// What becomes of a first packet in whose middle these actions are done.
 fn fate_with(site: &Site, asked: Tuple, place: usize, actions: &[Action]) -> Option<Fate> {
     let sketch = Sketch::first(Protocol::Udp, asked);
-    let before = Sketch { to: own_mac(INSIDE), ingress: INSIDE, ..sketch }.frame();
+    let before = Sketch {
+        to: own_mac(INSIDE),
+        ingress: INSIDE,
+        ..sketch
+    }
+    .frame();
     let counters = site.memory.counters.borrow().clone();
     let mut after = before.clone();
     let actions = RefCell::new(actions.iter());
-    let event = || actions.borrow_mut().by_ref().for_each(|action| site.apply(action));
+    let event = || {
+        actions
+            .borrow_mut()
+            .by_ref()
+            .for_each(|action| site.apply(action))
+    };
     let exit = process_with(&mut after, &site.memory, place, event)?;
     let reason = counted(&site.memory, &counters);
-    Some(fate(&Left { reason, exit, before, after }))
+    Some(fate(&Left {
+        reason,
+        exit,
+        before,
+        after,
+    }))
 }
 
 #[test]
@@ -234,7 +271,10 @@ fn ports_that_a_pool_comes_to_have_are_free_with_the_next_sweep() {
     site.sweep();
 
     for _ in 0..100 {
-        assert_eq!(flows.begin(&site, Protocol::Udp, ends).1, Fate::From([192, 0, 2, 1]));
+        assert_eq!(
+            flows.begin(&site, Protocol::Udp, ends).1,
+            Fate::From([192, 0, 2, 1])
+        );
     }
     flows.go_on(&site);
 }
@@ -251,14 +291,22 @@ fn an_address_that_leaves_its_pool_serves_its_flows_until_they_end() {
     let mut site = Site::new(two, 4096);
     let mut flows = Flows::default();
     for client in 0..40 {
-        flows.begin(&site, Protocol::Udp, ([10, 1, 0, client], [198, 51, 100, 1]));
+        flows.begin(
+            &site,
+            Protocol::Udp,
+            ([10, 1, 0, client], [198, 51, 100, 1]),
+        );
     }
     assert!(flows.begun.iter().any(|(.., seen)| seen.source == gone));
 
     site.handle(Event::Configure(Box::new(one)));
     flows.go_on(&site);
     for client in 0..40 {
-        let (_, fate) = flows.begin(&site, Protocol::Udp, ([10, 1, 1, client], [198, 51, 100, 1]));
+        let (_, fate) = flows.begin(
+            &site,
+            Protocol::Udp,
+            ([10, 1, 1, client], [198, 51, 100, 1]),
+        );
         assert_eq!(fate, Fate::From([192, 0, 2, 1]));
     }
     site.sweep();
@@ -271,7 +319,10 @@ fn an_address_that_leaves_its_pool_serves_its_flows_until_they_end() {
         site.pass(Duration::from_secs(1));
     }
     assert!(site.memory.flows.is_empty());
-    assert!(site.memory.externals.get(&gone).is_none(), "it is forgotten");
+    assert!(
+        site.memory.externals.get(&gone).is_none(),
+        "it is forgotten"
+    );
 }
 
 /// The daemon died in the middle of a change and its successor begins with what it finds.
@@ -302,11 +353,17 @@ fn a_restart_at_any_step_of_a_change_loses_no_flow_and_ends_in_the_wanted_policy
 
         for asked in asked() {
             let (asked, fate) = flows.begin(&site, Protocol::Udp, asked);
-            assert!(fates(&wanted, asked).contains(&fate), "after {done} steps: {fate:?}");
+            assert!(
+                fates(&wanted, asked).contains(&fate),
+                "after {done} steps: {fate:?}"
+            );
         }
         let classes = site.memory.classes.all();
         let versions: BTreeSet<_> = classes.iter().map(|(key, _)| key.version()).collect();
-        assert!(versions.len() <= 2, "the one in force and the one before it, not {versions:?}");
+        assert!(
+            versions.len() <= 2,
+            "the one in force and the one before it, not {versions:?}"
+        );
         sound(&site.memory);
     }
 }

@@ -14,7 +14,11 @@ const SERVICE: ([u8; 4], u16) = ([198, 51, 100, 1], 443);
 
 fn first(protocol: Protocol, client: u32) -> Sketch {
     let [_, a, b, c] = client.to_be_bytes();
-    let target = if protocol == Protocol::Icmp { (SERVICE.0, 0) } else { SERVICE };
+    let target = if protocol == Protocol::Icmp {
+        (SERVICE.0, 0)
+    } else {
+        SERVICE
+    };
     Sketch::first(protocol, tuple(([10, a, b, c], 4000), target))
 }
 
@@ -33,13 +37,19 @@ fn a_full_flow_table_refuses_the_flow_and_keeps_nothing_of_it() {
     for protocol in Protocol::ALL {
         let site = Site::new(usual(), 100);
         for client in 0..100 {
-            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::TranslatedOut);
+            assert_eq!(
+                site.send(INSIDE, &first(protocol, client)).reason,
+                Reason::TranslatedOut
+            );
         }
         let full = amounts(&site.memory);
         assert_eq!((full.0, full.1), (200, 100));
 
         for client in 100..200 {
-            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::FlowTableFull);
+            assert_eq!(
+                site.send(INSIDE, &first(protocol, client)).reason,
+                Reason::FlowTableFull
+            );
         }
 
         assert_eq!(amounts(&site.memory), full);
@@ -59,7 +69,10 @@ fn room_for_half_a_flow_is_not_filled_with_half_a_flow() {
     site.memory.flows.remove(&key);
     let before = amounts(&site.memory);
 
-    assert_eq!(site.send(INSIDE, &first(Protocol::Udp, 100)).reason, Reason::FlowTableFull);
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Udp, 100)).reason,
+        Reason::FlowTableFull
+    );
 
     assert_eq!(amounts(&site.memory), before);
 }
@@ -89,11 +102,17 @@ fn a_full_mapping_table_refuses_the_flow_and_keeps_nothing_of_it() {
         abi::MappingKey::new(Protocol::Tcp, key, port, Ip4([192, 0, 2, 1]))
     };
     for port in 0..10 {
-        site.memory.mappings.put(stranger(port), abi::Mapping::new(Port::new(1), abi::Tick(1)));
+        site.memory.mappings.put(
+            stranger(port),
+            abi::Mapping::new(Port::new(1), abi::Tick(1)),
+        );
     }
     let full = amounts(&site.memory);
 
-    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 1)).reason, Reason::FlowTableFull);
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Tcp, 1)).reason,
+        Reason::FlowTableFull
+    );
 
     assert_eq!(amounts(&site.memory), full);
 }
@@ -107,11 +126,17 @@ fn a_pool_without_ports_left_refuses_the_flow_and_keeps_nothing_of_it() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let site = Site::new(narrow.clone(), 100);
         for client in 0..10 {
-            assert_eq!(site.send(INSIDE, &first(protocol, client)).reason, Reason::TranslatedOut);
+            assert_eq!(
+                site.send(INSIDE, &first(protocol, client)).reason,
+                Reason::TranslatedOut
+            );
         }
         let full = amounts(&site.memory);
 
-        assert_eq!(site.send(INSIDE, &first(protocol, 10)).reason, Reason::PortsExhausted);
+        assert_eq!(
+            site.send(INSIDE, &first(protocol, 10)).reason,
+            Reason::PortsExhausted
+        );
 
         assert_eq!(amounts(&site.memory), full);
         taken_is_mapped(&site.memory);
@@ -127,7 +152,10 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
     let site = Site::new(one, 5000);
     let mut seen = std::collections::BTreeSet::new();
     for client in 0..4096 {
-        let mut frame = Sketch { ingress: INSIDE, ..first(Protocol::Tcp, client) };
+        let mut frame = Sketch {
+            ingress: INSIDE,
+            ..first(Protocol::Tcp, client)
+        };
         frame.to = crate::rig::site::own_mac(INSIDE);
         let mut frame = frame.frame();
         datapath::process(&mut frame, &site.memory);
@@ -135,11 +163,19 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
         assert_eq!(out.source, Ip4([192, 0, 2, 1]), "client {client}");
         assert!(seen.insert(out.source_port));
     }
-    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 4096)).reason, Reason::PortsExhausted);
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Tcp, 4096)).reason,
+        Reason::PortsExhausted
+    );
 
     let freed = Port::new(63_337);
     let (word, bit) = ports::place(freed);
-    let index = site.memory.externals.get(&Ip4([192, 0, 2, 1])).expect("ours").index;
+    let index = site
+        .memory
+        .externals
+        .get(&Ip4([192, 0, 2, 1]))
+        .expect("ours")
+        .index;
     let bitmap = site.memory.bitmap(ports::bitmap(index, Protocol::Tcp));
     bitmap[word].fetch_and(!(1 << bit));
     // The client that had the port is gone with it.
@@ -152,8 +188,17 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
 
     let out = site.send(INSIDE, &first(Protocol::Tcp, 4096));
     assert_eq!(out.reason, Reason::TranslatedOut);
-    assert_eq!(read(&out.after.bytes).expect("still such a packet").1.source_port, freed);
-    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 4097)).reason, Reason::PortsExhausted);
+    assert_eq!(
+        read(&out.after.bytes)
+            .expect("still such a packet")
+            .1
+            .source_port,
+        freed
+    );
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Tcp, 4097)).reason,
+        Reason::PortsExhausted
+    );
 }
 
 #[test]
@@ -164,13 +209,22 @@ fn the_port_spaces_of_protocols_do_not_eat_into_each_other() {
     );
     let site = Site::new(narrow, 100);
     for protocol in Protocol::ALL {
-        assert_eq!(site.send(INSIDE, &first(protocol, 1)).reason, Reason::TranslatedOut);
+        assert_eq!(
+            site.send(INSIDE, &first(protocol, 1)).reason,
+            Reason::TranslatedOut
+        );
     }
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        assert_eq!(site.send(INSIDE, &first(protocol, 2)).reason, Reason::PortsExhausted);
+        assert_eq!(
+            site.send(INSIDE, &first(protocol, 2)).reason,
+            Reason::PortsExhausted
+        );
     }
     // Identifiers are no ports: the pool's range says nothing about them.
-    assert_eq!(site.send(INSIDE, &first(Protocol::Icmp, 2)).reason, Reason::TranslatedOut);
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Icmp, 2)).reason,
+        Reason::TranslatedOut
+    );
 }
 
 #[test]
@@ -180,8 +234,15 @@ fn a_pool_without_addresses_refuses() {
     empty.pools[0].addresses.clear();
     site.handle(gateway::Event::Configure(Box::new(empty)));
 
-    assert_eq!(site.send(INSIDE, &first(Protocol::Tcp, 1)).reason, Reason::PoolEmpty);
+    assert_eq!(
+        site.send(INSIDE, &first(Protocol::Tcp, 1)).reason,
+        Reason::PoolEmpty
+    );
     let reply = tuple(SERVICE, ([192, 0, 2, 1], 2000));
     let stray = site.send(OUTSIDE, &Sketch::first(Protocol::Udp, reply));
-    assert_eq!(stray.reason, Reason::Unsolicited, "draining, and still not the kernel's");
+    assert_eq!(
+        stray.reason,
+        Reason::Unsolicited,
+        "draining, and still not the kernel's"
+    );
 }

@@ -8,7 +8,7 @@ use crate::rig::{
     Site, Sketch,
     laws::sound,
     site::{ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
-    sketch::{Message, ACK, RST, SYN, read},
+    sketch::{ACK, Message, RST, SYN, read},
 };
 
 /// A site with some flows, and frames of every kind that mean something to it.
@@ -28,15 +28,26 @@ fn site_and_frames() -> (Site, Vec<(u32, Vec<u8>)>) {
             payload: vec![1; 700],
             ..to([203, 0, 113, 1])
         };
-        let optional = Sketch { options: vec![1; 12], ..to([198, 51, 100, 2]) };
+        let optional = Sketch {
+            options: vec![1; 12],
+            ..to([198, 51, 100, 2])
+        };
         frames.extend([(INSIDE, out.before.bytes), (INSIDE, narrow.before.bytes)]);
         for sketch in [large, optional, to([198, 18, 0, 1]), to([198, 18, 1, 1])] {
             frames.push((INSIDE, site.send(INSIDE, &sketch).before.bytes));
         }
-        frames.push((INSIDE, site.send(INSIDE, &to([198, 51, 100, 1]).ttl(1)).before.bytes));
+        frames.push((
+            INSIDE,
+            site.send(INSIDE, &to([198, 51, 100, 1]).ttl(1))
+                .before
+                .bytes,
+        ));
         let answer = Sketch::answer(protocol, seen.reversed());
         frames.push((OUTSIDE, site.send(OUTSIDE, &answer).before.bytes));
-        let stray = Sketch { source: abi::Ip4([198, 51, 100, 77]), ..answer };
+        let stray = Sketch {
+            source: abi::Ip4([198, 51, 100, 77]),
+            ..answer
+        };
         frames.push((OUTSIDE, site.send(OUTSIDE, &stray).before.bytes));
         frames.push((ARM, site.send(ARM, &to([198, 18, 2, 1])).before.bytes));
     }
@@ -146,12 +157,18 @@ fn leaves(ingress: u32, sketch: Sketch, wanted: Reason) {
 }
 
 fn outbound(protocol: Protocol) -> Sketch {
-    Sketch::first(protocol, tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443)))
+    Sketch::first(
+        protocol,
+        tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443)),
+    )
 }
 
 /// To an external address, by somebody who was never asked.
 fn inbound(protocol: Protocol, port: u16) -> Sketch {
-    Sketch::answer(protocol, tuple(([198, 51, 100, 1], 443), ([192, 0, 2, 1], port)))
+    Sketch::answer(
+        protocol,
+        tuple(([198, 51, 100, 1], 443), ([192, 0, 2, 1], port)),
+    )
 }
 
 #[test]
@@ -168,7 +185,11 @@ fn what_a_rule_passes_is_the_kernels() {
     let neighbour = tuple(([10, 1, 0, 1], 4000), ([10, 2, 0, 1], 443));
     for protocol in Protocol::ALL {
         leaves(INSIDE, Sketch::first(protocol, neighbour), Reason::RulePass);
-        leaves(INSIDE, Sketch::answer(protocol, neighbour), Reason::RulePass);
+        leaves(
+            INSIDE,
+            Sketch::answer(protocol, neighbour),
+            Reason::RulePass,
+        );
     }
 }
 
@@ -181,14 +202,20 @@ fn flows_do_not_begin_in_the_external_realm() {
 #[test]
 fn what_is_for_this_host_is_the_kernels() {
     for protocol in Protocol::ALL {
-        let own = Sketch { target: abi::Ip4([10, 255, 255, 1]), ..outbound(protocol) };
+        let own = Sketch {
+            target: abi::Ip4([10, 255, 255, 1]),
+            ..outbound(protocol)
+        };
         leaves(INSIDE, own, Reason::RulePass);
     }
 }
 
 #[test]
 fn what_goes_nowhere_is_dropped() {
-    let nowhere = Sketch { target: abi::Ip4([198, 18, 1, 1]), ..outbound(Protocol::Udp) };
+    let nowhere = Sketch {
+        target: abi::Ip4([198, 18, 1, 1]),
+        ..outbound(Protocol::Udp)
+    };
     leaves(INSIDE, nowhere, Reason::NoRoute);
 }
 
@@ -196,8 +223,15 @@ fn what_goes_nowhere_is_dropped() {
 fn what_nobody_asked_for_is_dropped() {
     leaves(OUTSIDE, inbound(Protocol::Udp, 4000), Reason::Unsolicited);
     leaves(OUTSIDE, inbound(Protocol::Icmp, 4000), Reason::Unsolicited);
-    leaves(OUTSIDE, inbound(Protocol::Tcp, 4000).flags(SYN), Reason::Unsolicited);
-    let ping = Sketch::first(Protocol::Icmp, tuple(([198, 51, 100, 1], 9), ([192, 0, 2, 1], 0)));
+    leaves(
+        OUTSIDE,
+        inbound(Protocol::Tcp, 4000).flags(SYN),
+        Reason::Unsolicited,
+    );
+    let ping = Sketch::first(
+        Protocol::Icmp,
+        tuple(([198, 51, 100, 1], 9), ([192, 0, 2, 1], 0)),
+    );
     leaves(OUTSIDE, ping, Reason::Unsolicited);
 }
 
@@ -205,8 +239,15 @@ fn what_nobody_asked_for_is_dropped() {
 fn ports_outside_the_pools_range_are_the_kernels_if_the_address_is() {
     leaves(OUTSIDE, inbound(Protocol::Tcp, 1023), Reason::NotOurPort);
     leaves(OUTSIDE, inbound(Protocol::Udp, 53), Reason::NotOurPort);
-    leaves(OUTSIDE, inbound(Protocol::Tcp, 1024).flags(SYN), Reason::Unsolicited);
-    let bank = Sketch { target: abi::Ip4([192, 0, 2, 9]), ..inbound(Protocol::Udp, 30_000) };
+    leaves(
+        OUTSIDE,
+        inbound(Protocol::Tcp, 1024).flags(SYN),
+        Reason::Unsolicited,
+    );
+    let bank = Sketch {
+        target: abi::Ip4([192, 0, 2, 9]),
+        ..inbound(Protocol::Udp, 30_000)
+    };
     leaves(OUTSIDE, bank, Reason::Unsolicited);
 }
 
@@ -221,8 +262,15 @@ fn a_client_does_not_reach_another_by_an_external_address() {
 #[test]
 fn icmp_from_inside_that_asks_nothing_is_dropped() {
     let message = |kind| {
-        let message = Message::Icmp { kind, id: abi::Port::new(1), seq: 1 };
-        Sketch { message, ..outbound(Protocol::Icmp) }
+        let message = Message::Icmp {
+            kind,
+            id: abi::Port::new(1),
+            seq: 1,
+        };
+        Sketch {
+            message,
+            ..outbound(Protocol::Icmp)
+        }
     };
     for kind in [0, 9, 10, 13, 14, 17, 30, 255] {
         leaves(INSIDE, message(kind), Reason::NotAQuery);
@@ -235,25 +283,41 @@ fn icmp_from_inside_that_asks_nothing_is_dropped() {
 #[test]
 fn frames_for_other_stations_are_the_kernels() {
     let site = Site::new(usual(), 16);
-    let sketch = Sketch { to: [0x02, 9, 9, 9, 9, 9], ..outbound(Protocol::Udp) };
+    let sketch = Sketch {
+        to: [0x02, 9, 9, 9, 9, 9],
+        ..outbound(Protocol::Udp)
+    };
     for (to, wanted) in [
         ([0x02, 9, 9, 9, 9, 9], Reason::NotForUs),
         ([0xff; 6], Reason::NotForUs),
         ([0x01, 0, 0x5e, 0, 0, 1], Reason::NotForUs),
         (own_mac(INSIDE), Reason::TranslatedOut),
     ] {
-        let frame = Sketch { to, ..sketch.clone() }.frame();
+        let frame = Sketch {
+            to,
+            ..sketch.clone()
+        }
+        .frame();
         assert_eq!(site.send_bytes(INSIDE, frame.bytes).reason, wanted);
     }
     // An interface that nobody told the packet path about.
-    let frame = Sketch { to: own_mac(9), ..outbound(Protocol::Tcp) }.frame();
+    let frame = Sketch {
+        to: own_mac(9),
+        ..outbound(Protocol::Tcp)
+    }
+    .frame();
     assert_eq!(site.send_bytes(9, frame.bytes).reason, Reason::NotForUs);
 }
 
 #[test]
 fn tagged_frames_and_other_protocols_are_the_kernels() {
     let site = Site::new(usual(), 16);
-    let frame = Sketch { to: own_mac(INSIDE), ..outbound(Protocol::Udp) }.frame().bytes;
+    let frame = Sketch {
+        to: own_mac(INSIDE),
+        ..outbound(Protocol::Udp)
+    }
+    .frame()
+    .bytes;
     for (ethertype, wanted) in [
         ([0x81, 0x00], Reason::VlanTagged),
         ([0x88, 0xa8], Reason::VlanTagged),
@@ -270,9 +334,19 @@ fn tagged_frames_and_other_protocols_are_the_kernels() {
 #[test]
 fn headers_that_contradict_the_frame_are_the_kernels() {
     let site = Site::new(usual(), 16);
-    let frame = Sketch { to: own_mac(INSIDE), ..outbound(Protocol::Udp) }.frame().bytes;
-    let edits: [(usize, &[u8]); 5] =
-        [(14, &[0x55]), (14, &[0x44]), (16, &[0, 19]), (16, &[0xff, 0xff]), (14, &[0x65])];
+    let frame = Sketch {
+        to: own_mac(INSIDE),
+        ..outbound(Protocol::Udp)
+    }
+    .frame()
+    .bytes;
+    let edits: [(usize, &[u8]); 5] = [
+        (14, &[0x55]),
+        (14, &[0x44]),
+        (16, &[0, 19]),
+        (16, &[0xff, 0xff]),
+        (14, &[0x65]),
+    ];
     for (at, bytes) in edits {
         let mut frame = frame.clone();
         frame[at..at + bytes.len()].copy_from_slice(bytes);
@@ -297,13 +371,29 @@ fn before_the_first_policy_everything_is_the_kernels() {
 fn parts_of_packets_that_a_rule_wants_are_dropped_and_others_passed() {
     for part in [(true, 0), (true, 100), (false, 1), (false, 0x1fff)] {
         for protocol in Protocol::ALL {
-            let out = Sketch { part, ..outbound(protocol) };
-            let stranger = Sketch { source: abi::Ip4([172, 16, 0, 1]), ..out.clone() };
-            let neighbour = Sketch { target: abi::Ip4([10, 2, 0, 1]), ..out.clone() };
+            let out = Sketch {
+                part,
+                ..outbound(protocol)
+            };
+            let stranger = Sketch {
+                source: abi::Ip4([172, 16, 0, 1]),
+                ..out.clone()
+            };
+            let neighbour = Sketch {
+                target: abi::Ip4([10, 2, 0, 1]),
+                ..out.clone()
+            };
             leaves(INSIDE, out, Reason::Fragment);
             leaves(INSIDE, stranger, Reason::NoRule);
             leaves(INSIDE, neighbour, Reason::RulePass);
-            leaves(OUTSIDE, Sketch { part, ..inbound(protocol, 4000) }, Reason::Fragment);
+            leaves(
+                OUTSIDE,
+                Sketch {
+                    part,
+                    ..inbound(protocol, 4000)
+                },
+                Reason::Fragment,
+            );
         }
     }
 }
@@ -316,16 +406,36 @@ fn parts_of_packets_for_this_host_are_the_kernels() {
         vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
     );
     let site = Site::new(everything, 16);
-    let own = Sketch { target: abi::Ip4([10, 255, 255, 1]), ..outbound(Protocol::Udp) };
-    let unreachable = Message::Icmp { kind: 3, id: abi::Port::new(0), seq: 0 };
+    let own = Sketch {
+        target: abi::Ip4([10, 255, 255, 1]),
+        ..outbound(Protocol::Udp)
+    };
+    let unreachable = Message::Icmp {
+        kind: 3,
+        id: abi::Port::new(0),
+        seq: 0,
+    };
 
     for sketch in [
         own.clone(),
-        Sketch { part: (true, 0), ..own.clone() },
-        Sketch { message: Message::Other(50), ..own.clone() },
-        Sketch { message: unreachable, ..own.clone() },
+        Sketch {
+            part: (true, 0),
+            ..own.clone()
+        },
+        Sketch {
+            message: Message::Other(50),
+            ..own.clone()
+        },
+        Sketch {
+            message: unreachable,
+            ..own.clone()
+        },
     ] {
-        assert_eq!(site.send(INSIDE, &sketch).reason, Reason::LocalDestination, "{sketch:?}");
+        assert_eq!(
+            site.send(INSIDE, &sketch).reason,
+            Reason::LocalDestination,
+            "{sketch:?}"
+        );
     }
 }
 
@@ -333,11 +443,24 @@ fn parts_of_packets_for_this_host_are_the_kernels() {
 fn protocols_that_cannot_be_translated_are_dropped_where_a_rule_wants_them() {
     for number in [0, 2, 4, 41, 47, 50, 51, 89, 132, 255] {
         let message = Message::Other(number);
-        let out = Sketch { message, ..outbound(Protocol::Udp) };
-        let stranger = Sketch { source: abi::Ip4([172, 16, 0, 1]), ..out.clone() };
+        let out = Sketch {
+            message,
+            ..outbound(Protocol::Udp)
+        };
+        let stranger = Sketch {
+            source: abi::Ip4([172, 16, 0, 1]),
+            ..out.clone()
+        };
         leaves(INSIDE, out, Reason::Protocol);
         leaves(INSIDE, stranger, Reason::NoRule);
-        leaves(OUTSIDE, Sketch { message, ..inbound(Protocol::Udp, 1) }, Reason::Protocol);
+        leaves(
+            OUTSIDE,
+            Sketch {
+                message,
+                ..inbound(Protocol::Udp, 1)
+            },
+            Reason::Protocol,
+        );
     }
 }
 
@@ -346,6 +469,9 @@ fn a_flow_that_is_not_begun_by_a_packet_that_may_is_not_begun() {
     for flags in [0, ACK, SYN | ACK, SYN | RST, RST, 1, SYN | 1, 8, 32] {
         let site = Site::new(usual(), 16);
         site.send(INSIDE, &outbound(Protocol::Tcp).flags(flags));
-        assert!(site.memory.flows.is_empty() && site.memory.mappings.is_empty(), "{flags:#x}");
+        assert!(
+            site.memory.flows.is_empty() && site.memory.mappings.is_empty(),
+            "{flags:#x}"
+        );
     }
 }

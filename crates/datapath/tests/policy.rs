@@ -24,9 +24,19 @@ fn prefix() -> impl Strategy<Value = Ipv4Net> {
         4 => (0..4u8, 0..4u8).prop_map(|(b, d)| Ipv4Addr::new(10, b, 0, d)),
         1 => any::<u32>().prop_map(Ipv4Addr::from),
     ];
-    let bits = prop_oneof![Just(0u8), Just(8), Just(14), Just(15), Just(16), Just(30), 0..=32u8];
+    let bits = prop_oneof![
+        Just(0u8),
+        Just(8),
+        Just(14),
+        Just(15),
+        Just(16),
+        Just(30),
+        0..=32u8
+    ];
     (address, bits).prop_map(|(address, bits)| {
-        Ipv4Net::new(address, bits).expect("32 bits at most").trunc()
+        Ipv4Net::new(address, bits)
+            .expect("32 bits at most")
+            .trunc()
     })
 }
 
@@ -64,7 +74,12 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn any_intent() -> impl Strategy<Value = Intent> {
-    let pools = || vec![pool("a", [1], (1024, 65_535)), pool("b", [2], (1024, 65_535))];
+    let pools = || {
+        vec![
+            pool("a", [1], (1024, 65_535)),
+            pool("b", [2], (1024, 65_535)),
+        ]
+    };
     // More than a word of rules now and then, so that word borders matter.
     let rules = prop_oneof![
         4 => prop::collection::vec(any_rule(), 1..12),
@@ -110,7 +125,10 @@ fn first_match(intent: &Intent, asked: Asked) -> Option<&Action> {
             protocol as u8 == asked.protocol && (first..=last).contains(&asked.port)
         }
     };
-    intent.rules.iter().find(|rule| addresses_match(rule, asked) && rule.services.iter().any(wants))
+    intent
+        .rules
+        .iter()
+        .find(|rule| addresses_match(rule, asked) && rule.services.iter().any(wants))
         .map(|rule| &rule.action)
 }
 
@@ -123,13 +141,20 @@ fn may_be_translated(intent: &Intent, asked: Asked) -> bool {
         }
     }
     edges.into_iter().any(|port| {
-        matches!(first_match(intent, Asked { port, ..asked }), Some(Action::Translate { .. }))
+        matches!(
+            first_match(intent, Asked { port, ..asked }),
+            Some(Action::Translate { .. })
+        )
     })
 }
 
 /// Whether a rule that translates some port comes before every rule that wants all of them.
 fn looks_as_if_translated(intent: &Intent, asked: Asked) -> bool {
-    for rule in intent.rules.iter().filter(|rule| addresses_match(rule, asked)) {
+    for rule in intent
+        .rules
+        .iter()
+        .filter(|rule| addresses_match(rule, asked))
+    {
         let is = |protocol: Protocol| protocol as u8 == asked.protocol;
         let on_some = rule.services.iter().any(|service| match *service {
             Service::Any => true,
@@ -152,7 +177,10 @@ fn looks_as_if_translated(intent: &Intent, asked: Asked) -> bool {
 
 fn addresses_match(rule: &Rule, asked: Asked) -> bool {
     rule.sources.iter().any(|net| net.contains(&asked.source))
-        && rule.destinations.iter().any(|net| net.contains(&asked.target))
+        && rule
+            .destinations
+            .iter()
+            .any(|net| net.contains(&asked.target))
 }
 
 fn sketch(asked: Asked) -> Sketch {
@@ -166,7 +194,10 @@ fn sketch(asked: Asked) -> Sketch {
     let sketch = Sketch::first(protocol.unwrap_or(Protocol::Udp), tuple);
     match protocol {
         Some(_) => sketch,
-        None => Sketch { message: Message::Other(asked.protocol), ..sketch },
+        None => Sketch {
+            message: Message::Other(asked.protocol),
+            ..sketch
+        },
     }
 }
 
@@ -289,7 +320,13 @@ fn a_part_of_a_packet_is_not_dropped_because_a_rule_passes_some_ports() {
         port: 443,
     };
 
-    let left = site.send(ARM, &Sketch { part: (true, 0), ..sketch(asked) });
+    let left = site.send(
+        ARM,
+        &Sketch {
+            part: (true, 0),
+            ..sketch(asked)
+        },
+    );
 
     assert_ne!(left.reason, Reason::Fragment);
 }
@@ -310,11 +347,23 @@ fn a_policy_may_have_as_many_rules_as_there_are_bits() {
         port: 53,
     };
 
-    assert_eq!(site.send(ARM, &sketch(from(0, 0))).reason, Reason::TranslatedOut);
-    assert_eq!(site.send(ARM, &sketch(from(255, 2))).reason, Reason::TranslatedOut);
-    assert_eq!(site.send(ARM, &sketch(from(255, 3))).reason, Reason::RulePass);
+    assert_eq!(
+        site.send(ARM, &sketch(from(0, 0))).reason,
+        Reason::TranslatedOut
+    );
+    assert_eq!(
+        site.send(ARM, &sketch(from(255, 2))).reason,
+        Reason::TranslatedOut
+    );
+    assert_eq!(
+        site.send(ARM, &sketch(from(255, 3))).reason,
+        Reason::RulePass
+    );
     assert_eq!(site.send(ARM, &sketch(from(255, 4))).reason, Reason::NoRule);
     rules.pop();
-    site.handle(Event::Configure(Box::new(intent(vec![pool("a", [1], (1024, 65_535))], rules))));
+    site.handle(Event::Configure(Box::new(intent(
+        vec![pool("a", [1], (1024, 65_535))],
+        rules,
+    ))));
     assert_eq!(site.send(ARM, &sketch(from(255, 3))).reason, Reason::NoRule);
 }

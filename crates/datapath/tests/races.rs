@@ -20,7 +20,12 @@ const CLIENT: ([u8; 4], u16) = ([10, 1, 0, 1], 4000);
 fn at_every_place(site: impl Fn() -> Site, first: &Sketch, second: &Sketch, check: impl Fn(&Site)) {
     for place in 0.. {
         let site = site();
-        let mut frame = Sketch { to: own_mac(INSIDE), ingress: INSIDE, ..first.clone() }.frame();
+        let mut frame = Sketch {
+            to: own_mac(INSIDE),
+            ingress: INSIDE,
+            ..first.clone()
+        }
+        .frame();
         let event = || {
             site.send(INSIDE, second);
         };
@@ -43,24 +48,39 @@ fn first(protocol: Protocol, source: ([u8; 4], u16), target: ([u8; 4], u16)) -> 
 fn the_same_packet_twice_begins_one_flow() {
     for protocol in Protocol::ALL {
         let packet = first(protocol, CLIENT, SERVICE);
-        at_every_place(|| Site::new(usual(), 16), &packet, &packet, |site| {
-            assert_eq!((site.memory.flows.len(), site.memory.mappings.len()), (2, 1));
-        });
+        at_every_place(
+            || Site::new(usual(), 16),
+            &packet,
+            &packet,
+            |site| {
+                assert_eq!(
+                    (site.memory.flows.len(), site.memory.mappings.len()),
+                    (2, 1)
+                );
+            },
+        );
     }
 }
 
 #[test]
 fn one_endpoint_that_begins_two_flows_at_once_gets_one_port() {
     let (one, other) = (SERVICE, ([198, 51, 100, 2], 53));
-    let (one, other) =
-        (first(Protocol::Udp, CLIENT, one), first(Protocol::Udp, CLIENT, other));
-    at_every_place(|| Site::new(usual(), 16), &one, &other, |site| {
-        assert_eq!(site.memory.mappings.len(), 1);
-        // What was refused is sent again, and passes.
-        assert!(site.send(INSIDE, &one).is_translated());
-        assert!(site.send(INSIDE, &other).is_translated());
-        sound(&site.memory);
-    });
+    let (one, other) = (
+        first(Protocol::Udp, CLIENT, one),
+        first(Protocol::Udp, CLIENT, other),
+    );
+    at_every_place(
+        || Site::new(usual(), 16),
+        &one,
+        &other,
+        |site| {
+            assert_eq!(site.memory.mappings.len(), 1);
+            // What was refused is sent again, and passes.
+            assert!(site.send(INSIDE, &one).is_translated());
+            assert!(site.send(INSIDE, &other).is_translated());
+            sound(&site.memory);
+        },
+    );
 }
 
 /// The address has one port left, or two.
@@ -81,24 +101,37 @@ fn two_endpoints_that_begin_a_flow_at_once_do_not_get_the_same_port() {
 #[test]
 fn a_flow_that_is_refused_does_not_free_a_port_that_another_has_begun_to_use() {
     let (one, other) = (SERVICE, ([198, 51, 100, 2], 53));
-    let (one, other) = (first(Protocol::Udp, CLIENT, one), first(Protocol::Udp, CLIENT, other));
+    let (one, other) = (
+        first(Protocol::Udp, CLIENT, one),
+        first(Protocol::Udp, CLIENT, other),
+    );
     // Room for one flow, or for one and a half.
     for is_odd in [false, true] {
         for place in 0.. {
             let site = Site::new(usual(), 4);
             for client in 10..13 {
-                site.send(INSIDE, &first(Protocol::Udp, ([10, 1, 0, client], 1), SERVICE));
+                site.send(
+                    INSIDE,
+                    &first(Protocol::Udp, ([10, 1, 0, client], 1), SERVICE),
+                );
             }
             let half = site.memory.flows.all().pop().filter(|_| is_odd);
-            half.iter().for_each(|(key, _)| site.memory.flows.remove(key));
-            let mut frame = Sketch { to: own_mac(INSIDE), ingress: INSIDE, ..one.clone() }.frame();
+            half.iter()
+                .for_each(|(key, _)| site.memory.flows.remove(key));
+            let mut frame = Sketch {
+                to: own_mac(INSIDE),
+                ingress: INSIDE,
+                ..one.clone()
+            }
+            .frame();
             let event = || {
                 site.send(INSIDE, &other);
             };
             if process_with(&mut frame, &site.memory, place, event).is_none() {
                 break;
             }
-            half.iter().for_each(|(key, flow)| site.memory.flows.put(*key, flow.duplicate()));
+            half.iter()
+                .for_each(|(key, flow)| site.memory.flows.put(*key, flow.duplicate()));
             sound(&site.memory);
         }
     }
@@ -114,7 +147,12 @@ fn next_hops_that_are_learnt_at_once_are_each_whole() {
         let (_, seen) = read(&out.after.bytes).expect("still such a packet");
         site.memory.now.set(Tick(site.memory.now.get().0 + 9));
         let answer = Sketch::answer(Protocol::Udp, seen.reversed());
-        let mut frame = Sketch { to: own_mac(outside), ingress: outside, ..answer.clone() }.frame();
+        let mut frame = Sketch {
+            to: own_mac(outside),
+            ingress: outside,
+            ..answer.clone()
+        }
+        .frame();
         let event = || {
             site.send(outside, &answer);
         };
@@ -134,7 +172,12 @@ fn a_port_is_taken_before_anybody_can_see_it() {
     for place in 0.. {
         let site = Site::new(usual(), 16);
         let sketch = Sketch::first(Protocol::Udp, asked);
-        let mut frame = Sketch { to: own_mac(INSIDE), ingress: INSIDE, ..sketch }.frame();
+        let mut frame = Sketch {
+            to: own_mac(INSIDE),
+            ingress: INSIDE,
+            ..sketch
+        }
+        .frame();
         let event = || {
             for (_, mapping) in site.memory.mappings.all() {
                 assert_ne!(mapping.port, Port::new(0));

@@ -49,7 +49,10 @@ fn lives_for(protocol: Protocol, last: &[(bool, u8)], timeout: Duration) {
     for (is_outbound, flags) in last {
         let left = match is_outbound {
             true => site.send(INSIDE, &Sketch::first(protocol, asked).flags(*flags)),
-            false => site.send(OUTSIDE, &Sketch::answer(protocol, seen.reversed()).flags(*flags)),
+            false => site.send(
+                OUTSIDE,
+                &Sketch::answer(protocol, seen.reversed()).flags(*flags),
+            ),
         };
         assert!(left.is_translated());
     }
@@ -68,8 +71,16 @@ fn flows_live_for_their_timeouts() {
     lives_for(Protocol::Udp, &[], TIMEOUTS.udp);
     lives_for(Protocol::Icmp, &[], TIMEOUTS.icmp);
     lives_for(Protocol::Tcp, &[], TIMEOUTS.tcp_established);
-    lives_for(Protocol::Tcp, &[(true, ACK | FIN)], TIMEOUTS.tcp_established);
-    lives_for(Protocol::Tcp, &[(true, ACK | FIN), (false, ACK | FIN)], TIMEOUTS.tcp_transitory);
+    lives_for(
+        Protocol::Tcp,
+        &[(true, ACK | FIN)],
+        TIMEOUTS.tcp_established,
+    );
+    lives_for(
+        Protocol::Tcp,
+        &[(true, ACK | FIN), (false, ACK | FIN)],
+        TIMEOUTS.tcp_transitory,
+    );
     lives_for(Protocol::Tcp, &[(false, RST)], TIMEOUTS.tcp_transitory);
 }
 
@@ -79,7 +90,10 @@ fn a_connection_that_begins_again_in_its_old_place_is_open_again() {
     let (asked, seen) = opened(&site, Protocol::Tcp);
     for flags in [ACK | FIN, ACK] {
         site.send(INSIDE, &Sketch::first(Protocol::Tcp, asked).flags(flags));
-        site.send(OUTSIDE, &Sketch::answer(Protocol::Tcp, seen.reversed()).flags(flags));
+        site.send(
+            OUTSIDE,
+            &Sketch::answer(Protocol::Tcp, seen.reversed()).flags(flags),
+        );
     }
 
     assert_eq!(opened(&site, Protocol::Tcp), (asked, seen));
@@ -112,7 +126,10 @@ fn a_flow_whose_direction_is_missing_is_removed_and_frees_its_port() {
         let mut site = Site::new(usual(), 16);
         opened(&site, Protocol::Udp);
         let all = site.memory.flows.all();
-        let (key, _) = all.iter().find(|(_, flow)| flow.side() == missing).expect("it has both");
+        let (key, _) = all
+            .iter()
+            .find(|(_, flow)| flow.side() == missing)
+            .expect("it has both");
         site.memory.flows.remove(key);
         site.pass(Duration::from_secs(5));
 

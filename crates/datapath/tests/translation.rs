@@ -10,7 +10,7 @@ use crate::rig::{
     Site, Sketch,
     laws::{clients_keep_their_address, sound, taken_is_mapped},
     site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac, route, tuple, usual},
-    sketch::{Message, ACK, FIN, RST, SYN, read},
+    sketch::{ACK, FIN, Message, RST, SYN, read},
 };
 
 /// What a test varies in a conversation beside its tuple.
@@ -58,9 +58,17 @@ fn conversation() -> impl Strategy<Value = Conversation> {
             _ => [198, 51, 100, remote],
         };
         let port = [1, 4000, 4001, 50_000, 65_534, 65_535][usize::from(port)];
-        tuple((client, port), (remote, [53, 443, 65_535][usize::from(service)]))
+        tuple(
+            (client, port),
+            (remote, [53, 443, 65_535][usize::from(service)]),
+        )
     });
-    let looks = (0..=10usize, 2..=255u8, prop_oneof![Just(0usize), 0..20usize], any::<bool>());
+    let looks = (
+        0..=10usize,
+        2..=255u8,
+        prop_oneof![Just(0usize), 0..20usize],
+        any::<bool>(),
+    );
     let payload = prop::collection::vec(any::<u8>(), 0..40);
     let ingress = prop_oneof![Just(INSIDE), Just(ARM)];
     let protocol = prop::sample::select(&Protocol::ALL[..]);
@@ -69,7 +77,16 @@ fn conversation() -> impl Strategy<Value = Conversation> {
             if protocol == Protocol::Icmp {
                 tuple.target_port = Port::new(0);
             }
-            Conversation { protocol, tuple, payload, options, ttl, padding, is_summed, ingress }
+            Conversation {
+                protocol,
+                tuple,
+                payload,
+                options,
+                ttl,
+                padding,
+                is_summed,
+                ingress,
+            }
         },
     )
 }
@@ -122,7 +139,10 @@ fn an_internal_port_is_the_same_external_port_to_every_remote() {
 
         for (remote, port) in [(1, 444), (2, 443), (3, 1)] {
             let seen = seen_by(&site, protocol, to(remote, port));
-            assert_eq!((seen.source, seen.source_port), (first.source, first.source_port));
+            assert_eq!(
+                (seen.source, seen.source_port),
+                (first.source, first.source_port)
+            );
         }
     }
 }
@@ -131,8 +151,11 @@ fn an_internal_port_is_the_same_external_port_to_every_remote() {
 fn ports_keep_their_parity() {
     let site = Site::new(usual(), 4096);
     for port in 1000..1100 {
-        let seen =
-            seen_by(&site, Protocol::Udp, tuple(([10, 1, 0, 1], port), ([198, 51, 100, 1], 53)));
+        let seen = seen_by(
+            &site,
+            Protocol::Udp,
+            tuple(([10, 1, 0, 1], port), ([198, 51, 100, 1], 53)),
+        );
         assert_eq!(seen.source_port.get() % 2, port % 2);
     }
 }
@@ -158,7 +181,10 @@ fn clients_are_spread_over_all_addresses_of_their_rules_pool() {
 fn a_pool_gives_out_no_port_outside_its_range() {
     let site = Site::new(usual(), 4096);
     for port in 0..2000 {
-        let asked = tuple(([10, 7, (port % 50) as u8, 1], port), ([198, 51, 100, 1], 443));
+        let asked = tuple(
+            ([10, 7, (port % 50) as u8, 1], port),
+            ([198, 51, 100, 1], 443),
+        );
         let seen = seen_by(&site, Protocol::Tcp, asked).source_port.get();
         assert!((20_000..=29_999).contains(&seen), "{seen}");
     }
@@ -205,7 +231,10 @@ fn a_large_packet_is_translated_for_the_kernel_to_fragment() {
     let site = Site::new(usual(), 16);
     let asked = tuple(([10, 1, 0, 1], 4000), ([203, 0, 113, 1], 443));
 
-    let out = site.send(INSIDE, &Sketch::first(Protocol::Udp, asked).payload(&[7; 600]));
+    let out = site.send(
+        INSIDE,
+        &Sketch::first(Protocol::Udp, asked).payload(&[7; 600]),
+    );
 
     assert_eq!(out.reason, Reason::Fragmenting);
 }
@@ -248,5 +277,9 @@ fn a_next_hop_is_asked_for_once_and_again_when_routes_have_changed() {
     for _ in 0..3 {
         site.send(INSIDE, &sketch);
     }
-    assert_eq!(asked.get(), 3, "while nobody tells, it is asked for from time to time");
+    assert_eq!(
+        asked.get(),
+        3,
+        "while nobody tells, it is asked for from time to time"
+    );
 }

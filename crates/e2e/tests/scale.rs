@@ -216,7 +216,8 @@ fn check_gone(gateway: &Gateway) -> Result<()> {
     );
     let status = gateway.status()?;
     assert_eq!(status.sweep.expired_total, FLOWS);
-    let expired = gateway.metric("egret_pool_flows_expired_total{pool=\"all\",protocol=\"udp\"}")?;
+    let expired =
+        gateway.metric("egret_pool_flows_expired_total{pool=\"all\",protocol=\"udp\"}")?;
     assert_eq!(expired as u64, FLOWS);
     Ok(())
 }

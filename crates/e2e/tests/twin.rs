@@ -32,16 +32,27 @@ const COUNTERS_EVERY: u32 = 2_000;
 /// The kernel's smallest frame for a test run.
 const FRAME_MIN: usize = 14;
 
-const INTERFACES: [(u32, &str); 4] =
-    [(INSIDE, "inside"), (OUTSIDE, "outside"), (ARM, "arm"), (UNLISTED, "unlisted")];
+const INTERFACES: [(u32, &str); 4] = [
+    (INSIDE, "inside"),
+    (OUTSIDE, "outside"),
+    (ARM, "arm"),
+    (UNLISTED, "unlisted"),
+];
 
 #[test]
 fn the_kernel_program_and_the_native_build_agree() {
     let agreed = play("twin", |seed| seed).expect("the twins agree");
 
-    println!("twin: {FRAMES} frames agree, {} flows, {} reasons", agreed.flows, agreed.reasons);
+    println!(
+        "twin: {FRAMES} frames agree, {} flows, {} reasons",
+        agreed.flows, agreed.reasons
+    );
     assert!(agreed.flows > 500, "only {} flows", agreed.flows);
-    assert!(agreed.reasons > 25, "only {} reasons to leave were met", agreed.reasons);
+    assert!(
+        agreed.reasons > 25,
+        "only {} reasons to leave were met",
+        agreed.reasons
+    );
 }
 
 #[test]
@@ -96,7 +107,11 @@ fn plan(name: &str) -> Plan {
     };
     gw.ip(&via("10.0.0.0/8", INSIDE, ""));
     gw.ip(&via("172.16.0.0/12", INSIDE, ""));
-    gw.ip(&via("203.0.113.0/24", OUTSIDE, &format!("mtu lock {NARROW_MTU}")));
+    gw.ip(&via(
+        "203.0.113.0/24",
+        OUTSIDE,
+        &format!("mtu lock {NARROW_MTU}"),
+    ));
     gw.ip("route add 198.18.0.0/24 via 169.254.2.99 dev outside onlink");
     gw.ip("route add unreachable 198.18.1.0/24");
     gw.ip(&via("198.18.2.0/24", ARM, ""));
@@ -122,12 +137,20 @@ impl Twins {
     fn new(state: &std::path::Path, seed: fn(u64) -> u64) -> Result<Self> {
         let native = Site::new(usual(), FLOWS);
         let loaded = Program::load(&State::open(state)?, FLOWS as u32)?;
-        println!("twin: {:?} instructions verified", loaded.program.verified_instructions());
+        println!(
+            "twin: {:?} instructions verified",
+            loaded.program.verified_instructions()
+        );
         let mut numbers = BTreeMap::new();
         for (index, interface) in INTERFACES {
             numbers.insert(index, if_nametoindex(interface)?);
         }
-        let twins = Self { native, program: loaded.program, tables: loaded.tables, numbers };
+        let twins = Self {
+            native,
+            program: loaded.program,
+            tables: loaded.tables,
+            numbers,
+        };
         twins.fill(seed)?;
         Ok(twins)
     }
@@ -169,8 +192,16 @@ impl Twins {
             let exit = datapath::process(&mut native, &self.native.memory);
             let (verdict, bytes) = self.run(&frame)?;
             let shown = || format!("frame {number} by {}: {:02x?}", frame.ingress, frame.bytes);
-            ensure!(verdict == action(exit), "verdicts differ: {verdict}, {exit:?}; {}", shown());
-            ensure!(bytes == native.bytes, "bytes differ: {bytes:02x?}, {native:02x?}; {}", shown());
+            ensure!(
+                verdict == action(exit),
+                "verdicts differ: {verdict}, {exit:?}; {}",
+                shown()
+            );
+            ensure!(
+                bytes == native.bytes,
+                "bytes differ: {bytes:02x?}, {native:02x?}; {}",
+                shown()
+            );
             if matches!(exit, Exit::Transmit | Exit::Redirect(_)) {
                 frames.saw(native);
             }
@@ -207,13 +238,22 @@ impl Twins {
             let kernels = self.tables.counters.get(*reason as u32)?;
             let kernels = kernels.into_iter().fold(Counter::default(), Counter::plus);
             let ours = self.native.memory.counted(*reason);
-            ensure!(kernels == ours, "{} differs: {kernels:?}, {ours:?}", reason.label());
+            ensure!(
+                kernels == ours,
+                "{} differs: {kernels:?}, {ours:?}",
+                reason.label()
+            );
             met += usize::from(ours.packets > 0);
         }
         for (pool, ours) in self.native.memory.pool_counters.borrow().iter().enumerate() {
             let kernels = self.tables.pool_counters.get(pool as u32)?;
-            let kernels = kernels.into_iter().fold(abi::PoolCounters::default(), |a, b| a.plus(b));
-            ensure!(kernels == *ours, "pool {pool} differs: {kernels:?}, {ours:?}");
+            let kernels = kernels
+                .into_iter()
+                .fold(abi::PoolCounters::default(), |a, b| a.plus(b));
+            ensure!(
+                kernels == *ours,
+                "pool {pool} differs: {kernels:?}, {ours:?}"
+            );
         }
         Ok(met)
     }
@@ -229,25 +269,51 @@ impl Twins {
             .map(|(key, flow)| (key, flow.picture()))
             .collect();
         let kernels: BTreeMap<_, _> = self.tables.flows.all()?.into_iter().collect();
-        ensure!(ours.len() == kernels.len(), "{} entries, {}", kernels.len(), ours.len());
+        ensure!(
+            ours.len() == kernels.len(),
+            "{} entries, {}",
+            kernels.len(),
+            ours.len()
+        );
         for (key, ours) in &ours {
-            let kernels = kernels.get(key).with_context(|| format!("the kernel has no {key:?}"))?;
+            let kernels = kernels
+                .get(key)
+                .with_context(|| format!("the kernel has no {key:?}"))?;
             let what = |flow: &abi::Flow<Picture>| {
                 let rewrite = (flow.to, flow.ip_delta, flow.l4_delta);
-                (rewrite, flow.pool(), flow.side(), flow.seen, flow.packets, flow.bytes)
+                (
+                    rewrite,
+                    flow.pool(),
+                    flow.side(),
+                    flow.seen,
+                    flow.packets,
+                    flow.bytes,
+                )
             };
-            ensure!(what(kernels) == what(ours), "{key:?} differs: {kernels:?}, {ours:?}");
+            ensure!(
+                what(kernels) == what(ours),
+                "{key:?} differs: {kernels:?}, {ours:?}"
+            );
             let number = self.numbers.get(&ours.ifindex()).copied().unwrap_or(0);
-            ensure!(kernels.ifindex() == number, "{key:?} leaves by another interface");
+            ensure!(
+                kernels.ifindex() == number,
+                "{key:?} leaves by another interface"
+            );
         }
         Ok(ours.len() / 2)
     }
 
     fn mappings_and_ports(&self) -> Result<()> {
         let ours = self.native.memory.mappings.all();
-        let ours: BTreeMap<_, _> = ours.into_iter().map(|(key, value)| (key, value.port)).collect();
+        let ours: BTreeMap<_, _> = ours
+            .into_iter()
+            .map(|(key, value)| (key, value.port))
+            .collect();
         let kernels = self.tables.mappings.all()?;
-        let kernels: BTreeMap<_, _> = kernels.into_iter().map(|(key, it)| (key, it.port)).collect();
+        let kernels: BTreeMap<_, _> = kernels
+            .into_iter()
+            .map(|(key, it)| (key, it.port))
+            .collect();
         ensure!(ours == kernels, "mappings differ");
         for bitmap in 0..BITMAPS as u32 {
             let words = self.native.memory.bitmap(bitmap);
@@ -279,7 +345,11 @@ struct Frames {
 
 impl Frames {
     fn new() -> Self {
-        Self { random: 0x9e37_79b9_7f4a_7c15, sent: Vec::new(), seen: Vec::new() }
+        Self {
+            random: 0x9e37_79b9_7f4a_7c15,
+            sent: Vec::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Xorshift64: enough to be varied, and always the same.
@@ -352,7 +422,11 @@ impl Frames {
             last => [198, 51, 100, last as u8],
         };
         let port = 4000 + self.random(64) as u16;
-        let remote = if protocol == Protocol::Icmp { 0 } else { 440 + self.random(8) as u16 };
+        let remote = if protocol == Protocol::Icmp {
+            0
+        } else {
+            440 + self.random(8) as u16
+        };
         let mut sketch = Sketch::first(protocol, tuple((source, port), (target, remote)));
         sketch.ingress = ingress;
         sketch.to = own_mac(ingress);
@@ -392,8 +466,12 @@ impl Frames {
 
     /// A frame with some bytes that are others, or cut short.
     fn damaged(&mut self) -> Frame {
-        let mut frame = if self.random(3) == 0 { self.answer() } else { None }
-            .unwrap_or_else(|| self.sketched());
+        let mut frame = if self.random(3) == 0 {
+            self.answer()
+        } else {
+            None
+        }
+        .unwrap_or_else(|| self.sketched());
         for _ in 0..=self.random(3) {
             let place = (12 + self.random(46) as usize).min(frame.bytes.len() - 1);
             frame.bytes[place] = match self.random(3) {
@@ -403,7 +481,8 @@ impl Frames {
             };
         }
         if self.random(6) == 0 {
-            let length = FRAME_MIN + self.random((frame.bytes.len() - FRAME_MIN) as u64 + 1) as usize;
+            let length =
+                FRAME_MIN + self.random((frame.bytes.len() - FRAME_MIN) as u64 + 1) as usize;
             frame.bytes.truncate(length);
         }
         frame

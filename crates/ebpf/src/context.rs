@@ -6,8 +6,8 @@ use abi::{
 };
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
-        BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNSUPP_LWT, BPF_NOEXIST, bpf_fib_lookup, xdp_md,
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, BPF_NOEXIST, bpf_fib_lookup, xdp_md,
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
@@ -33,7 +33,11 @@ pub struct Frame {
 impl Frame {
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.ctx, start: ctx.data(), end: ctx.data_end() }
+        Self {
+            ctx: ctx.ctx,
+            start: ctx.data(),
+            end: ctx.data_end(),
+        }
     }
 
     /// After a resize every pointer into the frame is stale.
@@ -202,7 +206,9 @@ impl World for Kernel {
         fib.l4_protocol = query.protocol;
         // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
         // would not be aligned, which the verifier does not allow on the stack.
-        unsafe { (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0)) };
+        unsafe {
+            (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0))
+        };
         fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
         fib.ifindex = query.ingress;
         fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.tuple.source.0);
@@ -265,7 +271,14 @@ fn add(counter: &mut Counter, bytes: u64) {
 #[inline(always)]
 fn mac(bytes: &[u8; 6]) -> [u8; 6] {
     // SAFETY: in bounds, and both addresses stand at even offsets of an aligned struct.
-    let half = |index| unsafe { bytes.as_ptr().cast::<[u8; 2]>().add(index).cast::<u16>().read_volatile() };
+    let half = |index| unsafe {
+        bytes
+            .as_ptr()
+            .cast::<[u8; 2]>()
+            .add(index)
+            .cast::<u16>()
+            .read_volatile()
+    };
     let ([a, b], [c, d]) = (half(0).to_ne_bytes(), half(1).to_ne_bytes());
     let [e, f] = half(2).to_ne_bytes();
     [a, b, c, d, e, f]

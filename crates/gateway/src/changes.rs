@@ -20,14 +20,18 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
     }
     if before.api_socket != after.api_socket {
         let socket = after.api_socket.display();
-        changes.push(format!("the API moves to {socket} when the daemon is restarted"));
+        changes.push(format!(
+            "the API moves to {socket} when the daemon is restarted"
+        ));
     }
     if before.metrics != after.metrics {
         changes.push(match after.metrics {
             Some(address) => {
                 format!("metrics are served on {address} when the daemon is restarted")
             }
-            None => "metrics are served on the API's socket only when the daemon is restarted".into(),
+            None => {
+                "metrics are served on the API's socket only when the daemon is restarted".into()
+            }
         });
     }
     changes
@@ -40,16 +44,31 @@ fn pair<'a, T>(
     name: impl Fn(&T) -> &str,
 ) -> (Vec<&'a T>, Vec<&'a T>, Vec<(&'a T, &'a T)>) {
     let find = |all: &'a [T], wanted: &str| all.iter().find(|other| name(other) == wanted);
-    let gone = before.iter().filter(|old| find(after, name(old)).is_none()).collect();
-    let new = after.iter().filter(|new| find(before, name(new)).is_none()).collect();
-    let kept = before.iter().filter_map(|old| Some((old, find(after, name(old))?))).collect();
+    let gone = before
+        .iter()
+        .filter(|old| find(after, name(old)).is_none())
+        .collect();
+    let new = after
+        .iter()
+        .filter(|new| find(before, name(new)).is_none())
+        .collect();
+    let kept = before
+        .iter()
+        .filter_map(|old| Some((old, find(after, name(old))?)))
+        .collect();
     (gone, new, kept)
 }
 
 fn interfaces(before: &[Interface], after: &[Interface], changes: &mut Vec<String>) {
     let (gone, new, kept) = pair(before, after, |interface| &interface.name);
-    changes.extend(gone.iter().map(|old| format!("interface {} is no longer listened on", old.name)));
-    changes.extend(new.iter().map(|new| format!("interface {} is listened on", new.name)));
+    changes.extend(
+        gone.iter()
+            .map(|old| format!("interface {} is no longer listened on", old.name)),
+    );
+    changes.extend(
+        new.iter()
+            .map(|new| format!("interface {} is listened on", new.name)),
+    );
     for (old, new) in kept {
         if old.realm != new.realm {
             changes.push(format!(
@@ -70,14 +89,23 @@ fn interfaces(before: &[Interface], after: &[Interface], changes: &mut Vec<Strin
 fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
     let (gone, new, kept) = pair(before, after, |pool| &pool.name);
     changes.extend(gone.iter().map(|old| {
-        format!("pool {} goes: its flows stay until they end, new ones do not begin", old.name)
+        format!(
+            "pool {} goes: its flows stay until they end, new ones do not begin",
+            old.name
+        )
     }));
     changes.extend(new.iter().map(|new| {
-        format!("pool {} comes, with {} addresses", new.name, new.addresses.len())
+        format!(
+            "pool {} comes, with {} addresses",
+            new.name,
+            new.addresses.len()
+        )
     }));
     for (old, new) in kept {
-        let (before, after): (BTreeSet<_>, BTreeSet<_>) =
-            (old.addresses.iter().collect(), new.addresses.iter().collect());
+        let (before, after): (BTreeSet<_>, BTreeSet<_>) = (
+            old.addresses.iter().collect(),
+            new.addresses.iter().collect(),
+        );
         for address in before.difference(&after) {
             changes.push(format!(
                 "pool {} loses {address}: its flows stay until they end, new ones do not begin",
@@ -101,7 +129,10 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     changes.extend(gone.iter().map(|old| format!("rule {} goes", old.name)));
     changes.extend(new.iter().map(|new| match &new.action {
         Action::Translate { pool } => format!("rule {} comes, for pool {pool}", new.name),
-        Action::Pass => format!("rule {} comes, which leaves packets to the kernel", new.name),
+        Action::Pass => format!(
+            "rule {} comes, which leaves packets to the kernel",
+            new.name
+        ),
     }));
     for (old, new) in &kept {
         if old.action != new.action {
@@ -113,7 +144,11 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
             });
         }
         let matches = |rule: &Rule| {
-            (rule.sources.clone(), rule.destinations.clone(), rule.services.clone())
+            (
+                rule.sources.clone(),
+                rule.destinations.clone(),
+                rule.services.clone(),
+            )
         };
         if matches(old) != matches(new) {
             changes.push(format!("rule {} matches other packets", new.name));
@@ -121,7 +156,11 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     }
     let order = |rules: &[Rule]| -> Vec<String> {
         let is_kept = |rule: &&Rule| kept.iter().any(|(old, _)| old.name == rule.name);
-        rules.iter().filter(is_kept).map(|rule| rule.name.clone()).collect()
+        rules
+            .iter()
+            .filter(is_kept)
+            .map(|rule| rule.name.clone())
+            .collect()
     };
     if order(before) != order(after) {
         changes.push("rules stand in another order".to_owned());
@@ -130,8 +169,16 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
 
 fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
     for (name, old, new) in [
-        ("tcp_established", before.tcp_established, after.tcp_established),
-        ("tcp_transitory", before.tcp_transitory, after.tcp_transitory),
+        (
+            "tcp_established",
+            before.tcp_established,
+            after.tcp_established,
+        ),
+        (
+            "tcp_transitory",
+            before.tcp_transitory,
+            after.tcp_transitory,
+        ),
         ("udp", before.udp, after.udp),
         ("icmp", before.icmp, after.icmp),
     ] {

@@ -146,10 +146,17 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that begins with what was found in the tables.
     pub fn new(found: Found) -> Self {
-        let pools = found.pools.into_iter().map(|(number, name)| (name, number)).collect();
+        let pools = found
+            .pools
+            .into_iter()
+            .map(|(number, name)| (name, number))
+            .collect();
         Self {
             intent: None,
-            numbers: Numbers { pools, externals: found.externals },
+            numbers: Numbers {
+                pools,
+                externals: found.externals,
+            },
             config: found.config,
             policy: None,
             stale: found.classes,
@@ -174,7 +181,9 @@ impl Gateway {
     /// The numbers of pools that are not wanted any more, and only kept for what still has them.
     pub fn unwanted_pools(&self) -> BTreeSet<u8> {
         let wanted = |name: &str| {
-            self.intent.iter().any(|intent| intent.pools.iter().any(|pool| pool.name == name))
+            self.intent
+                .iter()
+                .any(|intent| intent.pools.iter().any(|pool| pool.name == name))
         };
         let unwanted = self.numbers.pools.iter().filter(|(name, _)| !wanted(name));
         unwanted.map(|(_, number)| *number).collect()
@@ -211,7 +220,8 @@ impl Gateway {
             Event::Idle(idle) => self.forget(&idle, &mut actions),
             Event::PoolsIdle(idle) => {
                 let pools = self.intent.as_ref().map_or(&[][..], |intent| &intent.pools);
-                self.numbers.forget_pools(pools, |number| idle.contains(&number));
+                self.numbers
+                    .forget_pools(pools, |number| idle.contains(&number));
             }
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
@@ -224,18 +234,18 @@ impl Gateway {
         Ok(actions)
     }
 
-    fn configure(
-        &mut self,
-        intent: Box<Intent>,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), Refusal> {
+    fn configure(&mut self, intent: Box<Intent>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
-        let is_same = self.intent.as_ref().is_some_and(|before| {
-            before.rules == intent.rules && before.pools == intent.pools
-        });
-        let policy = (!is_same)
-            .then(|| policy::compile(&intent, &numbers, next(self.config.version)));
-        if let Some(policy) = policy.as_ref().filter(|new| new.classes.len() > CLASSES_MAX / 2) {
+        let is_same = self
+            .intent
+            .as_ref()
+            .is_some_and(|before| before.rules == intent.rules && before.pools == intent.pools);
+        let policy =
+            (!is_same).then(|| policy::compile(&intent, &numbers, next(self.config.version)));
+        if let Some(policy) = policy
+            .as_ref()
+            .filter(|new| new.classes.len() > CLASSES_MAX / 2)
+        {
             return Err(Refusal::Classes(policy.classes.len()));
         }
         for (address, external) in &numbers.externals {
@@ -265,9 +275,23 @@ impl Gateway {
         if !outdated.is_empty() {
             actions.push(Action::RemoveClasses(outdated));
         }
-        actions.extend(policy.pools.iter().map(|(index, pool)| Action::PutPool(*index, pool.clone())));
-        actions.extend(policy.rules.iter().map(|(index, rule)| Action::PutRule(*index, *rule)));
-        let classes = policy.classes.iter().map(|(key, set)| (*key, *set)).collect();
+        actions.extend(
+            policy
+                .pools
+                .iter()
+                .map(|(index, pool)| Action::PutPool(*index, pool.clone())),
+        );
+        actions.extend(
+            policy
+                .rules
+                .iter()
+                .map(|(index, rule)| Action::PutRule(*index, *rule)),
+        );
+        let classes = policy
+            .classes
+            .iter()
+            .map(|(key, set)| (*key, *set))
+            .collect();
         actions.push(Action::PutClasses(classes));
         self.config = Config {
             version: policy.version,
@@ -291,12 +315,7 @@ impl Gateway {
     }
 
     /// How an interface can be used is known only when the program is there.
-    fn note_attachment(
-        &mut self,
-        ifindex: u32,
-        attachment: Attachment,
-        actions: &mut Vec<Action>,
-    ) {
+    fn note_attachment(&mut self, ifindex: u32, attachment: Attachment, actions: &mut Vec<Action>) {
         if let Some(entry) = self.interfaces.get_mut(&ifindex) {
             let known = usable(*entry, Some(&attachment));
             if known != *entry {
@@ -323,7 +342,9 @@ impl Gateway {
             .collect();
         let is_outdated = |ifindex: &u32| {
             wanted.get(ifindex).is_none_or(|(.., mode)| {
-                self.modes.get(ifindex).is_some_and(|attached| attached != mode)
+                self.modes
+                    .get(ifindex)
+                    .is_some_and(|attached| attached != mode)
             })
         };
         let outdated: Vec<_> = self.attached.keys().copied().filter(is_outdated).collect();
@@ -332,8 +353,12 @@ impl Gateway {
             self.modes.remove(&ifindex);
             actions.push(Action::Detach(ifindex));
         }
-        let gone: Vec<_> =
-            self.interfaces.keys().copied().filter(|ifindex| !wanted.contains_key(ifindex)).collect();
+        let gone: Vec<_> = self
+            .interfaces
+            .keys()
+            .copied()
+            .filter(|ifindex| !wanted.contains_key(ifindex))
+            .collect();
         for ifindex in gone {
             self.interfaces.remove(&ifindex);
             actions.push(Action::RemoveInterface(ifindex));
@@ -343,7 +368,11 @@ impl Gateway {
                 actions.push(Action::PutInterface(ifindex, entry));
             }
             if !self.attached.contains_key(&ifindex) && !self.refused.contains(&ifindex) {
-                actions.push(Action::Attach { ifindex, name, mode });
+                actions.push(Action::Attach {
+                    ifindex,
+                    name,
+                    mode,
+                });
             }
             self.modes.insert(ifindex, mode);
         }

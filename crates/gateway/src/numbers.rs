@@ -73,7 +73,9 @@ impl Numbers {
         let index = match self.externals.get(&key) {
             Some(external) => external.index,
             None => free(0..ADDRESSES_MAX as u16, |index| {
-                self.externals.values().any(|external| external.index == *index)
+                self.externals
+                    .values()
+                    .any(|external| external.index == *index)
             })
             .ok_or(NumbersError::Addresses(address))?,
         };
@@ -85,10 +87,22 @@ impl Numbers {
 
     fn draining(&self) -> Self {
         let externals = self.externals.iter().map(|(address, external)| {
-            let External { index, pool, first, last, .. } = *external;
-            (*address, External::new(index, pool, ExternalState::Draining, first, last))
+            let External {
+                index,
+                pool,
+                first,
+                last,
+                ..
+            } = *external;
+            (
+                *address,
+                External::new(index, pool, ExternalState::Draining, first, last),
+            )
         });
-        Self { pools: self.pools.clone(), externals: externals.collect() }
+        Self {
+            pools: self.pools.clone(),
+            externals: externals.collect(),
+        }
     }
 
     /// Forgets the draining addresses that `is_idle` says nothing uses. Returns them.
@@ -119,7 +133,10 @@ impl Numbers {
 
     /// The name of a pool.
     pub fn pool_name(&self, number: u8) -> Option<&str> {
-        self.pools.iter().find(|(_, taken)| **taken == number).map(|(name, _)| name.as_str())
+        self.pools
+            .iter()
+            .find(|(_, taken)| **taken == number)
+            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -136,7 +153,10 @@ mod tests {
         Pool {
             name: name.to_owned(),
             addresses: addresses.iter().map(|address| (*address).into()).collect(),
-            ports: PortRange { first: 1024, last: 65535 },
+            ports: PortRange {
+                first: 1024,
+                last: 65535,
+            },
         }
     }
 
@@ -156,10 +176,15 @@ mod tests {
 
     #[test]
     fn an_address_that_was_taken_away_drains_until_it_is_idle() {
-        let before = Numbers::default().assign(&[pool("a", &[A, B])]).expect("numbers are free");
+        let before = Numbers::default()
+            .assign(&[pool("a", &[A, B])])
+            .expect("numbers are free");
 
         let mut after = before.assign(&[pool("a", &[A])]).expect("numbers are free");
-        assert_eq!(after.externals[&Ip4(B)].state(), Some(ExternalState::Draining));
+        assert_eq!(
+            after.externals[&Ip4(B)].state(),
+            Some(ExternalState::Draining)
+        );
         assert!(after.forget(|_| false).is_empty());
         assert_eq!(after.forget(|_| true), [Ip4(B)]);
 
@@ -169,7 +194,9 @@ mod tests {
 
     #[test]
     fn a_pool_that_went_keeps_its_number_until_its_addresses_and_flows_are_gone() {
-        let before = Numbers::default().assign(&[pool("a", &[A])]).expect("numbers are free");
+        let before = Numbers::default()
+            .assign(&[pool("a", &[A])])
+            .expect("numbers are free");
         let wanted = [pool("b", &[B])];
 
         let mut after = before.assign(&wanted).expect("numbers are free");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use abi::{
     ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry, RuleSet,
-    limits::{NAME_BYTES, POOLS_MAX}, policy,
+    limits::{NAME_BYTES, POOLS_MAX},
+    policy,
 };
 use ipnet::Ipv4Net;
 
@@ -31,8 +32,14 @@ pub struct Policy {
 pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
     let mut classes = BTreeMap::new();
     for (dimension, prefixes) in [
-        (Dimension::Source, address_prefixes(&intent.rules, |rule| &rule.sources)),
-        (Dimension::Destination, address_prefixes(&intent.rules, |rule| &rule.destinations)),
+        (
+            Dimension::Source,
+            address_prefixes(&intent.rules, |rule| &rule.sources),
+        ),
+        (
+            Dimension::Destination,
+            address_prefixes(&intent.rules, |rule| &rule.destinations),
+        ),
     ] {
         for (prefix, set) in nest(prefixes) {
             let address = Ip4(prefix.value.to_be_bytes());
@@ -52,7 +59,12 @@ pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
         let index = policy::rule_index(version, index as u32);
         (index, RuleEntry::encode(action(rule, numbers)))
     });
-    Policy { version, classes, rules: rules.collect(), pools: pools(intent, numbers, version) }
+    Policy {
+        version,
+        classes,
+        rules: rules.collect(),
+        pools: pools(intent, numbers, version),
+    }
 }
 
 fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
@@ -71,7 +83,10 @@ fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
 fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<PoolEntry>)> {
     let entry = |number: u8| {
         let Some(name) = numbers.pool_name(number) else {
-            return PoolEntry { name: [0; NAME_BYTES], slots: *slots::spread(&[]) };
+            return PoolEntry {
+                name: [0; NAME_BYTES],
+                slots: *slots::spread(&[]),
+            };
         };
         let wanted = intent.pools.iter().filter(|pool| pool.name == name);
         let addresses: Vec<_> = wanted
@@ -79,10 +94,15 @@ fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<Pool
             .map(|address| Ip4(address.octets()))
             .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
             .collect();
-        PoolEntry { name: name_bytes(name), slots: *slots::spread(&addresses) }
+        PoolEntry {
+            name: name_bytes(name),
+            slots: *slots::spread(&addresses),
+        }
     };
     let numbers = 0..POOLS_MAX as u8;
-    numbers.map(|number| (policy::pool_index(version, number), Box::new(entry(number)))).collect()
+    numbers
+        .map(|number| (policy::pool_index(version, number), Box::new(entry(number))))
+        .collect()
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.
@@ -96,8 +116,15 @@ fn name_bytes(name: &str) -> [u8; NAME_BYTES] {
 
 /// The name in a pool's entry; nothing in an entry that was never written.
 pub fn name(entry: &PoolEntry) -> Option<String> {
-    let bytes: Vec<_> = entry.name.iter().copied().take_while(|byte| *byte != 0).collect();
-    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+    let bytes: Vec<_> = entry
+        .name
+        .iter()
+        .copied()
+        .take_while(|byte| *byte != 0)
+        .collect();
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|name| !name.is_empty())
 }
 
 /// Bits that are the same in all values of a class, from the highest.
@@ -124,7 +151,10 @@ fn nest(prefixes: Vec<(Prefix, usize)>) -> Vec<(Prefix, RuleSet)> {
     let mut nested = Vec::with_capacity(own.len());
     // In this order every prefix comes after all that cover it.
     for (prefix, mut set) in own {
-        while around.last().is_some_and(|(outer, _)| !outer.covers(prefix)) {
+        while around
+            .last()
+            .is_some_and(|(outer, _)| !outer.covers(prefix))
+        {
             around.pop();
         }
         if let Some((_, outer)) = around.last() {
@@ -144,13 +174,16 @@ fn include(set: &mut RuleSet, rule: usize) {
     }
 }
 
-fn address_prefixes(
-    rules: &[Rule],
-    of: impl Fn(&Rule) -> &Vec<Ipv4Net>,
-) -> Vec<(Prefix, usize)> {
+fn address_prefixes(rules: &[Rule], of: impl Fn(&Rule) -> &Vec<Ipv4Net>) -> Vec<(Prefix, usize)> {
     let all = rules.iter().enumerate().flat_map(|(index, rule)| {
         of(rule).iter().map(move |net| {
-            (Prefix { value: net.network().into(), bits: net.prefix_len() }, index)
+            (
+                Prefix {
+                    value: net.network().into(),
+                    bits: net.prefix_len(),
+                },
+                index,
+            )
         })
     });
     all.collect()
@@ -171,7 +204,13 @@ fn service_prefixes(rules: &[Rule]) -> Vec<(Prefix, usize)> {
                     let lead = u32::from(*protocol as u8) << 24;
                     let ports = port_prefixes(*first, *last).into_iter();
                     all.extend(ports.map(|(port, bits)| {
-                        (Prefix { value: lead | u32::from(port), bits: 16 + bits }, index)
+                        (
+                            Prefix {
+                                value: lead | u32::from(port),
+                                bits: 16 + bits,
+                            },
+                            index,
+                        )
                     }));
                 }
             }
@@ -199,9 +238,7 @@ fn service_key(version: u32, prefix: Prefix) -> ClassKey {
     match prefix.bits.checked_sub(16) {
         None => ClassKey::protocol(version, None),
         Some(0) => ClassKey::protocol(version, Protocol::from_number(protocol)),
-        Some(bits) => {
-            ClassKey::service(version, protocol, Port([high, low]), u32::from(bits))
-        }
+        Some(bits) => ClassKey::service(version, protocol, Port([high, low]), u32::from(bits)),
     }
 }
 
@@ -225,10 +262,15 @@ fn touched(version: u32, rules: &[Rule]) -> Vec<(ClassKey, RuleSet)> {
         }
         set
     };
-    let protocols = Protocol::ALL
-        .into_iter()
-        .map(|protocol| (ClassKey::touched(version, protocol as u8), set(Some(protocol))));
-    protocols.chain([(ClassKey::touched_any(version), set(None))]).collect()
+    let protocols = Protocol::ALL.into_iter().map(|protocol| {
+        (
+            ClassKey::touched(version, protocol as u8),
+            set(Some(protocol)),
+        )
+    });
+    protocols
+        .chain([(ClassKey::touched_any(version), set(None))])
+        .collect()
 }
 
 #[cfg(test)]

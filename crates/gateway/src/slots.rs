@@ -12,7 +12,10 @@ pub fn spread(addresses: &[(Ip4, u16)]) -> Box<[Slot; SLOTS]> {
     if addresses.is_empty() {
         return slots;
     }
-    let mut orders: Vec<_> = addresses.iter().map(|(address, _)| Order::of(*address)).collect();
+    let mut orders: Vec<_> = addresses
+        .iter()
+        .map(|(address, _)| Order::of(*address))
+        .collect();
     let mut taken = 0;
     for turn in (0..addresses.len()).cycle() {
         let (Some(order), Some((address, index))) = (orders.get_mut(turn), addresses.get(turn))
@@ -21,7 +24,11 @@ pub fn spread(addresses: &[(Ip4, u16)]) -> Box<[Slot; SLOTS]> {
         };
         let free = order.find(|slot| slots.get(*slot).is_some_and(|slot| slot.filled == 0));
         if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
-            *slot = Slot { address: *address, index: *index, filled: 1 };
+            *slot = Slot {
+                address: *address,
+                index: *index,
+                filled: 1,
+            };
             taken += 1;
         }
         if taken == SLOTS {
@@ -42,7 +49,11 @@ impl Order {
     fn of(address: Ip4) -> Self {
         let hash = mix(u64::from(u32::from_be_bytes(address.0)));
         // An odd step visits every slot, because their number is a power of two.
-        Self { next: hash as usize % SLOTS, skip: (hash >> 32) as usize | 1, left: SLOTS }
+        Self {
+            next: hash as usize % SLOTS,
+            skip: (hash >> 32) as usize | 1,
+            left: SLOTS,
+        }
     }
 }
 
@@ -73,7 +84,9 @@ mod tests {
     use super::*;
 
     fn addresses(count: u8) -> Vec<(Ip4, u16)> {
-        (0..count).map(|n| (Ip4([192, 0, 2, n]), u16::from(n))).collect()
+        (0..count)
+            .map(|n| (Ip4([192, 0, 2, n]), u16::from(n)))
+            .collect()
     }
 
     fn shares(slots: &[Slot; SLOTS]) -> BTreeMap<Ip4, usize> {
@@ -92,7 +105,11 @@ mod tests {
 
             assert_eq!(shares.len(), usize::from(count));
             let (least, most) = (shares.values().min(), shares.values().max());
-            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{shares:?}");
+            assert!(
+                most.zip(least)
+                    .is_some_and(|(most, least)| most - least <= 1),
+                "{shares:?}"
+            );
         }
     }
 
@@ -105,7 +122,11 @@ mod tests {
     fn few_clients_move_when_an_address_comes() {
         let (before, after) = (spread(&addresses(8)), spread(&addresses(9)));
 
-        let moved = before.iter().zip(after.iter()).filter(|(a, b)| a.address != b.address).count();
+        let moved = before
+            .iter()
+            .zip(after.iter())
+            .filter(|(a, b)| a.address != b.address)
+            .count();
 
         assert!(moved < SLOTS / 4, "{moved} of {SLOTS} slots moved");
     }

@@ -36,7 +36,12 @@ pub enum FlowState {
 
 impl FlowState {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Opening, Self::Established, Self::Closing, Self::Active];
+    pub const ALL: [Self; 4] = [
+        Self::Opening,
+        Self::Established,
+        Self::Closing,
+        Self::Active,
+    ];
 
     /// The word in metrics and tables.
     pub const fn label(self) -> &'static str {
@@ -54,9 +59,7 @@ impl FlowState {
             Protocol::Udp | Protocol::Icmp => Self::Active,
             Protocol::Tcp if outbound.has(Seen::RST) || inbound.has(Seen::RST) => Self::Closing,
             Protocol::Tcp if outbound.has(Seen::FIN) && inbound.has(Seen::FIN) => Self::Closing,
-            Protocol::Tcp if inbound.has(Seen::SYN) && outbound.has(Seen::ACK) => {
-                Self::Established
-            }
+            Protocol::Tcp if inbound.has(Seen::SYN) && outbound.has(Seen::ACK) => Self::Established,
             Protocol::Tcp => Self::Opening,
         }
     }
@@ -92,8 +95,16 @@ impl Joined {
         other: (FlowKey, Flow<Picture>),
     ) -> Self {
         match one.1.side() {
-            Side::Outbound => Self { protocol, outbound: one, inbound: other },
-            Side::Inbound => Self { protocol, outbound: other, inbound: one },
+            Side::Outbound => Self {
+                protocol,
+                outbound: one,
+                inbound: other,
+            },
+            Side::Inbound => Self {
+                protocol,
+                outbound: other,
+                inbound: one,
+            },
         }
     }
 
@@ -140,7 +151,11 @@ impl PortSets {
 
     /// One word of a bitmap's set: 64 ports.
     pub fn word(&self, bitmap: u32, word: usize) -> u64 {
-        self.0.get(&bitmap).and_then(|words| words.get(word)).copied().unwrap_or(0)
+        self.0
+            .get(&bitmap)
+            .and_then(|words| words.get(word))
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -149,7 +164,10 @@ pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
     let mut words = Box::new([0; WORDS]);
     // An ICMP identifier is not a port, and a range of ports says nothing about it.
     if !matches!(protocol, Protocol::Icmp) {
-        for port in (0..=u16::MAX).map(Port::new).filter(|port| !external.owns(*port)) {
+        for port in (0..=u16::MAX)
+            .map(Port::new)
+            .filter(|port| !external.owns(*port))
+        {
             let (word, bit) = place(port);
             if let Some(word) = words.get_mut(word) {
                 *word |= 1 << bit;
@@ -194,13 +212,21 @@ pub struct Swept {
 impl<'a> Sweep<'a> {
     /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
     pub fn new(now: u64, timeouts: Timeouts, externals: &'a BTreeMap<Ip4, External>) -> Self {
-        Self { now, timeouts, externals, halves: HashMap::new(), swept: Swept::default() }
+        Self {
+            now,
+            timeouts,
+            externals,
+            halves: HashMap::new(),
+            swept: Swept::default(),
+        }
     }
 
     /// Takes in entries of the flow table, in any order.
     pub fn flows(&mut self, keys: &[FlowKey], flows: &[Flow<Picture>]) {
         for (key, flow) in keys.iter().zip(flows) {
-            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            let Some(protocol) = Protocol::from_number(key.protocol) else {
+                continue;
+            };
             match self.halves.remove(&flow.twin(protocol)) {
                 Some(half) => self.whole(&Joined::new(protocol, (*key, *flow), half)),
                 None => {
@@ -232,7 +258,9 @@ impl<'a> Sweep<'a> {
 
     fn uses(&mut self, protocol: Protocol, external: Ip4, port: Port) {
         if let Some(external) = self.externals.get(&external) {
-            self.swept.used.insert(bitmap(external.index, protocol), port);
+            self.swept
+                .used
+                .insert(bitmap(external.index, protocol), port);
         }
     }
 
@@ -240,7 +268,9 @@ impl<'a> Sweep<'a> {
     /// taken in, before the mappings are.
     pub fn flows_done(&mut self) {
         for (_, (key, flow)) in std::mem::take(&mut self.halves) {
-            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            let Some(protocol) = Protocol::from_number(key.protocol) else {
+                continue;
+            };
             if self.is_young(flow.created) {
                 let (external, port) = match flow.side() {
                     Side::Outbound => (flow.to.source, flow.to.source_port),
@@ -257,7 +287,9 @@ impl<'a> Sweep<'a> {
     /// Takes in mappings, after all flows.
     pub fn mappings(&mut self, keys: &[MappingKey], mappings: &[Mapping]) {
         for (key, mapping) in keys.iter().zip(mappings) {
-            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
+            let Some(protocol) = Protocol::from_number(key.protocol) else {
+                continue;
+            };
             let Some(external) = self.externals.get(&key.external) else {
                 self.swept.unmapped.push(*key);
                 continue;
@@ -312,9 +344,16 @@ impl Idle {
             let taken = taken(word);
             // Reserved ones too: when the range changes, they are free at the next sweep.
             *idle = taken & !used.word(bitmap, word);
-            let before = before.as_ref().and_then(|words| words.get(word)).copied().unwrap_or(0);
+            let before = before
+                .as_ref()
+                .and_then(|words| words.get(word))
+                .copied()
+                .unwrap_or(0);
             let clear = *idle & before & !reserved;
-            let correction = Correction { set: reserved & !taken, clear };
+            let correction = Correction {
+                set: reserved & !taken,
+                clear,
+            };
             if correction != Correction::default() {
                 corrections.push((word, correction));
             }

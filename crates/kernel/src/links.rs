@@ -92,10 +92,16 @@ pub enum AttachError {
 pub fn adopt(state: &State, program: BorrowedFd<'_>) -> Result<Vec<Attached>, AttachError> {
     let mut attached = Vec::new();
     let directory = state.links();
-    let failed = |source| AttachError::Pin { path: directory.clone(), source };
+    let failed = |source| AttachError::Pin {
+        path: directory.clone(),
+        source,
+    };
     for entry in fs::read_dir(&directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let failed = |source| AttachError::Pin { path: path.clone(), source };
+        let failed = |source| AttachError::Pin {
+            path: path.clone(),
+            source,
+        };
         let link = sys::open_pinned(&path).map_err(failed)?;
         let ifindex = sys::link_ifindex(link.as_fd()).map_err(failed)?;
         match (ifindex, parse(&path)) {
@@ -128,7 +134,11 @@ pub fn attach(
         match (source.raw_os_error(), mode) {
             (Some(libc::EOPNOTSUPP), Mode::Native) => AttachError::NoNative { ifindex },
             (Some(libc::EBUSY | libc::EEXIST), _) => AttachError::Busy { ifindex },
-            (Some(_) | None, _) => AttachError::Attach { ifindex, mode, source },
+            (Some(_) | None, _) => AttachError::Attach {
+                ifindex,
+                mode,
+                source,
+            },
         }
     })?;
     let attached = Attached { ifindex, mode };
@@ -155,11 +165,18 @@ pub(crate) fn unpin(path: &Path) -> io::Result<()> {
 }
 
 fn pin_path(state: &State, attached: Attached) -> PathBuf {
-    state.links().join(format!("{}-{}", attached.ifindex, attached.mode.label()))
+    state
+        .links()
+        .join(format!("{}-{}", attached.ifindex, attached.mode.label()))
 }
 
 fn parse(path: &Path) -> Option<Attached> {
     let (ifindex, mode) = path.file_name()?.to_str()?.split_once('-')?;
-    let mode = [Mode::Native, Mode::Generic].into_iter().find(|known| known.label() == mode)?;
-    Some(Attached { ifindex: ifindex.parse().ok()?, mode })
+    let mode = [Mode::Native, Mode::Generic]
+        .into_iter()
+        .find(|known| known.label() == mode)?;
+    Some(Attached {
+        ifindex: ifindex.parse().ok()?,
+        mode,
+    })
 }

@@ -88,8 +88,7 @@ impl Netlink {
     ///
     /// If the kernel gives no socket.
     pub fn open() -> Result<Self, NetlinkError> {
-        let (connection, handle, _) =
-            rtnetlink::new_connection().map_err(NetlinkError::Socket)?;
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(NetlinkError::Socket)?;
         tokio::spawn(connection);
         Ok(Self { handle })
     }
@@ -102,7 +101,10 @@ impl Netlink {
     pub async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
         let mut links = Vec::new();
         let mut messages = self.handle.link().get().execute();
-        let failed = |source| NetlinkError::List { what: "interfaces", source };
+        let failed = |source| NetlinkError::List {
+            what: "interfaces",
+            source,
+        };
         while let Some(message) = messages.try_next().await.map_err(failed)? {
             let mut link = Link {
                 ifindex: message.header.index,
@@ -121,14 +123,22 @@ impl Netlink {
             links.push(link);
         }
         let mut messages = self.handle.address().get().execute();
-        let failed = |source| NetlinkError::List { what: "addresses", source };
+        let failed = |source| NetlinkError::List {
+            what: "addresses",
+            source,
+        };
         while let Some(message) = messages.try_next().await.map_err(failed)? {
-            let link = links.iter_mut().find(|link| link.ifindex == message.header.index);
+            let link = links
+                .iter_mut()
+                .find(|link| link.ifindex == message.header.index);
             // `Local` is this side's address; on a point-to-point link `Address` is the other's.
-            let local = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-                _ => None,
-            });
+            let local = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+                    _ => None,
+                });
             if let (Some(link), Some(address)) = (link, local) {
                 link.addresses.push(address);
             }
@@ -163,7 +173,10 @@ impl Watch {
         enlarge_buffer(connection.socket_mut().socket_mut().as_raw_fd())
             .map_err(NetlinkError::Socket)?;
         tokio::spawn(connection);
-        Ok(Self { messages, neighbours: HashMap::new() })
+        Ok(Self {
+            messages,
+            neighbours: HashMap::new(),
+        })
     }
 
     /// Waits for the next change; nothing if the kernel closed the socket.
@@ -240,5 +253,9 @@ fn enlarge_buffer(socket: RawFd) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -86,7 +86,9 @@ impl Program {
         for name in map::ALL {
             loader.map_pin_path(name, maps.join(name));
         }
-        loader.map_max_entries(map::FLOWS, 2 * flows).map_max_entries(map::MAPPINGS, flows);
+        loader
+            .map_max_entries(map::FLOWS, 2 * flows)
+            .map_max_entries(map::MAPPINGS, flows);
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Tables)?;
         let tables = Tables::open(&maps)?;
 
@@ -95,8 +97,14 @@ impl Program {
             .ok_or(LoadError::Missing { name: PROGRAM })?
             .try_into()
             .map_err(|error| LoadError::Program(Box::new(error)))?;
-        program.load().map_err(|error| LoadError::Program(Box::new(error)))?;
-        Ok(Loaded { program: Self { ebpf }, tables, adopted })
+        program
+            .load()
+            .map_err(|error| LoadError::Program(Box::new(error)))?;
+        Ok(Loaded {
+            program: Self { ebpf },
+            tables,
+            adopted,
+        })
     }
 
     fn xdp(&self) -> Result<&Xdp, LoadError> {
@@ -113,7 +121,10 @@ impl Program {
     ///
     /// Only if the program is not loaded, which [`Program::load`] excludes.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, LoadError> {
-        let fd = self.xdp()?.fd().map_err(|error| LoadError::Program(Box::new(error)))?;
+        let fd = self
+            .xdp()?
+            .fd()
+            .map_err(|error| LoadError::Program(Box::new(error)))?;
         Ok(fd.as_fd())
     }
 
@@ -145,11 +156,17 @@ pub(crate) fn check(
     key: usize,
     value: usize,
 ) -> Result<(), LoadError> {
-    for (what, found, expected) in
-        [("keys of size", info.key_size(), key), ("values of size", info.value_size(), value)]
-    {
+    for (what, found, expected) in [
+        ("keys of size", info.key_size(), key),
+        ("values of size", info.value_size(), value),
+    ] {
         if found as usize != expected {
-            return Err(LoadError::Mismatch { name, what, found, expected: expected as u32 });
+            return Err(LoadError::Mismatch {
+                name,
+                what,
+                found,
+                expected: expected as u32,
+            });
         }
     }
     Ok(())

@@ -77,9 +77,15 @@ impl State {
     pub fn open(root: &Path) -> Result<Self, StateError> {
         mount_if_missing(root)?;
         make(root)?;
-        let state = Self { root: root.to_owned(), _lock: Arc::new(lock(root)?) };
+        let state = Self {
+            root: root.to_owned(),
+            _lock: Arc::new(lock(root)?),
+        };
         if let Some(found) = state.other_layout()? {
-            return Err(StateError::OtherLayout { path: root.to_owned(), found });
+            return Err(StateError::OtherLayout {
+                path: root.to_owned(),
+                found,
+            });
         }
         make(&state.layout())?;
         make(&state.maps())?;
@@ -104,7 +110,9 @@ impl State {
     fn other_layout(&self) -> Result<Option<String>, StateError> {
         let ours = format!("layout-{LAYOUT}");
         for entry in entries(&self.root)? {
-            let name = entry.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = entry
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
             match name {
                 Some(name) if name.starts_with("layout-") && name != ours => {
                     return Ok(Some(name.trim_start_matches("layout-").to_owned()));
@@ -130,7 +138,8 @@ impl State {
         let layouts: Vec<_> = entries(root)?
             .into_iter()
             .filter(|path| {
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("layout-"))
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with("layout-"))
             })
             .collect();
         for folder in ["links", "maps"] {
@@ -162,11 +171,16 @@ impl State {
 
 /// Holds the directory against other processes, until the file is closed, in whatever way.
 fn lock(root: &Path) -> Result<File, StateError> {
-    let failed = |source| StateError::Directory { path: root.to_owned(), source };
+    let failed = |source| StateError::Directory {
+        path: root.to_owned(),
+        source,
+    };
     let file = File::open(root).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: root.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(StateError::InUse {
+            path: root.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
@@ -180,12 +194,17 @@ fn unpin(folder: &str, pin: &Path) -> io::Result<()> {
 }
 
 fn make(path: &Path) -> Result<(), StateError> {
-    fs::create_dir_all(path)
-        .map_err(|source| StateError::Directory { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| StateError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, StateError> {
-    let failed = |source| StateError::Directory { path: path.to_owned(), source };
+    let failed = |source| StateError::Directory {
+        path: path.to_owned(),
+        source,
+    };
     fs::read_dir(path)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
@@ -193,35 +212,67 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, StateError> {
 }
 
 fn removed_or(path: &Path, result: io::Result<()>) -> Result<(), StateError> {
-    result.map_err(|source| StateError::Directory { path: path.to_owned(), source })
+    result.map_err(|source| StateError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn mount_if_missing(root: &Path) -> Result<(), StateError> {
-    let nearest = root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let nearest = root
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
     if is_bpf_fs(nearest) {
         return Ok(());
     }
-    let place = if root.starts_with(USUAL_MOUNT) { Path::new(USUAL_MOUNT) } else { root };
+    let place = if root.starts_with(USUAL_MOUNT) {
+        Path::new(USUAL_MOUNT)
+    } else {
+        root
+    };
     make(place)?;
-    let failed = |source| StateError::Mount { path: place.to_owned(), source };
+    let failed = |source| StateError::Mount {
+        path: place.to_owned(),
+        source,
+    };
     let target = c_string(place).map_err(failed)?;
     // SAFETY: all strings are NUL-terminated and live for the call.
     let result = unsafe {
-        libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), 0, c"mode=0700".as_ptr().cast())
+        libc::mount(
+            c"bpf".as_ptr(),
+            target.as_ptr(),
+            c"bpf".as_ptr(),
+            0,
+            c"mode=0700".as_ptr().cast(),
+        )
     };
-    if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(failed(io::Error::last_os_error()))
+    }
 }
 
 fn unmount(path: &Path) -> Result<(), StateError> {
-    let failed = |source| StateError::Mount { path: path.to_owned(), source };
+    let failed = |source| StateError::Mount {
+        path: path.to_owned(),
+        source,
+    };
     let target = c_string(path).map_err(failed)?;
     // SAFETY: the string is NUL-terminated and lives for the call.
     let result = unsafe { libc::umount2(target.as_ptr(), 0) };
-    if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(failed(io::Error::last_os_error()))
+    }
 }
 
 fn is_bpf_fs(path: &Path) -> bool {
-    let Ok(path) = c_string(path) else { return false };
+    let Ok(path) = c_string(path) else {
+        return false;
+    };
     // SAFETY: integers and arrays of them; all zero is a valid value.
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the string is NUL-terminated; `stat` is writable.
@@ -231,7 +282,9 @@ fn is_bpf_fs(path: &Path) -> bool {
 
 fn is_mount_point(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let (Some(parent), Ok(here)) = (path.parent(), fs::metadata(path)) else { return false };
+    let (Some(parent), Ok(here)) = (path.parent(), fs::metadata(path)) else {
+        return false;
+    };
     fs::metadata(parent).is_ok_and(|above| above.dev() != here.dev())
 }
 

@@ -32,7 +32,8 @@ const ATTACH_XDP: u32 = 37;
 fn bpf<T>(command: u32, attr: &mut T) -> io::Result<u32> {
     // SAFETY: `attr` is a live attribute struct of the size given; the pointers in it are to buffers
     // that its maker borrows for the length of the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr as *mut T, size_of_val(attr)) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attr as *mut T, size_of_val(attr)) };
     u32::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
@@ -132,7 +133,11 @@ pub fn lookup_batch<K, V>(
     const { assert!(size_of::<K>() <= size_of::<[u64; 4]>()) };
     let mut next = [0u64; 4];
     let mut attr = Batch {
-        from: if cursor.started { cursor.at.as_ptr() as u64 } else { 0 },
+        from: if cursor.started {
+            cursor.at.as_ptr() as u64
+        } else {
+            0
+        },
         to: next.as_mut_ptr() as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
@@ -145,18 +150,29 @@ pub fn lookup_batch<K, V>(
     let count = attr.count as usize;
     match result {
         Ok(_) => {
-            *cursor = Cursor { at: next, started: true };
-            Ok(Step { count, is_last: false })
+            *cursor = Cursor {
+                at: next,
+                started: true,
+            };
+            Ok(Step {
+                count,
+                is_last: false,
+            })
         }
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-            Ok(Step { count, is_last: true })
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Step {
+            count,
+            is_last: true,
+        }),
         Err(error) => Err(error),
     }
 }
 
 /// Writes elements; returns how many were written before the first that failed.
-pub fn update_batch<K, V>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> (usize, io::Result<()>) {
+pub fn update_batch<K, V>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> (usize, io::Result<()>) {
     many(MAP_UPDATE_BATCH, map, keys, values)
 }
 
@@ -175,7 +191,11 @@ fn many<K, V>(
         from: 0,
         to: 0,
         keys: keys.as_ptr() as u64,
-        values: if values.is_empty() { 0 } else { values.as_ptr() as u64 },
+        values: if values.is_empty() {
+            0
+        } else {
+            values.as_ptr() as u64
+        },
         count: keys.len() as u32,
         map: map.as_raw_fd() as u32,
         element_flags: 0,
@@ -195,14 +215,22 @@ struct Object {
 /// Gives a BPF object a name in a BPF file system.
 pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
-    let mut attr = Object { path: path.as_ptr() as u64, fd: fd.as_raw_fd() as u32, flags: 0 };
+    let mut attr = Object {
+        path: path.as_ptr() as u64,
+        fd: fd.as_raw_fd() as u32,
+        flags: 0,
+    };
     bpf(OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Opens a BPF object by its name in a BPF file system.
 pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let mut attr = Object { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    let mut attr = Object {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
     bpf(OBJ_GET, &mut attr).map(owned)
 }
 
@@ -248,7 +276,12 @@ struct LinkCreate {
 /// Attaches an XDP program to an interface for as long as the link is open or pinned.
 pub fn link_xdp(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
     let program = program.as_raw_fd() as u32;
-    let mut attr = LinkCreate { program, ifindex, attach_type: ATTACH_XDP, flags };
+    let mut attr = LinkCreate {
+        program,
+        ifindex,
+        attach_type: ATTACH_XDP,
+        flags,
+    };
     bpf(LINK_CREATE, &mut attr).map(owned)
 }
 

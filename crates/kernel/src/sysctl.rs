@@ -20,18 +20,41 @@ pub struct Setting {
 
 /// What an interface we listen on needs.
 pub fn needed(interface: &str) -> Vec<Setting> {
-    let setting = |name, value, why| Setting { interface: interface.to_owned(), name, value, why };
+    let setting = |name, value, why| Setting {
+        interface: interface.to_owned(),
+        name,
+        value,
+        why,
+    };
     vec![
-        setting("forwarding", "1", "the kernel forwards packets whose next hop is not resolved yet"),
-        setting("rp_filter", "2", "a translated packet's source is not routed to where it came from"),
-        setting("accept_local", "1", "an external address may be an address of this host"),
-        setting("send_redirects", "0", "on one arm every client would be told to bypass the gateway"),
+        setting(
+            "forwarding",
+            "1",
+            "the kernel forwards packets whose next hop is not resolved yet",
+        ),
+        setting(
+            "rp_filter",
+            "2",
+            "a translated packet's source is not routed to where it came from",
+        ),
+        setting(
+            "accept_local",
+            "1",
+            "an external address may be an address of this host",
+        ),
+        setting(
+            "send_redirects",
+            "0",
+            "on one arm every client would be told to bypass the gateway",
+        ),
     ]
 }
 
 impl Setting {
     fn path(&self) -> PathBuf {
-        Path::new("/proc/sys/net/ipv4/conf").join(&self.interface).join(self.name)
+        Path::new("/proc/sys/net/ipv4/conf")
+            .join(&self.interface)
+            .join(self.name)
     }
 
     /// Makes the setting; `true` if it was another before.

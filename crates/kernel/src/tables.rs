@@ -9,8 +9,8 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping, MappingKey,
-    Picture, Pool, PoolCounters, Rule, RuleSet, map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping,
+    MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -28,7 +28,10 @@ const BATCH_MAX: usize = 1 << 20;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of all times in the tables.
 pub fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is writable; this clock exists on every kernel.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -46,7 +49,11 @@ impl<K: Layout, V: Layout> Table<K, V> {
         let path = maps.join(name);
         let fd = sys::open_pinned(&path).map_err(|source| LoadError::Open { name, source })?;
         let max = max_entries(&path, name, size_of::<K>(), size_of::<V>())?;
-        Ok(Self { fd, max, _types: PhantomData })
+        Ok(Self {
+            fd,
+            max,
+            _types: PhantomData,
+        })
     }
 
     /// Elements it has room for.
@@ -172,11 +179,20 @@ pub struct PerCpu<V> {
 
 impl<V: Layout> PerCpu<V> {
     fn open(maps: &Path, name: &'static str, cpus: usize) -> Result<Self, LoadError> {
-        const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds values up to eight") };
+        const {
+            assert!(
+                size_of::<V>().is_multiple_of(8),
+                "the kernel rounds values up to eight"
+            )
+        };
         let path = maps.join(name);
         let fd = sys::open_pinned(&path).map_err(|source| LoadError::Open { name, source })?;
         max_entries(&path, name, size_of::<u32>(), size_of::<V>())?;
-        Ok(Self { fd, cpus, _type: PhantomData })
+        Ok(Self {
+            fd,
+            cpus,
+            _type: PhantomData,
+        })
     }
 
     /// The values of all possible CPUs under an index.
@@ -211,7 +227,12 @@ impl Ports {
         let found = max_entries(&path, name, size_of::<u32>(), size_of::<[u64; WORDS]>())?;
         if found as usize != BITMAPS {
             let (what, expected) = ("a size of", BITMAPS as u32);
-            return Err(LoadError::Mismatch { name, what, found, expected });
+            return Err(LoadError::Mismatch {
+                name,
+                what,
+                found,
+                expected,
+            });
         }
         // SAFETY: a fresh shared mapping of a map that was made to be mapped, of its exact size.
         let start = unsafe {
@@ -227,12 +248,17 @@ impl Ports {
         if start == libc::MAP_FAILED {
             return Err(failed(io::Error::last_os_error()));
         }
-        Ok(Self { start: start.cast() })
+        Ok(Self {
+            start: start.cast(),
+        })
     }
 
     /// A bitmap by [`abi::ports::bitmap`]; the packet path claims ports in it meanwhile.
     pub fn words(&self, bitmap: u32) -> &[AtomicU64; WORDS] {
-        assert!((bitmap as usize) < BITMAPS, "invariant: bitmaps come from abi::ports::bitmap");
+        assert!(
+            (bitmap as usize) < BITMAPS,
+            "invariant: bitmaps come from abi::ports::bitmap"
+        );
         // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
         unsafe { &*self.start.add(bitmap as usize) }
     }
@@ -280,8 +306,10 @@ impl Tables {
     ///
     /// [`LoadError::Mismatch`] if one is not of this layout, [`LoadError::Open`] if one is missing.
     pub fn open(maps: &Path) -> Result<Self, LoadError> {
-        let cpus = aya::util::nr_cpus()
-            .map_err(|(_, source)| LoadError::Open { name: map::COUNTERS, source })?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| LoadError::Open {
+            name: map::COUNTERS,
+            source,
+        })?;
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
@@ -305,8 +333,10 @@ fn max_entries(
     key: usize,
     value: usize,
 ) -> Result<u32, LoadError> {
-    let info = MapInfo::from_pin(path)
-        .map_err(|error| LoadError::Open { name, source: io::Error::other(error) })?;
+    let info = MapInfo::from_pin(path).map_err(|error| LoadError::Open {
+        name,
+        source: io::Error::other(error),
+    })?;
     check(name, &info, key, value)?;
     Ok(info.max_entries())
 }

@@ -50,7 +50,10 @@ pub struct FlowQuery {
     /// Protocol, source and destination of any packet of the flow, apart by blanks, on its way out
     /// or back, before or after translation. An ICMP query has its identifier as the port of the
     /// side that asks, and the other side has none.
-    #[cfg_attr(feature = "openapi", param(example = "tcp 10.0.0.1:4242 198.51.100.9:5432"))]
+    #[cfg_attr(
+        feature = "openapi",
+        param(example = "tcp 10.0.0.1:4242 198.51.100.9:5432")
+    )]
     pub tuple: String,
 }
 

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn fresh(words: &[[u8; 2]]) -> [u8; 2] {
-    let mut sum: u64 = words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum();
+    let mut sum: u64 = words
+        .iter()
+        .map(|word| u64::from(u16::from_be_bytes(*word)))
+        .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -20,7 +23,12 @@ fn same(a: [u8; 2], b: [u8; 2]) -> bool {
 
 /// Words, zeros of both kinds often among them.
 fn word() -> impl Strategy<Value = [u8; 2]> {
-    prop_oneof![Just([0, 0]), Just([0xff, 0xff]), Just([0, 1]), any::<[u8; 2]>()]
+    prop_oneof![
+        Just([0, 0]),
+        Just([0xff, 0xff]),
+        Just([0, 1]),
+        any::<[u8; 2]>()
+    ]
 }
 
 proptest! {

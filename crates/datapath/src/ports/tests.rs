@@ -15,7 +15,11 @@ fn every_word_is_looked_at_once_and_the_own_parity_first() {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(unique.len(), WORDS);
-        assert!(order[..WORDS / 2].iter().all(|word| word / CLASS_WORDS % 2 == class % 2));
+        assert!(
+            order[..WORDS / 2]
+                .iter()
+                .all(|word| word / CLASS_WORDS % 2 == class % 2)
+        );
         assert_eq!(order[0] / CLASS_WORDS, class);
     }
 }
@@ -32,7 +36,12 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
     let claim = |client: u16| {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
-        claim(&memory, bitmap, start(7, address, internal, Protocol::Tcp), internal)
+        claim(
+            &memory,
+            bitmap,
+            start(7, address, internal, Protocol::Tcp),
+            internal,
+        )
     };
 
     let mut seen = vec![false; 65_536];

@@ -38,7 +38,11 @@ pub fn process_with<'a>(
     event: impl FnOnce() + 'a,
 ) -> Option<Exit> {
     let event: Event<'a> = Box::new(event);
-    let world = Interrupted { memory, left: Cell::new(place), event: RefCell::new(Some(event)) };
+    let world = Interrupted {
+        memory,
+        left: Cell::new(place),
+        event: RefCell::new(Some(event)),
+    };
     let exit = datapath::process(frame, &world);
     world.event.borrow().is_none().then_some(exit)
 }

@@ -1,10 +1,12 @@
 //! Laws: what holds for every frame that goes through, and for the tables between two frames.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a law is about some reasons and holds alike for all others"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use abi::{
-    Counter, Ip4, MappingKey, Port, Protocol, Reason, Side, Tuple, Verdict, ports,
-};
+use abi::{Counter, Ip4, MappingKey, Port, Protocol, Reason, Side, Tuple, Verdict, ports};
 use datapath::{
     Exit,
     native::{Frame, Memory},
@@ -35,25 +37,44 @@ pub fn take(memory: &Memory, frame: Frame) -> Left {
     let exit = datapath::process(&mut after, memory);
 
     let reason = counted_once(memory, &counters, before.bytes.len());
-    let left = Left { reason, exit, before, after };
+    let left = Left {
+        reason,
+        exit,
+        before,
+        after,
+    };
     left.exit_fits();
     left.bytes_fit(memory);
     let translated = carried(memory) - carried_before;
-    assert_eq!(translated, u64::from(left.is_translated()), "pools count what is translated");
+    assert_eq!(
+        translated,
+        u64::from(left.is_translated()),
+        "pools count what is translated"
+    );
     left
 }
 
 /// Packets that pools have carried.
 fn carried(memory: &Memory) -> u64 {
     let counters = memory.pool_counters.borrow();
-    counters.iter().map(|pool| pool.outbound.packets + pool.inbound.packets).sum()
+    counters
+        .iter()
+        .map(|pool| pool.outbound.packets + pool.inbound.packets)
+        .sum()
 }
 
 /// Exactly one reason was counted, by one packet of the frame's original length.
 fn counted_once(memory: &Memory, before: &[Counter], bytes: usize) -> Reason {
     let reason = counted(memory, before);
-    let one = Counter { packets: 1, bytes: bytes as u64 };
-    assert_eq!(before[reason as usize].plus(one), memory.counted(reason), "{reason:?}");
+    let one = Counter {
+        packets: 1,
+        bytes: bytes as u64,
+    };
+    assert_eq!(
+        before[reason as usize].plus(one),
+        memory.counted(reason),
+        "{reason:?}"
+    );
     reason
 }
 
@@ -61,7 +82,9 @@ fn counted_once(memory: &Memory, before: &[Counter], bytes: usize) -> Reason {
 pub fn counted(memory: &Memory, before: &[Counter]) -> Reason {
     let after = memory.counters.borrow();
     let rose = (0..after.len()).filter(|index| before[*index] != after[*index]);
-    let [index] = rose.collect::<Vec<_>>()[..] else { panic!("not one reason was counted") };
+    let [index] = rose.collect::<Vec<_>>()[..] else {
+        panic!("not one reason was counted")
+    };
     Reason::ALL[index]
 }
 
@@ -76,7 +99,10 @@ impl Left {
     }
 
     fn is_left_to_the_kernel_to_send(&self) -> bool {
-        matches!(self.reason, Reason::Unresolved | Reason::Fragmenting | Reason::KernelSends)
+        matches!(
+            self.reason,
+            Reason::Unresolved | Reason::Fragmenting | Reason::KernelSends
+        )
     }
 
     fn exit_fits(&self) {
@@ -86,8 +112,16 @@ impl Left {
             Exit::Transmit | Exit::Redirect(_) => Verdict::Send,
         };
         assert_eq!(self.reason.verdict(), verdict, "{:?}", self.reason);
-        assert_ne!(self.exit, Exit::Redirect(self.before.ingress), "that is to transmit");
-        assert_ne!(self.reason, Reason::Internal, "the tables contradict themselves");
+        assert_ne!(
+            self.exit,
+            Exit::Redirect(self.before.ingress),
+            "that is to transmit"
+        );
+        assert_ne!(
+            self.reason,
+            Reason::Internal,
+            "the tables contradict themselves"
+        );
     }
 
     fn bytes_fit(&self, memory: &Memory) {
@@ -108,8 +142,16 @@ impl Left {
     fn is_rewritten_and_nothing_else(&self) {
         let (before, after) = (&self.before.bytes, &self.after.bytes);
         assert_eq!(before.len(), after.len());
-        assert_eq!(header_is_right(before), header_is_right(after), "IP checksum");
-        assert_eq!(transport_is_right(before), transport_is_right(after), "transport checksum");
+        assert_eq!(
+            header_is_right(before),
+            header_is_right(after),
+            "IP checksum"
+        );
+        assert_eq!(
+            transport_is_right(before),
+            transport_is_right(after),
+            "transport checksum"
+        );
 
         let (header, _) = split(before).expect("a translated packet's lengths agree");
         let l4 = IP + header.len();
@@ -129,7 +171,10 @@ impl Left {
         }
         for (at, (old, new)) in before.iter().zip(after).enumerate() {
             let may = may_differ.iter().any(|range| range.contains(&at));
-            assert!(may || old == new, "byte {at} was {old:#04x} and is {new:#04x}");
+            assert!(
+                may || old == new,
+                "byte {at} was {old:#04x} and is {new:#04x}"
+            );
         }
     }
 
@@ -141,7 +186,10 @@ impl Left {
         self.goes_back_alone(after);
         assert_eq!(after.len(), IP + 40);
         assert_eq!(answer[9], 6);
-        assert_eq!((&answer[12..16], &answer[16..20]), (&asked[16..20], &asked[12..16]));
+        assert_eq!(
+            (&answer[12..16], &answer[16..20]),
+            (&asked[16..20], &asked[12..16])
+        );
         assert_eq!((&reset[..2], &reset[2..4]), (&segment[2..4], &segment[..2]));
         assert!(transport_is_right(after));
 
@@ -157,7 +205,9 @@ impl Left {
             let header = usize::from(segment[12] >> 4) * 4;
             let data = segment.len() - header;
             let control = u32::from(flags & 2 != 0) + u32::from(flags & 1 != 0);
-            let next = word(segment, 4).wrapping_add(data as u32).wrapping_add(control);
+            let next = word(segment, 4)
+                .wrapping_add(data as u32)
+                .wrapping_add(control);
             assert_eq!((seq, ack, reset[13]), (0, next, 4 | 16));
         }
     }
@@ -166,10 +216,16 @@ impl Left {
     fn is_told_by_icmp(&self, memory: &Memory, (kind, code): (u8, u8)) {
         let (before, after) = (&self.before.bytes, &self.after.bytes);
         let (header, message) = split(after).expect("an error's lengths agree");
-        let own = memory.interfaces.get(&self.before.ingress).and_then(|found| found.address());
+        let own = memory
+            .interfaces
+            .get(&self.before.ingress)
+            .and_then(|found| found.address());
         self.goes_back_alone(after);
         assert_eq!(header[9], 1);
-        assert_eq!(Some(Ip4([header[12], header[13], header[14], header[15]])), own);
+        assert_eq!(
+            Some(Ip4([header[12], header[13], header[14], header[15]])),
+            own
+        );
         assert_eq!(header[16..20], before[26..30], "to whoever sent the packet");
         assert!(transport_is_right(after));
         assert_eq!((message[0], message[1]), (kind, code));
@@ -177,7 +233,10 @@ impl Left {
         let mtu = u16::from_be_bytes([message[6], message[7]]);
         let total = u16::from_be_bytes([before[16], before[17]]);
         match kind {
-            3 => assert!((68..total).contains(&mtu), "an MTU that the packet exceeds, not {mtu}"),
+            3 => assert!(
+                (68..total).contains(&mtu),
+                "an MTU that the packet exceeds, not {mtu}"
+            ),
             _ => assert_eq!(message[4..8], [0; 4]),
         }
     }
@@ -203,20 +262,36 @@ pub fn safe(memory: &Memory) {
     for (key, flow) in memory.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         let twin_key = flow.twin(protocol);
-        let twin = memory.flows.get(&twin_key).unwrap_or_else(|| panic!("half a flow: {key:?}"));
+        let twin = memory
+            .flows
+            .get(&twin_key)
+            .unwrap_or_else(|| panic!("half a flow: {key:?}"));
         assert_eq!(twin.twin(protocol), key, "each half knows the other");
-        assert_ne!(twin.side(), flow.side(), "one half goes out, the other comes in");
+        assert_ne!(
+            twin.side(),
+            flow.side(),
+            "one half goes out, the other comes in"
+        );
         assert_eq!((twin.pool(), twin.created), (flow.pool(), flow.created));
         if flow.side() == Side::Outbound {
-            assert!(twins.insert(twin_key), "two flows share an external tuple: {twin_key:?}");
+            assert!(
+                twins.insert(twin_key),
+                "two flows share an external tuple: {twin_key:?}"
+            );
             let (address, port) = (flow.to.source, flow.to.source_port);
-            assert!(is_taken(memory, protocol, address, port), "a free port in use: {key:?}");
+            assert!(
+                is_taken(memory, protocol, address, port),
+                "a free port in use: {key:?}"
+            );
         }
     }
 }
 
 fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
-    let external = memory.externals.get(&address).expect("flows and mappings are to our addresses");
+    let external = memory
+        .externals
+        .get(&address)
+        .expect("flows and mappings are to our addresses");
     let words = memory.bitmap(ports::bitmap(external.index, protocol));
     let (word, bit) = ports::place(port);
     words[word].get() & 1 << bit != 0
@@ -232,17 +307,31 @@ pub fn sound(memory: &Memory) {
     for (key, mapping) in memory.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
         let end = (protocol, key.external, mapping.port);
-        assert!(is_taken(memory, protocol, key.external, mapping.port), "a free port is mapped");
-        assert_eq!(owners.insert(end, key), None, "two endpoints have one port: {end:?}");
+        assert!(
+            is_taken(memory, protocol, key.external, mapping.port),
+            "a free port is mapped"
+        );
+        assert_eq!(
+            owners.insert(end, key),
+            None,
+            "two endpoints have one port: {end:?}"
+        );
     }
     for (key, flow) in memory.flows.all() {
         if flow.side() == Side::Outbound {
             let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
-            let Tuple { source, source_port, .. } = key.tuple;
+            let Tuple {
+                source,
+                source_port,
+                ..
+            } = key.tuple;
             let endpoint = MappingKey::new(protocol, source, source_port, flow.to.source);
             let mapping = memory.mappings.get(&endpoint);
             let mapping = mapping.unwrap_or_else(|| panic!("a flow without a mapping: {key:?}"));
-            assert_eq!(mapping.port, flow.to.source_port, "one endpoint, one port: {key:?}");
+            assert_eq!(
+                mapping.port, flow.to.source_port,
+                "one endpoint, one port: {key:?}"
+            );
         }
     }
 }
@@ -270,11 +359,17 @@ pub fn taken_is_mapped(memory: &Memory) {
                     65_535 - u32::from(external.last.get() - external.first.get())
                 }
             };
-            let mapped = memory.mappings.all().into_iter().filter(|(key, _)| {
-                key.external == address && key.protocol == protocol as u8
-            });
+            let mapped = memory
+                .mappings
+                .all()
+                .into_iter()
+                .filter(|(key, _)| key.external == address && key.protocol == protocol as u8);
             let taken = memory.taken(ports::bitmap(external.index, protocol));
-            assert_eq!(taken - outside, mapped.count() as u32, "{protocol:?} of {address:?}");
+            assert_eq!(
+                taken - outside,
+                mapped.count() as u32,
+                "{protocol:?} of {address:?}"
+            );
         }
     }
 }

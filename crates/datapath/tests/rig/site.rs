@@ -30,6 +30,9 @@ use gateway::{
 
 use super::{Left, Sketch, sound, take};
 
+/// Reserved ports by range, and whether of ICMP.
+type Known = HashMap<(Port, Port, bool), Rc<[u64; WORDS]>>;
+
 /// The interface that faces the clients.
 pub const INSIDE: u32 = 1;
 /// The interface that faces the world.
@@ -64,7 +67,11 @@ pub struct Site {
 impl Site {
     /// A gateway with this intent in force, and room for so many flows.
     pub fn new(intent: Intent, flows: usize) -> Self {
-        let config = Config { seed: 7, generation: 1, version: 0 };
+        let config = Config {
+            seed: 7,
+            generation: 1,
+            version: 0,
+        };
         let found = Found {
             config,
             pools: BTreeMap::new(),
@@ -76,7 +83,12 @@ impl Site {
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
         *memory.routes.borrow_mut() = Rc::new(route);
-        let mut site = Self { gateway: Gateway::new(found), memory, idle: Idle::default(), nanos: 0 };
+        let mut site = Self {
+            gateway: Gateway::new(found),
+            memory,
+            idle: Idle::default(),
+            nanos: 0,
+        };
         site.pass(Duration::from_secs(1000));
         site.handle(Event::Configure(Box::new(intent)));
         site.handle(Event::Links([INSIDE, OUTSIDE, ARM].map(link).to_vec()));
@@ -96,11 +108,23 @@ impl Site {
             config,
             pools: names.collect(),
             externals: all(&memory.externals),
-            classes: memory.classes.all().into_iter().map(|(key, _)| key).collect(),
+            classes: memory
+                .classes
+                .all()
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
             interfaces: all(&memory.interfaces),
-            attached: [INSIDE, OUTSIDE, ARM].map(|ifindex| (ifindex, Attachment::Native)).into(),
+            attached: [INSIDE, OUTSIDE, ARM]
+                .map(|ifindex| (ifindex, Attachment::Native))
+                .into(),
         };
-        Self { gateway: Gateway::new(found), memory, idle: Idle::default(), nanos }
+        Self {
+            gateway: Gateway::new(found),
+            memory,
+            idle: Idle::default(),
+            nanos,
+        }
     }
 
     /// Tells the gateway what happened and does what it says.
@@ -112,7 +136,9 @@ impl Site {
 
     /// Tells the gateway what happened; what it says is still to be done, in order.
     pub fn decide(&mut self, event: Event) -> Vec<Action> {
-        self.gateway.handle(event).expect("there is room for everything a test wants")
+        self.gateway
+            .handle(event)
+            .expect("there is room for everything a test wants")
     }
 
     /// Does one thing that the gateway says.
@@ -139,7 +165,9 @@ impl Site {
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
             Action::PutClasses(classes) => {
-                classes.iter().for_each(|(key, set)| memory.classes.put(*key, *set));
+                classes
+                    .iter()
+                    .for_each(|(key, set)| memory.classes.put(*key, *set));
             }
             Action::RemoveClasses(keys) => {
                 keys.iter().for_each(|key| memory.classes.remove(key));
@@ -154,8 +182,12 @@ impl Site {
 
     /// Takes a sketch through by an interface, and every law with it.
     pub fn send(&self, ingress: u32, sketch: &Sketch) -> Left {
-        let sketch =
-            Sketch { ingress, to: own_mac(ingress), from: peer_mac(ingress), ..sketch.clone() };
+        let sketch = Sketch {
+            ingress,
+            to: own_mac(ingress),
+            from: peer_mac(ingress),
+            ..sketch.clone()
+        };
         take(&self.memory, sketch.frame())
     }
 
@@ -181,7 +213,10 @@ impl Site {
     pub fn sweep_during(&mut self, mut between: impl FnMut(&Memory)) -> Swept {
         let memory = &self.memory;
         let externals = self.gateway.numbers().externals.clone();
-        let timeouts = self.gateway.intent().map_or(TIMEOUTS, |intent| intent.timeouts);
+        let timeouts = self
+            .gateway
+            .intent()
+            .map_or(TIMEOUTS, |intent| intent.timeouts);
 
         let mut sweep = Sweep::new(self.nanos, timeouts, &externals);
         for (key, flow) in memory.flows.all() {
@@ -237,16 +272,23 @@ impl Site {
 /// [`reserved`], worked out once for each range: tests make many sites.
 fn kept(external: &External, protocol: Protocol) -> Rc<[u64; WORDS]> {
     thread_local! {
-        static KNOWN: RefCell<HashMap<(Port, Port, bool), Rc<[u64; WORDS]>>> = RefCell::default();
+        static KNOWN: RefCell<Known> = RefCell::default();
     }
     let range = (external.first, external.last, protocol == Protocol::Icmp);
     KNOWN.with_borrow_mut(|known| {
-        known.entry(range).or_insert_with(|| Rc::from(reserved(external, protocol))).clone()
+        known
+            .entry(range)
+            .or_insert_with(|| Rc::from(reserved(external, protocol)))
+            .clone()
     })
 }
 
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
-    table.all().into_iter().map(|(key, value)| (key, *value)).collect()
+    table
+        .all()
+        .into_iter()
+        .map(|(key, value)| (key, *value))
+        .collect()
 }
 
 fn link(ifindex: u32) -> Link {
@@ -264,7 +306,14 @@ fn name(ifindex: u32) -> String {
 
 /// Where packets go: clients are inside; behind some prefixes there are troubles of every kind.
 pub fn route(query: &RouteQuery) -> Result<NextHop, Route> {
-    let hop = |ifindex, mtu| Ok(NextHop::new(ifindex, mtu, peer_mac(ifindex), own_mac(ifindex)));
+    let hop = |ifindex, mtu| {
+        Ok(NextHop::new(
+            ifindex,
+            mtu,
+            peer_mac(ifindex),
+            own_mac(ifindex),
+        ))
+    };
     match query.tuple.target.0 {
         [10, 255, 255, 1..=3] => Err(Route::Local),
         [10, ..] | [172, 16..32, ..] => hop(INSIDE, 1500),
@@ -288,7 +337,11 @@ pub const TIMEOUTS: Timeouts = Timeouts {
 
 /// An intent over these pools and rules.
 pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
-    let interface = |ifindex, realm| Interface { name: name(ifindex), realm, mode: Mode::Native };
+    let interface = |ifindex, realm| Interface {
+        name: name(ifindex),
+        realm,
+        mode: Mode::Native,
+    };
     Intent {
         interfaces: vec![
             interface(INSIDE, Realm::Internal),
@@ -298,7 +351,9 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         pools,
         rules,
         timeouts: TIMEOUTS,
-        limits: Limits { flows: FLOWS_DEFAULT },
+        limits: Limits {
+            flows: FLOWS_DEFAULT,
+        },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
         state: "/sys/fs/bpf/egret".into(),
@@ -309,8 +364,14 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
 pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u16)) -> Pool {
     Pool {
         name: name.to_owned(),
-        addresses: addresses.into_iter().map(|last| [192, 0, 2, last].into()).collect(),
-        ports: PortRange { first: ports.0, last: ports.1 },
+        addresses: addresses
+            .into_iter()
+            .map(|last| [192, 0, 2, last].into())
+            .collect(),
+        ports: PortRange {
+            first: ports.0,
+            last: ports.1,
+        },
     }
 }
 
@@ -328,13 +389,18 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
 
 /// Leave from this pool.
 pub fn from_pool(pool: &str) -> intent::Action {
-    intent::Action::Translate { pool: pool.to_owned() }
+    intent::Action::Translate {
+        pool: pool.to_owned(),
+    }
 }
 
 /// What most tests want: two pools of several addresses, three rules.
 pub fn usual() -> Intent {
     intent(
-        vec![pool("web", 1..=3, (1024, 65535)), pool("bank", 9..=10, (20_000, 29_999))],
+        vec![
+            pool("web", 1..=3, (1024, 65535)),
+            pool("bank", 9..=10, (20_000, 29_999)),
+        ],
         vec![
             rule("10.0.0.0/8", "10.0.0.0/8", intent::Action::Pass),
             rule("10.7.0.0/16", "0.0.0.0/0", from_pool("bank")),

@@ -69,17 +69,38 @@ impl Sketch {
     }
 
     fn new(protocol: Protocol, tuple: Tuple, flags: u8, kind: u8) -> Self {
-        let Tuple { source, target, source_port, target_port } = tuple;
+        let Tuple {
+            source,
+            target,
+            source_port,
+            target_port,
+        } = tuple;
         let message = match protocol {
             Protocol::Tcp => {
                 let (seq, ack) = (0x0102_0304, 0x0a0b_0c0d);
-                Message::Tcp { source: source_port, target: target_port, flags, seq, ack }
+                Message::Tcp {
+                    source: source_port,
+                    target: target_port,
+                    flags,
+                    seq,
+                    ack,
+                }
             }
-            Protocol::Udp => {
-                Message::Udp { source: source_port, target: target_port, is_summed: true }
-            }
-            Protocol::Icmp if kind == 8 => Message::Icmp { kind, id: source_port, seq: 1 },
-            Protocol::Icmp => Message::Icmp { kind, id: target_port, seq: 1 },
+            Protocol::Udp => Message::Udp {
+                source: source_port,
+                target: target_port,
+                is_summed: true,
+            },
+            Protocol::Icmp if kind == 8 => Message::Icmp {
+                kind,
+                id: source_port,
+                seq: 1,
+            },
+            Protocol::Icmp => Message::Icmp {
+                kind,
+                id: target_port,
+                seq: 1,
+            },
         };
         Self {
             ingress: 0,
@@ -108,7 +129,10 @@ impl Sketch {
 
     /// The same with this payload.
     pub fn payload(self, payload: &[u8]) -> Self {
-        Self { payload: payload.to_vec(), ..self }
+        Self {
+            payload: payload.to_vec(),
+            ..self
+        }
     }
 
     /// The same with this TTL.
@@ -143,7 +167,10 @@ impl Sketch {
         bytes.extend_from_slice(&header);
         bytes.extend_from_slice(&data);
         bytes.resize(IP + total + self.padding, 0);
-        Frame { bytes, ingress: self.ingress }
+        Frame {
+            bytes,
+            ingress: self.ingress,
+        }
     }
 }
 
@@ -160,19 +187,21 @@ impl Message {
 
     fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Tcp { source, target, flags, seq, ack } => {
+            Self::Tcp {
+                source,
+                target,
+                flags,
+                seq,
+                ack,
+            } => {
                 let mut bytes = [source.0, target.0].concat();
                 bytes.extend_from_slice(&seq.to_be_bytes());
                 bytes.extend_from_slice(&ack.to_be_bytes());
                 bytes.extend_from_slice(&[0x50, *flags, 0xfa, 0xf0, 0, 0, 0, 0]);
                 bytes
             }
-            Self::Udp { source, target, .. } => {
-                [source.0, target.0, [0, 0], [0, 0]].concat()
-            }
-            Self::Icmp { kind, id, seq } => {
-                [[*kind, 0], [0, 0], id.0, seq.to_be_bytes()].concat()
-            }
+            Self::Udp { source, target, .. } => [source.0, target.0, [0, 0], [0, 0]].concat(),
+            Self::Icmp { kind, id, seq } => [[*kind, 0], [0, 0], id.0, seq.to_be_bytes()].concat(),
             Self::Other(_) => Vec::new(),
         }
     }
@@ -217,6 +246,11 @@ pub fn read(frame: &[u8]) -> Option<(Protocol, Tuple)> {
         (Protocol::Icmp, 0) => (Port::new(0), port(4)?),
         (Protocol::Icmp, _) => return None,
     };
-    let tuple = Tuple { source: address(12), target: address(16), source_port, target_port };
+    let tuple = Tuple {
+        source: address(12),
+        target: address(16),
+        source_port,
+        target_port,
+    };
     Some((protocol, tuple))
 }

@@ -64,7 +64,11 @@ pub fn tell(bytes: &[u8]) {
             break;
         }
         story.step(&mut words);
-        if story.is_raced { safe(&story.site.memory) } else { sound(&story.site.memory) }
+        if story.is_raced {
+            safe(&story.site.memory)
+        } else {
+            sound(&story.site.memory)
+        }
     }
     story.end();
 }
@@ -84,7 +88,8 @@ impl Story {
             11 => self.sweep_and_send(words),
             12 => {
                 self.wanted = wanted(words.next());
-                self.site.handle(Event::Configure(Box::new(self.wanted.clone())));
+                self.site
+                    .handle(Event::Configure(Box::new(self.wanted.clone())));
             }
             13 => self.restart(),
             14 => self.site.handle(Event::RoutesChanged),
@@ -104,7 +109,9 @@ impl Story {
     /// A remote answers what it saw. What comes through goes to whoever asked last.
     fn answer(&mut self, words: &mut Words<'_>) {
         let which = usize::from(words.next());
-        let Some(((protocol, seen), asked)) = self.asked.iter().nth(which) else { return };
+        let Some(((protocol, seen), asked)) = self.asked.iter().nth(which) else {
+            return;
+        };
         let answer = Sketch::answer(*protocol, seen.reversed());
         let left = self.site.send(OUTSIDE, &answer.flags(words.next()));
         if left.is_translated() {
@@ -116,7 +123,9 @@ impl Story {
     /// A client goes on with what it began.
     fn go_on(&mut self, words: &mut Words<'_>) {
         let which = usize::from(words.next());
-        let Some(((protocol, _), asked)) = self.asked.iter().nth(which) else { return };
+        let Some(((protocol, _), asked)) = self.asked.iter().nth(which) else {
+            return;
+        };
         let (protocol, sketch) = (*protocol, Sketch::first(*protocol, *asked));
         self.send(INSIDE, protocol, &sketch.flags(words.next()));
     }
@@ -147,9 +156,11 @@ impl Story {
                 let left = take(memory, addressed(ingress, &sketch).frame());
                 if left.is_translated() {
                     let (before, after) = (read(&left.before.bytes), read(&left.after.bytes));
-                    asked.extend(before.zip(after).map(|((_, asked), (_, seen))| {
-                        ((protocol, seen), asked)
-                    }));
+                    asked.extend(
+                        before
+                            .zip(after)
+                            .map(|((_, asked), (_, seen))| ((protocol, seen), asked)),
+                    );
                 }
             }
         });
@@ -161,7 +172,8 @@ impl Story {
     fn restart(&mut self) {
         let idle = Site::new(self.wanted.clone(), 0);
         self.site = std::mem::replace(&mut self.site, idle).restarted();
-        self.site.handle(Event::Configure(Box::new(self.wanted.clone())));
+        self.site
+            .handle(Event::Configure(Box::new(self.wanted.clone())));
     }
 
     /// Two CPUs at once: a packet in the middle of another.
@@ -214,13 +226,22 @@ fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
         2 => [198, 18, 3, 1],
         last => [198, 51, 100, last],
     };
-    let port = if protocol == Protocol::Icmp { 0 } else { 440 + u16::from(words.below(3)) };
+    let port = if protocol == Protocol::Icmp {
+        0
+    } else {
+        440 + u16::from(words.below(3))
+    };
     let tuple = site::tuple((client, 4000 + u16::from(words.below(4))), (remote, port));
     (ingress, protocol, Sketch::first(protocol, tuple))
 }
 
 fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
-    Sketch { ingress, to: own_mac(ingress), from: peer_mac(ingress), ..sketch.clone() }
+    Sketch {
+        ingress,
+        to: own_mac(ingress),
+        from: peer_mac(ingress),
+        ..sketch.clone()
+    }
 }
 
 /// Policies between which a daemon is told to change.
@@ -229,7 +250,13 @@ fn wanted(word: u8) -> Intent {
     match word % 4 {
         0 => usual(),
         1 => intent(vec![pool("web", [1], (1024, 1031))], rules()),
-        2 => intent(vec![pool("web", 2..=4, (3000, 65_535)), pool("bank", [1], (1, 99))], rules()),
+        2 => intent(
+            vec![
+                pool("web", 2..=4, (3000, 65_535)),
+                pool("bank", [1], (1, 99)),
+            ],
+            rules(),
+        ),
         _ => intent(vec![pool("web", [10], (40_000, 40_009))], rules()),
     }
 }

@@ -75,7 +75,6 @@ fn flows_are_listed_filtered_and_counted() -> Result<()> {
     let external = tcp.external.to_string();
 
     let client = transfer.local().to_string();
-    let by_prefix = format!("{}/24", A1);
     for (args, matched) in [
         (vec!["--protocol", "tcp"], 1),
         (vec!["--protocol", "udp"], 1),

@@ -5,7 +5,6 @@ mod pools;
 mod rules;
 mod settings;
 
-
 use std::collections::BTreeMap;
 
 pub use settings::STATE_DEFAULT;

@@ -22,7 +22,12 @@ fn wanted(text: &str) -> Event {
 
 fn link(ifindex: u32, name: &str) -> Link {
     let mac = Some([2, 0, 0, 0, 0, ifindex as u8]);
-    Link { ifindex, name: name.to_owned(), mac, addresses: vec![[10, 0, 0, 1].into()] }
+    Link {
+        ifindex,
+        name: name.to_owned(),
+        mac,
+        addresses: vec![[10, 0, 0, 1].into()],
+    }
 }
 
 /// What the tables hold after some actions.
@@ -39,9 +44,15 @@ struct World {
 
 impl World {
     fn found(&self) -> Found {
-        let config = self.config.unwrap_or(Config { seed: 1, generation: 1, version: 0 });
+        let config = self.config.unwrap_or(Config {
+            seed: 1,
+            generation: 1,
+            version: 0,
+        });
         let pools = (0..64).filter_map(|number| {
-            let entry = self.pools.get(&abi::policy::pool_index(config.version, number))?;
+            let entry = self
+                .pools
+                .get(&abi::policy::pool_index(config.version, number))?;
             Some((number, policy::name(entry)?))
         });
         Found {
@@ -56,7 +67,9 @@ impl World {
 
     fn apply(&mut self, action: &Action) {
         match action.clone() {
-            Action::PutExternal(address, external) => drop(self.externals.insert(address, external)),
+            Action::PutExternal(address, external) => {
+                drop(self.externals.insert(address, external))
+            }
             Action::RemoveExternal(address) => drop(self.externals.remove(&address)),
             Action::PutRule(index, rule) => drop(self.rules.insert(index, rule)),
             Action::PutPool(index, pool) => drop(self.pools.insert(index, pool)),
@@ -79,7 +92,10 @@ impl World {
     /// Everything that is in force, under numbers that do not depend on the version.
     fn in_force(&self) -> Vec<(u32, RuleEntry)> {
         let first = abi::policy::rule_index(self.version(), 0);
-        self.rules.range(first..first + 1024).map(|(index, rule)| (index - first, *rule)).collect()
+        self.rules
+            .range(first..first + 1024)
+            .map(|(index, rule)| (index - first, *rule))
+            .collect()
     }
 }
 
@@ -106,7 +122,11 @@ fn started() -> (Gateway, World) {
     let mut world = World::default();
     let mut gateway = Gateway::new(world.found());
     step(&mut gateway, &mut world, wanted(BASE));
-    step(&mut gateway, &mut world, Event::Links(vec![link(4, "in0"), link(5, "out0")]));
+    step(
+        &mut gateway,
+        &mut world,
+        Event::Links(vec![link(4, "in0"), link(5, "out0")]),
+    );
     (gateway, world)
 }
 
@@ -169,9 +189,13 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
 
 #[test]
 fn a_successor_of_one_killed_at_any_point_ends_with_the_same_tables() {
-    let other = BASE.replace("10.0.0.0/8", "10.1.0.0/16").replace("192.0.2.2", "192.0.2.3");
+    let other = BASE
+        .replace("10.0.0.0/8", "10.1.0.0/16")
+        .replace("192.0.2.2", "192.0.2.3");
     let (mut gateway, world) = started();
-    let actions = gateway.handle(wanted(&other)).expect("nothing is in the way");
+    let actions = gateway
+        .handle(wanted(&other))
+        .expect("nothing is in the way");
 
     for killed in 0..=actions.len() {
         let mut world = world.clone();
@@ -183,14 +207,24 @@ fn a_successor_of_one_killed_at_any_point_ends_with_the_same_tables() {
         step(&mut successor, &mut world, wanted(&other));
 
         let known = [before, world.version()];
-        assert!(world.classes.keys().all(|key| known.contains(&key.version())), "{killed}");
+        assert!(
+            world
+                .classes
+                .keys()
+                .all(|key| known.contains(&key.version())),
+            "{killed}"
+        );
         assert_eq!(world.in_force().len(), 1, "{killed}");
         let serving = world
             .externals
             .iter()
             .filter(|(_, external)| external.state() == Some(abi::ExternalState::Serving));
         let serving: Vec<_> = serving.map(|(address, _)| *address).collect();
-        assert_eq!(serving, [Ip4([192, 0, 2, 1]), Ip4([192, 0, 2, 3])], "{killed}");
+        assert_eq!(
+            serving,
+            [Ip4([192, 0, 2, 1]), Ip4([192, 0, 2, 3])],
+            "{killed}"
+        );
     }
 }
 
@@ -200,12 +234,20 @@ fn until_it_is_in_force_a_new_policy_changes_nothing_of_the_old_one() {
     let (mut gateway, mut world) = started();
     let before = (world.version(), world.in_force());
     let classes = |world: &World, version| {
-        let of_version = world.classes.iter().filter(|(key, _)| key.version() == version);
-        of_version.map(|(key, set)| (*key, *set)).collect::<Vec<_>>()
+        let of_version = world
+            .classes
+            .iter()
+            .filter(|(key, _)| key.version() == version);
+        of_version
+            .map(|(key, set)| (*key, *set))
+            .collect::<Vec<_>>()
     };
     let old = classes(&world, before.0);
 
-    for action in gateway.handle(wanted(&other)).expect("nothing is in the way") {
+    for action in gateway
+        .handle(wanted(&other))
+        .expect("nothing is in the way")
+    {
         world.apply(&action);
         if world.version() == before.0 {
             assert_eq!(world.in_force(), before.1);
@@ -214,9 +256,16 @@ fn until_it_is_in_force_a_new_policy_changes_nothing_of_the_old_one() {
     }
 
     assert_ne!(world.version(), before.0);
-    assert_eq!(classes(&world, before.0), old, "a packet may be in the middle of reading it");
+    assert_eq!(
+        classes(&world, before.0),
+        old,
+        "a packet may be in the middle of reading it"
+    );
     step(&mut gateway, &mut world, wanted(BASE));
-    assert!(classes(&world, before.0).is_empty(), "the old policy is removed");
+    assert!(
+        classes(&world, before.0).is_empty(),
+        "the old policy is removed"
+    );
 }
 
 #[test]
@@ -224,9 +273,19 @@ fn an_address_that_left_is_forgotten_only_when_it_is_idle() {
     let (mut gateway, mut world) = started();
     let gone = Ip4([192, 0, 2, 2]);
 
-    step(&mut gateway, &mut world, wanted(&BASE.replace(", 192.0.2.2", "")));
-    assert_eq!(world.externals[&gone].state(), Some(abi::ExternalState::Draining));
-    assert_eq!(step(&mut gateway, &mut world, Event::Idle(BTreeSet::new())), []);
+    step(
+        &mut gateway,
+        &mut world,
+        wanted(&BASE.replace(", 192.0.2.2", "")),
+    );
+    assert_eq!(
+        world.externals[&gone].state(),
+        Some(abi::ExternalState::Draining)
+    );
+    assert_eq!(
+        step(&mut gateway, &mut world, Event::Idle(BTreeSet::new())),
+        []
+    );
     step(&mut gateway, &mut world, Event::Idle([gone].into()));
 
     assert!(!world.externals.contains_key(&gone));
@@ -241,9 +300,17 @@ fn a_successor_knows_the_pools_that_drain_and_no_others() {
     let b = gateway.numbers().pools["b"];
 
     // Its address goes to another pool, and only flows know of its number.
-    step(&mut gateway, &mut world, wanted(&two.replace("name: b", "name: renamed")));
+    step(
+        &mut gateway,
+        &mut world,
+        wanted(&two.replace("name: b", "name: renamed")),
+    );
     let mut gateway = Gateway::new(world.found());
-    step(&mut gateway, &mut world, wanted(&three.replace("name: b", "name: renamed")));
+    step(
+        &mut gateway,
+        &mut world,
+        wanted(&three.replace("name: b", "name: renamed")),
+    );
     assert_eq!(gateway.numbers().pool_name(b), Some("b"));
     assert_eq!(gateway.unwanted_pools(), [b].into());
 
@@ -262,7 +329,11 @@ fn an_interface_that_appears_is_attached_to_and_one_that_goes_is_forgotten() {
     step(&mut gateway, &mut world, wanted(BASE));
     assert!(world.attached.is_empty());
 
-    step(&mut gateway, &mut world, Event::Links(vec![link(7, "in0"), link(9, "other")]));
+    step(
+        &mut gateway,
+        &mut world,
+        Event::Links(vec![link(7, "in0"), link(9, "other")]),
+    );
     assert_eq!(world.attached, [(7, Attachment::Native)].into());
     assert_eq!(world.interfaces.keys().copied().collect::<Vec<_>>(), [7]);
 
@@ -276,14 +347,21 @@ fn an_interface_that_refused_is_tried_again_when_interfaces_change_and_not_befor
     let mut gateway = Gateway::new(World::default().found());
     gateway.handle(wanted(BASE)).expect("nothing is in the way");
     let attaches = |actions: &[Action]| {
-        actions.iter().filter(|action| matches!(action, Action::Attach { .. })).count()
+        actions
+            .iter()
+            .filter(|action| matches!(action, Action::Attach { .. }))
+            .count()
     };
     let mut links = vec![link(4, "in0")];
 
-    let actions = gateway.handle(Event::Links(links.clone())).expect("cannot fail");
+    let actions = gateway
+        .handle(Event::Links(links.clone()))
+        .expect("cannot fail");
     assert_eq!(attaches(&actions), 1);
     gateway.handle(Event::NotAttached(4)).expect("cannot fail");
-    let actions = gateway.handle(Event::Links(links.clone())).expect("cannot fail");
+    let actions = gateway
+        .handle(Event::Links(links.clone()))
+        .expect("cannot fail");
     assert_eq!(attaches(&actions), 0);
     links.push(link(6, "new"));
     let actions = gateway.handle(Event::Links(links)).expect("cannot fail");
@@ -298,7 +376,11 @@ fn a_change_of_routes_is_a_new_generation_and_never_generation_zero() {
     step(&mut gateway, &mut world, Event::RoutesChanged);
     assert_eq!(world.config.expect("is set").generation, before + 1);
 
-    world.config = Some(Config { seed: 1, generation: u32::MAX, version: 2 });
+    world.config = Some(Config {
+        seed: 1,
+        generation: u32::MAX,
+        version: 2,
+    });
     let mut gateway = Gateway::new(world.found());
     step(&mut gateway, &mut world, Event::RoutesChanged);
     assert_eq!(world.config.expect("is set").generation, 1);
@@ -311,7 +393,11 @@ fn frames_are_not_redirected_to_an_interface_in_generic_mode() {
     let mut gateway = Gateway::new(world.found());
 
     step(&mut gateway, &mut world, wanted(&text));
-    step(&mut gateway, &mut world, Event::Links(vec![link(4, "in0"), link(5, "out0")]));
+    step(
+        &mut gateway,
+        &mut world,
+        Event::Links(vec![link(4, "in0"), link(5, "out0")]),
+    );
 
     assert!(world.interfaces[&4].takes_redirects());
     assert!(!world.interfaces[&5].takes_redirects());

@@ -5,20 +5,32 @@ use super::*;
 
 #[test]
 fn the_prefixes_of_a_range_are_exactly_the_range() {
-    let edges = [1, 2, 3, 80, 443, 1023, 1024, 8000, 8999, 32767, 32768, 65534, 65535];
+    let edges = [
+        1, 2, 3, 80, 443, 1023, 1024, 8000, 8999, 32767, 32768, 65534, 65535,
+    ];
     for first in edges {
         for last in edges.into_iter().filter(|last| *last >= first) {
             let prefixes = port_prefixes(first, last);
 
             let within = |port: u16| {
                 prefixes.iter().filter(move |(start, bits)| {
-                    let prefix = Prefix { value: u32::from(*start), bits: 16 + bits };
-                    prefix.covers(Prefix { value: u32::from(port), bits: 32 })
+                    let prefix = Prefix {
+                        value: u32::from(*start),
+                        bits: 16 + bits,
+                    };
+                    prefix.covers(Prefix {
+                        value: u32::from(port),
+                        bits: 32,
+                    })
                 })
             };
             for port in 0..=u16::MAX {
                 let is_in = (first..=last).contains(&port);
-                assert_eq!(within(port).count(), usize::from(is_in), "{first}-{last}: {port}");
+                assert_eq!(
+                    within(port).count(),
+                    usize::from(is_in),
+                    "{first}-{last}: {port}"
+                );
             }
             assert!(prefixes.len() <= 30);
         }
@@ -36,7 +48,10 @@ fn a_prefix_knows_the_rules_of_the_prefixes_around_it() {
         (prefix(0x0b00_0000, 8), 4),
     ]);
 
-    let words: Vec<_> = nested.iter().map(|(prefix, set)| (prefix.value, set.0[0])).collect();
+    let words: Vec<_> = nested
+        .iter()
+        .map(|(prefix, set)| (prefix.value, set.0[0]))
+        .collect();
 
     assert_eq!(
         words,

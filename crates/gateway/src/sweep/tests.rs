@@ -23,7 +23,11 @@ fn timeouts() -> Timeouts {
 
 fn externals() -> BTreeMap<Ip4, External> {
     let (first, last) = (Port::new(1024), Port::new(65535));
-    [(EXTERNAL, External::new(3, 0, ExternalState::Serving, first, last))].into()
+    [(
+        EXTERNAL,
+        External::new(3, 0, ExternalState::Serving, first, last),
+    )]
+    .into()
 }
 
 /// Both entries of a flow that began at `START` and showed these flags.
@@ -34,15 +38,24 @@ fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
         source_port: Port::new(client_port),
         target_port: Port::new(443),
     };
-    let sent = Tuple { source: EXTERNAL, ..asked };
+    let sent = Tuple {
+        source: EXTERNAL,
+        ..asked
+    };
     let entry = |side, to, seen| {
         let mut entry = Flow::new(side, 0, to, (0, 0), START).picture();
         entry.seen = seen;
         entry
     };
     [
-        (FlowKey::new(protocol, asked), entry(Side::Outbound, sent, seen.0)),
-        (FlowKey::new(protocol, sent.reversed()), entry(Side::Inbound, asked.reversed(), seen.1)),
+        (
+            FlowKey::new(protocol, asked),
+            entry(Side::Outbound, sent, seen.0),
+        ),
+        (
+            FlowKey::new(protocol, sent.reversed()),
+            entry(Side::Inbound, asked.reversed(), seen.1),
+        ),
     ]
 }
 
@@ -66,7 +79,11 @@ fn lives_for(protocol: Protocol, seen: (u8, u8), seconds: u64) {
 
     let before = sweep(&entries, &[], Duration::from_secs(seconds));
     assert!(before.ended.is_empty(), "ended after {seconds} s already");
-    let after = sweep(&entries, &[], Duration::from_secs(seconds) + Duration::from_nanos(1));
+    let after = sweep(
+        &entries,
+        &[],
+        Duration::from_secs(seconds) + Duration::from_nanos(1),
+    );
     assert_eq!(after.ended, entries.map(|(key, _)| key));
 }
 
@@ -113,7 +130,11 @@ fn a_packet_in_either_direction_keeps_a_flow() {
         let mut entries = flow(Protocol::Udp, 4000, (0, 0));
         entries[direction].1.last_seen += 200;
 
-        assert!(sweep(&entries, &[], Duration::from_secs(400)).ended.is_empty());
+        assert!(
+            sweep(&entries, &[], Duration::from_secs(400))
+                .ended
+                .is_empty()
+        );
     }
 }
 
@@ -134,8 +155,15 @@ fn a_mapping_lives_as_long_as_its_flows() {
     let key = MappingKey::new(Protocol::Udp, CLIENT, Port::new(4000), EXTERNAL);
     let mappings = [(key, Mapping::new(Port::new(4000), START))];
 
-    assert!(sweep(&entries, &mappings, Duration::from_secs(300)).unmapped.is_empty());
-    assert_eq!(sweep(&entries, &mappings, Duration::from_secs(301)).unmapped, [key]);
+    assert!(
+        sweep(&entries, &mappings, Duration::from_secs(300))
+            .unmapped
+            .is_empty()
+    );
+    assert_eq!(
+        sweep(&entries, &mappings, Duration::from_secs(301)).unmapped,
+        [key]
+    );
 }
 
 #[test]
@@ -175,7 +203,13 @@ fn a_port_is_freed_when_nobody_used_it_twice_and_not_before() {
     assert_eq!(judge(&PortSets::default()), []);
     assert_eq!(
         judge(&PortSets::default()),
-        [(word, Correction { set: 0, clear: 1 << bit })]
+        [(
+            word,
+            Correction {
+                set: 0,
+                clear: 1 << bit
+            }
+        )]
     );
 }
 
@@ -184,10 +218,21 @@ fn ports_outside_the_range_are_kept_from_the_packet_path() {
     let external = externals()[&EXTERNAL];
     let reserved = reserved(&external, Protocol::Tcp);
 
-    let corrections =
-        Idle::default().judge(bitmap(3, Protocol::Tcp), &PortSets::default(), &reserved, |_| 0);
+    let corrections = Idle::default().judge(
+        bitmap(3, Protocol::Tcp),
+        &PortSets::default(),
+        &reserved,
+        |_| 0,
+    );
 
-    let set: u32 = corrections.iter().map(|(_, correction)| correction.set.count_ones()).sum();
+    let set: u32 = corrections
+        .iter()
+        .map(|(_, correction)| correction.set.count_ones())
+        .sum();
     assert_eq!(set, 1024);
-    assert!(super::reserved(&external, Protocol::Icmp).iter().all(|word| *word == 0));
+    assert!(
+        super::reserved(&external, Protocol::Icmp)
+            .iter()
+            .all(|word| *word == 0)
+    );
 }

@@ -107,8 +107,8 @@ pub fn findings(path: &str, manifest: &str) -> Vec<Finding> {
 
     let mut findings = Vec::new();
     for (line, used, by) in dependencies(manifest) {
-        let may = own.may_use.contains(&used)
-            || by == User::Tests && own.tests_may_use.contains(&used);
+        let may =
+            own.may_use.contains(&used) || by == User::Tests && own.tests_may_use.contains(&used);
         if !may {
             let what = format!("{folder} must not depend on {used}");
             findings.push(finding(Some(line), what));
@@ -164,7 +164,11 @@ fn dependencies(manifest: &str) -> Vec<(usize, &'static str, User)> {
 }
 
 fn user(section: &str) -> User {
-    if section.split('.').any(|part| part == "dev-dependencies") { User::Tests } else { User::Crate }
+    if section.split('.').any(|part| part == "dev-dependencies") {
+        User::Tests
+    } else {
+        User::Crate
+    }
 }
 
 fn is_dependencies(section: &str) -> bool {
