@@ -30,7 +30,6 @@ rules:
   - {name: out, sources: [10.1.0.0/24, 10.2.0.0/16], destinations: [198.51.100.0/24], pool: team-b}
 ";
 
-const A1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 11);
 const DB: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 11);
 
 /// Where the target answers datagrams.

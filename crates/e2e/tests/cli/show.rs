@@ -5,7 +5,7 @@ use api::http::{Counters, Drops, Flow, FlowState, Flows, Pools, Protocol, Status
 use e2e::harness::Gateway;
 use lab::{Direction, Site, Transfer};
 
-use crate::{A1, DATAGRAMS, DB, egret, launched};
+use crate::{DATAGRAMS, DB, egret, launched};
 
 /// A gateway that has something to show: a connection, a datagram, a ping, and something refused.
 fn busy(test: &str) -> Result<(Site, Gateway, Transfer)> {
