@@ -32,17 +32,21 @@ enum Fate {
 }
 
 fn fate(left: &Left) -> Fate {
-    match left.reason {
-        Reason::NoRule => Fate::NoRule,
-        Reason::RulePass => Fate::Pass,
-        Reason::PoolEmpty => Fate::NoAddress,
-        Reason::PortsExhausted => Fate::NoPort,
-        Reason::TranslatedOut => {
-            let (_, seen) = read(&left.after.bytes).expect("still such a packet");
-            Fate::From(seen.source.0)
-        }
-        other => panic!("no policy says {other:?}"),
+    if left.reason == Reason::TranslatedOut {
+        let (_, seen) = read(&left.after.bytes).expect("still such a packet");
+        return Fate::From(seen.source.0);
     }
+    let others = [
+        (Reason::NoRule, Fate::NoRule),
+        (Reason::RulePass, Fate::Pass),
+        (Reason::PoolEmpty, Fate::NoAddress),
+        (Reason::PortsExhausted, Fate::NoPort),
+    ];
+    let fate = others
+        .into_iter()
+        .find(|(reason, _)| *reason == left.reason);
+    fate.unwrap_or_else(|| panic!("no policy says {:?}", left.reason))
+        .1
 }
 
 /// What may become of a packet if these rules are read.

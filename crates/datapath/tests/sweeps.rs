@@ -110,7 +110,7 @@ fn a_port_is_free_again_soon_after_its_flows_have_ended() {
     site.pass(TIMEOUTS.udp + Duration::from_secs(3));
 
     let mut sweeps = 0;
-    while site.memory.mappings.len() > 0 || sweeps < 3 {
+    while !site.memory.mappings.is_empty() || sweeps < 3 {
         site.sweep();
         site.pass(Duration::from_secs(1));
         sweeps += 1;

@@ -4,6 +4,8 @@
 //! and with every assertion on. What becomes a program, or needs root, is tested in release,
 //! beside the binaries that the end-to-end suites start.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 
 use crate::{
@@ -110,14 +112,16 @@ fn excluded<'a>(packages: &'a [&str]) -> impl Iterator<Item = &'a str> {
 fn program_tests(workspace: &Workspace) -> Result<Tally> {
     let mut cargo = programs::cargo(workspace, "test");
     cargo.args(["--no-fail-fast", "--lib", "--bins"]);
+    let mut tests = BTreeSet::new();
     for package in programs::PACKAGES {
         let folder = programs::folder(workspace, package).join("tests");
         let names = suites::integration_tests(&folder)
             .with_context(|| format!("cannot list {}", folder.display()))?;
         if package != suites::PACKAGE {
-            cargo.args(names.iter().flat_map(|name| ["--test", name]));
+            tests.extend(names);
         }
     }
+    cargo.args(tests.iter().flat_map(|name| ["--test", name]));
     process::run_tests(&mut cargo)
 }
 

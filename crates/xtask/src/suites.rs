@@ -34,8 +34,12 @@ pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
 }
 
 /// Returns the names of a package's integration tests, by cargo's own rule: `tests/NAME.rs` and
-/// `tests/NAME/main.rs`. A package without the folder has none.
+/// `tests/NAME/main.rs`. A package without the folder has none; where there is `tests/main.rs`,
+/// the other files are modules of it.
 pub fn integration_tests(folder: &Path) -> io::Result<Vec<String>> {
+    if folder.join("main.rs").is_file() {
+        return Ok(vec!["main".to_owned()]);
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -147,9 +151,12 @@ mod tests {
         }
 
         let found = integration_tests(&folder).expect("readable");
+        fs::write(folder.join("main.rs"), "").expect("written");
+        let one = integration_tests(&folder).expect("readable");
         fs::remove_dir_all(&folder).expect("cleaned up");
 
         assert_eq!(found, names(&["nat", "twin"]));
+        assert_eq!(one, names(&["main"]));
         assert_eq!(
             integration_tests(&folder).expect("absent is empty"),
             names(&[])

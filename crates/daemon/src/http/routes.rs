@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use abi::limits::POOLS_MAX;
 use api::{
     Problems,
     http::{
@@ -157,8 +158,21 @@ async fn list_flows(
 ) -> Result<impl IntoResponse, Failure> {
     let selection = Selection::parse(&query)
         .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    known_pool(&context.shared.view(), query.pool.as_deref())?;
     let body = listing::list(context.shared, &context.lists, selection).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
+
+/// Refuses a name that no pool has: an empty list would look like a pool at rest.
+fn known_pool(view: &View, asked: Option<&str>) -> Result<(), Failure> {
+    let names = || (0..POOLS_MAX as u8).filter_map(|number| view.numbers.pool_name(number));
+    match asked {
+        Some(name) if !names().any(|known| known == name) => Err(Failure::misasked(
+            format!("there is no pool `{name}`"),
+            format!("the pools are: {}", names().collect::<Vec<_>>().join(", ")),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Show one flow

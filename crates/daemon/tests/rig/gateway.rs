@@ -95,7 +95,8 @@ impl Gateway {
                 .for_each(|line| println!("egretd: {line}"));
         });
         await_state(&notify, "READY=1");
-        let maps = State::open(&directory.join("bpf")).unwrap().maps();
+        // Beside the daemon, which is alone to hold the state.
+        let maps = directory.join(format!("bpf/layout-{}/maps", abi::LAYOUT));
         let tables = Tables::open(&maps).unwrap();
         Self {
             directory,

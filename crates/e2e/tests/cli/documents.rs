@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use api::http::path;
 use serde_json::Value;
 
-use crate::{egret, launched};
+use crate::{POLICY, egret, launched};
 
 #[test]
 fn the_openapi_document_is_served_and_names_every_path() -> Result<()> {
@@ -112,5 +112,35 @@ fn completions_and_manual_pages_are_printed_without_a_daemon() -> Result<()> {
     )?;
     let pages = fs::read_dir(&folder)?.count();
     assert!(pages >= 13, "{pages} pages");
+    gateway.finish()
+}
+
+/// Who scrapes must not be able to change anything.
+#[test]
+fn the_address_of_the_metrics_serves_nothing_else() -> Result<()> {
+    let (site, mut gateway) = launched("metrics")?;
+    let gw = site.host("gw")?;
+    gateway.write_policy(&format!(
+        "{POLICY}metrics: {{listen: \"127.0.0.1:9469\"}}\n"
+    ))?;
+    gateway.restart()?;
+
+    let page = gw.curl("http://127.0.0.1:9469/metrics")?;
+
+    assert!(page.contains("egret_build_info{"), "{page}");
+    for target in [path::STATUS, path::FLOWS, path::CONFIG, path::OPENAPI, "/"] {
+        let refused = gw.curl(&format!("http://127.0.0.1:9469{target}"));
+        let error = refused.expect_err("only metrics are served there");
+        assert!(error.to_string().contains("404"), "{error}");
+    }
+    // An address that is taken is a reason not to start, and is named.
+    gateway.stop()?;
+    let taken = gw.enter(|| std::net::TcpListener::bind("127.0.0.1:9469"))??;
+    let output = gateway.run_egretd(&[])?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    println!("{}", complaint.trim());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint.contains("127.0.0.1:9469"), "{complaint}");
+    drop(taken);
     gateway.finish()
 }

@@ -4,6 +4,7 @@
 mod edges;
 mod errors;
 mod neighbours;
+mod one_arm;
 mod outsiders;
 mod routes;
 mod rules;

@@ -68,20 +68,32 @@ impl World {
     fn apply(&mut self, action: &Action) {
         match action.clone() {
             Action::PutExternal(address, external) => {
-                drop(self.externals.insert(address, external))
+                self.externals.insert(address, external);
             }
-            Action::RemoveExternal(address) => drop(self.externals.remove(&address)),
-            Action::PutRule(index, rule) => drop(self.rules.insert(index, rule)),
-            Action::PutPool(index, pool) => drop(self.pools.insert(index, pool)),
+            Action::RemoveExternal(address) => {
+                self.externals.remove(&address);
+            }
+            Action::PutRule(index, rule) => {
+                self.rules.insert(index, rule);
+            }
+            Action::PutPool(index, pool) => {
+                self.pools.insert(index, pool);
+            }
             Action::PutClasses(classes) => self.classes.extend(classes),
             Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
-            Action::PutInterface(ifindex, entry) => drop(self.interfaces.insert(ifindex, entry)),
-            Action::RemoveInterface(ifindex) => drop(self.interfaces.remove(&ifindex)),
+            Action::PutInterface(ifindex, entry) => {
+                self.interfaces.insert(ifindex, entry);
+            }
+            Action::RemoveInterface(ifindex) => {
+                self.interfaces.remove(&ifindex);
+            }
             Action::Attach { ifindex, mode, .. } => {
                 self.attached.insert(ifindex, attachment(mode));
             }
-            Action::Detach(ifindex) => drop(self.attached.remove(&ifindex)),
+            Action::Detach(ifindex) => {
+                self.attached.remove(&ifindex);
+            }
         }
     }
 

@@ -1,0 +1,271 @@
+//! Both twins, side by side.
+
+use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use abi::{Counter, Flow, FlowKey, Picture, PoolCounters, Reason, ports::BITMAPS};
+use anyhow::{Context, Result, ensure};
+use aya::programs::{TestRun, TestRunOptions};
+use datapath::{Exit, native::Frame};
+use kernel::{
+    Program, State, Tables,
+    links::{self, Mode},
+};
+use nix::net::if_::if_nametoindex;
+
+use crate::{frames::Frames, place::INTERFACES, rig::Site};
+
+/// Frames after which counters are compared, so that a difference is found near its cause.
+const COUNTERS_EVERY: u32 = 2_000;
+
+/// The kernel's number of the loopback interface in any namespace.
+const LOOPBACK: u32 = 1;
+
+/// What the twins agree about.
+pub struct Agreed {
+    /// Flows in their tables in the end.
+    pub flows: usize,
+    /// What packets left for.
+    pub reasons: Vec<Reason>,
+}
+
+/// One run of the kernel's program.
+pub struct Run {
+    /// What the hook returned.
+    pub verdict: u32,
+    /// The frame as it became.
+    pub bytes: Vec<u8>,
+    /// How long a packet took.
+    pub duration: Duration,
+}
+
+/// The native build and the kernel's program, each with tables of its own.
+pub struct Twins {
+    pub native: Site,
+    pub program: Program,
+    pub tables: Tables,
+    /// The kernel's number of each interface of ours.
+    numbers: BTreeMap<u32, u32>,
+}
+
+impl Twins {
+    /// Loads the program for so many flows and fills its tables from the native twin's; `spoil`
+    /// changes its seed.
+    pub fn new(state: &Path, native: Site, flows: usize, spoil: u64) -> Result<Self> {
+        let state = State::open(state)?;
+        let loaded = Program::load(&state, flows as u32)?;
+        // A test run of a program that hangs nowhere patches the kernel's text before and after;
+        // one that hangs on a loopback without addresses costs what its packets cost.
+        links::attach(&state, loaded.program.fd()?, LOOPBACK, Mode::Generic)?;
+        let mut numbers = BTreeMap::new();
+        for (index, interface) in INTERFACES {
+            numbers.insert(index, if_nametoindex(interface)?);
+        }
+        let twins = Self {
+            native,
+            program: loaded.program,
+            tables: loaded.tables,
+            numbers,
+        };
+        twins.fill(spoil)?;
+        Ok(twins)
+    }
+
+    fn fill(&self, spoil: u64) -> Result<()> {
+        let (memory, tables) = (&self.native.memory, &self.tables);
+        // What was counted until now was counted by one of them only.
+        memory.counters.borrow_mut().fill(Counter::default());
+        memory
+            .pool_counters
+            .borrow_mut()
+            .fill(PoolCounters::default());
+        let mut config = **memory.config.borrow();
+        config.seed ^= spoil;
+        tables.config.put(&0, &config)?;
+        for (key, value) in memory.externals.all() {
+            tables.externals.put(&key, &value)?;
+        }
+        for (key, value) in memory.classes.all() {
+            tables.classes.put(&key, &value)?;
+        }
+        for (key, value) in memory.rules.all() {
+            tables.rules.put(&key, &value)?;
+        }
+        for (key, value) in memory.pools.all() {
+            tables.pools.put(&key, &value)?;
+        }
+        for (index, value) in memory.interfaces.all() {
+            tables.interfaces.put(&self.numbers[&index], &value)?;
+        }
+        for (key, value) in memory.flows.all() {
+            tables.flows.put(&key, &value.picture())?;
+        }
+        for (key, value) in memory.mappings.all() {
+            tables.mappings.put(&key, &value)?;
+        }
+        for bitmap in 0..BITMAPS as u32 {
+            let words = memory.bitmap(bitmap);
+            for (ours, kernels) in words.iter().zip(tables.ports.words(bitmap)) {
+                kernels.store(ours.get(), Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows both so many frames and compares everything.
+    pub fn agree(self, mut frames: Frames, count: u32) -> Result<Agreed> {
+        for number in 0..count {
+            let frame = frames.next();
+            let mut native = frame.clone();
+            let exit = datapath::process(&mut native, &self.native.memory);
+            let Run { verdict, bytes, .. } = self.run(&frame, 1)?;
+            let shown = || format!("frame {number} by {}: {:02x?}", frame.ingress, frame.bytes);
+            ensure!(
+                verdict == action(exit),
+                "verdicts differ: {verdict}, {exit:?}; {}",
+                shown()
+            );
+            ensure!(
+                bytes == native.bytes,
+                "bytes differ: {bytes:02x?}, {native:02x?}; {}",
+                shown()
+            );
+            if matches!(exit, Exit::Transmit | Exit::Redirect(_)) {
+                frames.saw(native);
+            }
+            if number % COUNTERS_EVERY == 0 {
+                self.counters().with_context(shown)?;
+            }
+        }
+        let reasons = self.counters()?;
+        let flows = self.flows()?;
+        self.mappings_and_ports()?;
+        Ok(Agreed { flows, reasons })
+    }
+
+    /// One run of the kernel's program, over the frame as it left it if it is repeated.
+    pub fn run(&self, frame: &Frame, repeat: u32) -> Result<Run> {
+        let length = frame.bytes.len() as u32;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, length, 0, self.numbers[&frame.ingress], 0, 0];
+        let context: Vec<u8> = context.into_iter().flat_map(u32::to_ne_bytes).collect();
+        let mut out = vec![0; 4096];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&frame.bytes);
+        options.data_out = Some(&mut out);
+        options.ctx_in = Some(&context);
+        options.repeat = repeat;
+        let result = self.program.as_xdp()?.test_run(options)?;
+        out.truncate(result.data_size_out as usize);
+        Ok(Run {
+            verdict: result.return_value,
+            bytes: out,
+            duration: result.duration,
+        })
+    }
+
+    /// Compares all counters; returns the reasons that were met.
+    fn counters(&self) -> Result<Vec<Reason>> {
+        let mut met = Vec::new();
+        for reason in Reason::ALL {
+            let kernels = self.tables.counters.get(*reason as u32)?;
+            let kernels = kernels.into_iter().fold(Counter::default(), Counter::plus);
+            let ours = self.native.memory.counted(*reason);
+            ensure!(
+                kernels == ours,
+                "{} differs: {kernels:?}, {ours:?}",
+                reason.label()
+            );
+            if ours.packets > 0 {
+                met.push(*reason);
+            }
+        }
+        for (pool, ours) in self.native.memory.pool_counters.borrow().iter().enumerate() {
+            let kernels = self.tables.pool_counters.get(pool as u32)?;
+            let kernels = kernels
+                .into_iter()
+                .fold(PoolCounters::default(), |a, b| a.plus(b));
+            ensure!(
+                kernels == *ours,
+                "pool {pool} differs: {kernels:?}, {ours:?}"
+            );
+        }
+        Ok(met)
+    }
+
+    /// Compares all flow entries but for their times; returns how many flows there are.
+    fn flows(&self) -> Result<usize> {
+        let ours: BTreeMap<FlowKey, Flow<Picture>> = self
+            .native
+            .memory
+            .flows
+            .all()
+            .into_iter()
+            .map(|(key, flow)| (key, flow.picture()))
+            .collect();
+        let kernels: BTreeMap<_, _> = self.tables.flows.all()?.into_iter().collect();
+        ensure!(
+            ours.len() == kernels.len(),
+            "{} entries, {}",
+            kernels.len(),
+            ours.len()
+        );
+        for (key, ours) in &ours {
+            let kernels = kernels
+                .get(key)
+                .with_context(|| format!("the kernel has no {key:?}"))?;
+            let what = |flow: &Flow<Picture>| {
+                let rewrite = (flow.to, flow.ip_delta, flow.l4_delta);
+                (
+                    rewrite,
+                    flow.pool(),
+                    flow.side(),
+                    flow.seen,
+                    flow.packets,
+                    flow.bytes,
+                )
+            };
+            ensure!(
+                what(kernels) == what(ours),
+                "{key:?} differs: {kernels:?}, {ours:?}"
+            );
+            let number = self.numbers.get(&ours.ifindex()).copied().unwrap_or(0);
+            ensure!(
+                kernels.ifindex() == number,
+                "{key:?} leaves by another interface"
+            );
+        }
+        Ok(ours.len() / 2)
+    }
+
+    fn mappings_and_ports(&self) -> Result<()> {
+        let ours = self.native.memory.mappings.all();
+        let ours: BTreeMap<_, _> = ours
+            .into_iter()
+            .map(|(key, value)| (key, value.port))
+            .collect();
+        let kernels = self.tables.mappings.all()?;
+        let kernels: BTreeMap<_, _> = kernels
+            .into_iter()
+            .map(|(key, it)| (key, it.port))
+            .collect();
+        ensure!(ours == kernels, "mappings differ");
+        for bitmap in 0..BITMAPS as u32 {
+            let words = self.native.memory.bitmap(bitmap);
+            for (ours, kernels) in words.iter().zip(self.tables.ports.words(bitmap)) {
+                let kernels = kernels.load(Relaxed);
+                ensure!(ours.get() == kernels, "bitmap {bitmap} differs");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number that XDP has for an exit.
+fn action(exit: Exit) -> u32 {
+    match exit {
+        Exit::Drop => 1,
+        Exit::Pass => 2,
+        Exit::Transmit => 3,
+        Exit::Redirect(_) => 4,
+    }
+}
