@@ -25,6 +25,7 @@ pub mod policy;
 pub mod ports;
 pub mod reason;
 pub mod shared;
+pub mod stage;
 pub mod time;
 
 pub use addr::{Ip4, Port, Protocol, Tuple};
@@ -36,6 +37,7 @@ pub use mapping::{Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
+pub use stage::Stage;
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
@@ -69,7 +71,10 @@ pub mod map {
     /// loses no count.
     pub const REMOVED: &str = "REMOVED";
 
-    /// All of them.
+    /// `Stage` → program. Belongs to the programs, not to the state: each load has its own.
+    pub const STAGES: &str = "STAGES";
+
+    /// All that are the state of the gateway.
     pub const ALL: &[&str] = &[
         FLOWS,
         MAPPINGS,
@@ -85,9 +90,6 @@ pub mod map {
         REMOVED,
     ];
 }
-
-/// The name of the XDP program, as it is pinned and as `bpftool prog` shows it.
-pub const PROGRAM: &str = "egret";
 
 /// A map key or value.
 ///

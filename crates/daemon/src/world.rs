@@ -60,6 +60,7 @@ impl World {
         let loaded = Program::load(&state, flows)?;
         seed(&loaded.tables)?;
         let attached = links::adopt(&state, loaded.program.fd()?)?;
+        loaded.program.retire_others(&state)?;
         Ok(Self {
             state,
             program: loaded.program,

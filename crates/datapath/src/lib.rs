@@ -36,7 +36,7 @@ mod ports;
 mod reset;
 mod route;
 
-use abi::{FlowKey, Port, Protocol, Reason, Tuple, Verdict};
+use abi::{Flow, FlowKey, Port, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype};
 use world::World;
 
@@ -69,11 +69,73 @@ pub(crate) struct Arrival {
     pub flags: u8,
 }
 
+/// What becomes of a frame after the first program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It is done.
+    Leave(Exit),
+    /// Another program goes on with it.
+    Go(Stage),
+}
+
 /// Takes one frame through the gateway: edits it, counts it, and says where it goes.
-#[inline(always)]
 pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+    match enter(packet, world) {
+        Next::Leave(exit) => exit,
+        Next::Go(Stage::Open) => open(packet, world),
+        Next::Go(Stage::Part) => part(packet, world),
+    }
+}
+
+/// The first program: packets of known flows, and those that are plainly the kernel's.
+#[inline(always)]
+pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let (reason, ifindex) = decide(packet, world, bytes);
+    let arrival = match parse(packet, bytes) {
+        Ok(arrival) => arrival,
+        Err(Unusual::Leaves(reason)) => {
+            let left = (reason, packet.ingress());
+            return Next::Leave(leave(packet, world, bytes, left));
+        }
+        Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
+    };
+    match world.flow(&arrival.key) {
+        Some(flow) => {
+            let left = hit(packet, world, &arrival, &flow);
+            Next::Leave(leave(packet, world, bytes, left))
+        }
+        None => Next::Go(Stage::Open),
+    }
+}
+
+/// The program for packets that no flow wants.
+#[inline(always)]
+pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+    let bytes = packet.len() as u64;
+    let left = begin(packet, world, bytes);
+    leave(packet, world, bytes, left)
+}
+
+/// The program for packets whose ports are not where a flow's are.
+#[inline(always)]
+pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+    let bytes = packet.len() as u64;
+    let reason = match parse(packet, bytes) {
+        Err(Unusual::Part(reason)) => part::refuse(packet, world, reason),
+        Err(Unusual::Leaves(_)) | Ok(_) => Reason::Internal,
+    };
+    let left = (reason, packet.ingress());
+    leave(packet, world, bytes, left)
+}
+
+/// Counts a packet, and turns why it leaves and by which interface into what the hook must do.
+#[inline(always)]
+fn leave<P: Packet, W: World>(
+    packet: &P,
+    world: &W,
+    bytes: u64,
+    (reason, ifindex): (Reason, u32),
+) -> Exit {
     world.count(reason, bytes);
     match reason.verdict() {
         Verdict::Pass => Exit::Pass,
@@ -83,38 +145,40 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     }
 }
 
-/// Why the packet leaves, and if we send it, by which interface.
 #[inline(always)]
-fn decide<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    let arrival = match parse(packet, bytes) {
-        Ok(arrival) => arrival,
-        Err(Unusual::Leaves(reason)) => return (reason, ingress),
-        Err(Unusual::Part(reason)) => return (part::refuse(packet, world, reason), ingress),
-    };
+fn hit<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival,
+    flow: &Flow,
+) -> (Reason, u32) {
     let Some(config) = world.config() else {
+        return (Reason::Internal, packet.ingress());
+    };
+    let generation = route::generation(config.generation, world.now());
+    forward::hit(packet, world, arrival, flow, generation)
+}
+
+#[inline(always)]
+fn begin<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
+    let ingress = packet.ingress();
+    let Ok(arrival) = parse(packet, bytes) else {
         return (Reason::Internal, ingress);
     };
-    let now = world.now();
-    let generation = route::generation(config.generation, now);
-    let mut found = world.flow(&arrival.key);
-    if found.is_none() {
-        // Three functions one after the other, not one inside the other, because the kernel gives
-        // all frames that are open at once 512 bytes of stack.
-        let mut beginning = open::Beginning::EMPTY;
-        match open::judge(packet, world, &arrival, &mut beginning) {
-            open::Step::Begin => {}
-            open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
-            open::Step::Leave(reason) => return (reason, ingress),
-        }
-        if let Some(reason) = open::begin(world, &arrival, &beginning) {
-            return (reason, ingress);
-        }
-        found = world.flow(&arrival.key);
+    // Three functions one after the other, not one inside the other, because the kernel gives
+    // all frames that are open at once 512 bytes of stack.
+    let mut beginning = open::Beginning::EMPTY;
+    match open::judge(packet, world, &arrival, &mut beginning) {
+        open::Step::Begin => {}
+        open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
+        open::Step::Leave(reason) => return (reason, ingress),
     }
-    match found {
-        Some(flow) => forward::hit(packet, world, &arrival, &flow, generation),
-        None => (Reason::Collision, ingress),
+    let refused = open::begin(world, &arrival, &beginning);
+    match (world.flow(&arrival.key), refused) {
+        // Also if another CPU was faster with the same flow.
+        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, &arrival, &flow),
+        (_, Some(reason)) => (reason, ingress),
+        (None, None) => (Reason::Collision, ingress),
     }
 }
 

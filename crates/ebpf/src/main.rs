@@ -7,19 +7,46 @@
 mod context;
 mod maps;
 
+use abi::Reason;
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     helpers::bpf_redirect,
     macros::xdp,
     programs::XdpContext,
 };
-use datapath::Exit;
+use context::{Frame, Kernel};
+use datapath::{Exit, Next, world::World};
 
-/// The one program, on every interface.
+/// The program on every interface.
 #[xdp]
 pub fn egret(ctx: XdpContext) -> u32 {
-    let mut frame = context::Frame::new(&ctx);
-    match datapath::process(&mut frame, &context::Kernel::new(&ctx)) {
+    let (mut frame, kernel) = (Frame::new(&ctx), Kernel::new(&ctx));
+    let stage = match datapath::enter(&mut frame, &kernel) {
+        Next::Leave(exit) => return number(exit),
+        Next::Go(stage) => stage,
+    };
+    // SAFETY: the entries are XDP programs of this object. Does not come back if there is one.
+    let _ = unsafe { maps::STAGES.tail_call(&ctx, stage as u32) };
+    kernel.count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
+    XDP_DROP
+}
+
+/// [`abi::Stage::Open`].
+#[xdp]
+pub fn egret_open(ctx: XdpContext) -> u32 {
+    number(datapath::open(&mut Frame::new(&ctx), &Kernel::new(&ctx)))
+}
+
+/// [`abi::Stage::Part`].
+#[xdp]
+pub fn egret_part(ctx: XdpContext) -> u32 {
+    number(datapath::part(&mut Frame::new(&ctx), &Kernel::new(&ctx)))
+}
+
+/// The number that the hook has for it.
+#[inline(always)]
+fn number(exit: Exit) -> u32 {
+    match exit {
         Exit::Pass => XDP_PASS,
         Exit::Drop => XDP_DROP,
         Exit::Transmit => XDP_TX,

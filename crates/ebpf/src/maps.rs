@@ -2,7 +2,7 @@
 
 use abi::{
     Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, Pool,
-    PoolCounters, Rule, RuleSet, Shared,
+    PoolCounters, Rule, RuleSet, Shared, Stage,
     limits::{
         ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
         RULES_MAX,
@@ -12,7 +12,7 @@ use abi::{
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray},
 };
 
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
@@ -46,3 +46,5 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
     PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
 #[map]
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
+#[map]
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);

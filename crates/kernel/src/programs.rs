@@ -1,14 +1,23 @@
-//! Loads the program, over the tables that are pinned already or over new ones.
+//! Loads the programs, over the tables that are pinned already or over new ones.
+//!
+//! One program is attached; the others are its stages, which it calls by the numbers of a map that
+//! belongs to this load. That map is pinned too: the kernel empties it when no user space holds it,
+//! and the programs must go on without a daemon.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
 };
 
-use abi::{LAYOUT, PROGRAM, map};
+use abi::{
+    LAYOUT, Stage, map,
+    stage::{self, ENTRY},
+};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::MapInfo,
+    maps::{MapError, MapInfo, ProgramArray},
+    pin::PinError,
     programs::{ProgramError, Xdp},
 };
 
@@ -52,14 +61,37 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel refused the program.
-    #[error("the kernel refused the program")]
-    Program(#[source] Box<ProgramError>),
+    /// The kernel refused a program.
+    #[error("the kernel refused the program {name}")]
+    Program {
+        /// Which program.
+        name: &'static str,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// The programs could not be joined.
+    #[error("cannot put the program {name} behind the first one")]
+    Stage {
+        /// Which program.
+        name: &'static str,
+        /// Why.
+        source: Box<MapError>,
+    },
+    /// The stages could not be pinned, or those of an earlier load not be removed.
+    #[error("cannot use the pinned stages {}", path.display())]
+    Pin {
+        /// Which pin.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
-/// The loaded program.
+/// The loaded programs.
 pub struct Program {
     ebpf: Ebpf,
+    /// Where their stages are pinned.
+    stages: PathBuf,
 }
 
 /// What loading found and made.
@@ -73,7 +105,7 @@ pub struct Loaded {
 }
 
 impl Program {
-    /// Loads the program. Tables that are pinned are taken over as they are; missing ones are made
+    /// Loads the programs. Tables that are pinned are taken over as they are; missing ones are made
     /// for `flows` flows and pinned.
     ///
     /// # Errors
@@ -92,61 +124,135 @@ impl Program {
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Tables)?;
         let tables = Tables::open(&maps)?;
 
-        let program: &mut Xdp = ebpf
-            .program_mut(PROGRAM)
-            .ok_or(LoadError::Missing { name: PROGRAM })?
-            .try_into()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
-        program
-            .load()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
+        load_program(&mut ebpf, ENTRY)?;
+        for stage in Stage::ALL {
+            load_program(&mut ebpf, stage.program())?;
+        }
+        let stages = join(state, &mut ebpf)?;
         Ok(Loaded {
-            program: Self { ebpf },
+            program: Self { ebpf, stages },
             tables,
             adopted,
         })
     }
 
-    fn xdp(&self) -> Result<&Xdp, LoadError> {
-        self.ebpf
-            .program(PROGRAM)
-            .ok_or(LoadError::Missing { name: PROGRAM })?
-            .try_into()
-            .map_err(|error| LoadError::Program(Box::new(error)))
+    /// Lets go of the stages of earlier loads. To be called when every link runs this one.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be removed.
+    pub fn retire_others(&self, state: &State) -> Result<(), LoadError> {
+        let directory = state.stages();
+        let failed = |path: &PathBuf, source: io::Error| LoadError::Pin {
+            path: path.clone(),
+            source: source.into(),
+        };
+        for entry in fs::read_dir(&directory).map_err(|source| failed(&directory, source))? {
+            let pin = entry.map_err(|source| failed(&directory, source))?.path();
+            if pin != self.stages {
+                fs::remove_file(&pin).map_err(|source| failed(&pin, source))?;
+            }
+        }
+        Ok(())
     }
 
-    /// The program's descriptor.
+    /// The descriptor of the program to attach.
     ///
     /// # Errors
     ///
     /// Only if the program is not loaded, which [`Program::load`] excludes.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, LoadError> {
-        let fd = self
-            .xdp()?
-            .fd()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
+        let fd = self.as_xdp()?.fd().map_err(refused(ENTRY))?;
         Ok(fd.as_fd())
     }
 
-    /// The program as aya sees it, for test runs.
+    /// The program to attach as aya sees it, for test runs.
     ///
     /// # Errors
     ///
     /// As [`Program::fd`].
     pub fn as_xdp(&self) -> Result<&Xdp, LoadError> {
-        self.xdp()
+        self.xdp(ENTRY)
     }
 
-    /// Instructions that the verifier walked, if the kernel says (5.16 and later).
+    fn xdp(&self, name: &'static str) -> Result<&Xdp, LoadError> {
+        self.ebpf
+            .program(name)
+            .ok_or(LoadError::Missing { name })?
+            .try_into()
+            .map_err(refused(name))
+    }
+
+    /// Instructions that the verifier walked, in all programs together.
     pub fn verified_instructions(&self) -> Option<u32> {
-        self.xdp().ok()?.info().ok()?.verified_instruction_count()
+        Some(self.verified()?.into_iter().map(|(_, count)| count).sum())
     }
 
-    /// The kernel's digest of the program, as `bpftool prog` shows it.
+    /// Instructions that the verifier walked in each program, if the kernel says (5.16 and later).
+    pub fn verified(&self) -> Option<Vec<(&'static str, u32)>> {
+        let walked = |name| {
+            let info = self.xdp(name).ok()?.info().ok()?;
+            Some((name, info.verified_instruction_count()?))
+        };
+        stage::programs().map(walked).collect()
+    }
+
+    /// The kernel's digest of the program to attach, as `bpftool prog` shows it.
     pub fn tag(&self) -> Option<String> {
-        let info = self.xdp().ok()?.info().ok()?;
+        let info = self.as_xdp().ok()?.info().ok()?;
         Some(format!("{:016x}", info.tag()))
     }
+}
+
+fn refused(name: &'static str) -> impl FnOnce(ProgramError) -> LoadError {
+    move |source| LoadError::Program {
+        name,
+        source: Box::new(source),
+    }
+}
+
+fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .ok_or(LoadError::Missing { name })?
+        .try_into()
+        .map_err(refused(name))?;
+    program.load().map_err(refused(name))
+}
+
+/// Puts the stages behind the first program, and pins the map that does; returns the pin.
+fn join(state: &State, ebpf: &mut Ebpf) -> Result<PathBuf, LoadError> {
+    const MISSING: LoadError = LoadError::Missing { name: map::STAGES };
+    let failed = |name| {
+        move |source| LoadError::Stage {
+            name,
+            source: Box::new(source),
+        }
+    };
+    let map = ebpf.take_map(map::STAGES).ok_or(MISSING)?;
+    let mut stages = ProgramArray::try_from(map).map_err(failed(map::STAGES))?;
+    for stage in Stage::ALL {
+        let name = stage.program();
+        let program: &Xdp = ebpf
+            .program(name)
+            .ok_or(LoadError::Missing { name })?
+            .try_into()
+            .map_err(refused(name))?;
+        let fd = program.fd().map_err(refused(name))?;
+        stages.set(stage as u32, fd, 0).map_err(failed(name))?;
+    }
+    let entry: &Xdp = ebpf
+        .program(ENTRY)
+        .ok_or(LoadError::Missing { name: ENTRY })?
+        .try_into()
+        .map_err(refused(ENTRY))?;
+    let id = entry.info().map_err(refused(ENTRY))?.id();
+    let path = state.stages().join(id.to_string());
+    stages.pin(&path).map_err(|source: PinError| LoadError::Pin {
+        path: path.clone(),
+        source: source.into(),
+    })?;
+    Ok(path)
 }
 
 /// Compares a pinned map with what the layout says.

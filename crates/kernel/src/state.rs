@@ -90,6 +90,7 @@ impl State {
         make(&state.layout())?;
         make(&state.maps())?;
         make(&state.links())?;
+        make(&state.stages())?;
         Ok(state)
     }
 
@@ -101,6 +102,11 @@ impl State {
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
         self.layout().join("links")
+    }
+
+    /// Where the stages of programs are pinned, one map for each load.
+    pub fn stages(&self) -> PathBuf {
+        self.layout().join("stages")
     }
 
     fn layout(&self) -> PathBuf {
@@ -142,7 +148,7 @@ impl State {
                     .is_some_and(|name| name.to_string_lossy().starts_with("layout-"))
             })
             .collect();
-        for folder in ["links", "maps"] {
+        for folder in ["links", "stages", "maps"] {
             for directory in layouts.iter().map(|layout| layout.join(folder)) {
                 if directory.exists() {
                     for pin in entries(&directory)? {

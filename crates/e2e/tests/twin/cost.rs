@@ -30,8 +30,8 @@ impl Twins {
     pub fn costs(self) -> Result<String> {
         let established = tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443));
         let mut lines = vec![format!(
-            "{} instructions verified",
-            self.program.verified_instructions().unwrap_or(0)
+            "instructions verified: {:?}",
+            self.program.verified().unwrap_or_default()
         )];
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             // A flow that becomes itself: so the frame hits it again when it is fed back.
