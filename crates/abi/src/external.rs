@@ -1,6 +1,6 @@
 //! The external addresses this gateway answers for.
 
-use crate::Port;
+use crate::{Behaviour, Port};
 
 /// What an external address is for at present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,11 +24,18 @@ pub struct External {
     pub first: Port,
     /// The last port that is ours.
     pub last: Port,
+    /// How its pool translates.
+    pub behaviour: Behaviour,
 }
 
 impl External {
     /// The value of an address.
-    pub const fn new(index: u16, pool: u8, state: ExternalState, first: Port, last: Port) -> Self {
+    pub const fn new(
+        (index, pool): (u16, u8),
+        state: ExternalState,
+        (first, last): (Port, Port),
+        behaviour: Behaviour,
+    ) -> Self {
         let state = match state {
             ExternalState::Serving => 1,
             ExternalState::Draining => 2,
@@ -39,6 +46,7 @@ impl External {
             state,
             first,
             last,
+            behaviour,
         }
     }
 
@@ -58,4 +66,4 @@ impl External {
     }
 }
 
-const _: () = assert!(size_of::<External>() == 8);
+const _: () = assert!(size_of::<External>() == 16);

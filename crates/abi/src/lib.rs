@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 pub mod addr;
+pub mod behaviour;
 pub mod config;
 pub mod counter;
 pub mod external;
@@ -29,11 +30,12 @@ pub mod stage;
 pub mod time;
 
 pub use addr::{Ip4, Port, Protocol, Tuple};
+pub use behaviour::{Behaviour, Dependence};
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters};
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use mapping::{Mapping, MappingKey};
+pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
@@ -41,13 +43,14 @@ pub use stage::Stage;
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
 pub mod map {
     /// `FlowKey` → `Flow`: both directions of every flow, each under the tuple as it arrives.
     pub const FLOWS: &str = "FLOWS";
-    /// `MappingKey` → `Mapping`: which external port an internal endpoint has (RFC 4787 REQ-1).
+    /// `MappingKey` → `Mapping`: which external port an internal endpoint has, whose an external port
+    /// is, and who may send to it (RFC 4787 §4 and §5).
     pub const MAPPINGS: &str = "MAPPINGS";
     /// Index → bitmap of ports in use, one per external address and port space.
     pub const PORTS: &str = "PORTS";

@@ -1,60 +1,178 @@
-//! Mappings: the external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1).
+//! What joins an internal endpoint to its external one, and who outside may use the joint
+//! (RFC 4787 §4 and §5).
+//!
+//! A mapping is two entries, one under each of its ends. Both are there only while flows use them.
 
 use crate::{Ip4, Port, Protocol, Tick};
 
-/// An internal endpoint and the external address its rule gave it.
+/// Under what an entry stands.
+#[repr(u8)]
+enum Kind {
+    /// The internal end: which external port an internal endpoint has.
+    Outward = 1,
+    /// The external end: whose an external port is.
+    Inward = 2,
+    /// A remote that the internal end has sent to, beside the first one, which stands at the
+    /// external end.
+    Permit = 3,
+}
+
+/// The end of a mapping, or a remote that may use it.
 ///
-/// The address is part of the key, because two rules may send the same endpoint through two pools.
-#[repr(C, align(4))]
+/// Fields stand so that neighbours that are written together are aligned together.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MappingKey {
-    /// Internal address.
-    pub internal: Ip4,
     /// External address.
     pub external: Ip4,
-    /// Internal port or ICMP identifier.
-    pub port: Port,
+    /// Outward: internal port or ICMP identifier. Else the external one.
+    port: Port,
     /// The number in the IP header.
     pub protocol: u8,
-    _pad: u8,
+    kind: u8,
+    /// Outward: the internal address. Permit: the remote one.
+    address: Ip4,
+    /// Outward: the remote address, if the mapping depends on it. Permit: the remote port, if the
+    /// filter depends on it.
+    remote: [u8; 4],
 }
 
 impl MappingKey {
-    /// The key of an endpoint.
+    /// The internal end of a mapping to an external address; `remote` is zero unless the mapping
+    /// depends on the remote address.
+    ///
+    /// The external address is part of it, because rules may send the same endpoint through two
+    /// pools.
     #[inline(always)]
-    pub const fn new(protocol: Protocol, internal: Ip4, port: Port, external: Ip4) -> Self {
+    pub const fn outward(
+        protocol: Protocol,
+        (internal, port): (Ip4, Port),
+        external: Ip4,
+        remote: Ip4,
+    ) -> Self {
         Self {
-            internal,
             external,
+            address: internal,
+            remote: remote.0,
             port,
             protocol: protocol as u8,
-            _pad: 0,
+            kind: Kind::Outward as u8,
         }
+    }
+
+    /// The external end of a mapping.
+    #[inline(always)]
+    pub const fn inward(protocol: Protocol, (external, port): (Ip4, Port)) -> Self {
+        Self {
+            external,
+            address: Ip4([0; 4]),
+            remote: [0; 4],
+            port,
+            protocol: protocol as u8,
+            kind: Kind::Inward as u8,
+        }
+    }
+
+    /// A remote that may use a mapping; its port is zero where it does not matter.
+    #[inline(always)]
+    pub const fn permit(
+        protocol: Protocol,
+        (external, port): (Ip4, Port),
+        (remote, remote_port): (Ip4, Port),
+    ) -> Self {
+        let [high, low] = remote_port.0;
+        Self {
+            external,
+            address: remote,
+            remote: [high, low, 0, 0],
+            port,
+            protocol: protocol as u8,
+            kind: Kind::Permit as u8,
+        }
+    }
+
+    /// Which kind of entry it is, and what it is about; nothing for one this version does not know.
+    pub const fn what(&self) -> Option<End> {
+        let [high, low, ..] = self.remote;
+        Some(match self.kind {
+            1 => End::Outward {
+                internal: (self.address, self.port),
+                remote: Ip4(self.remote),
+            },
+            2 => End::Inward { port: self.port },
+            3 => End::Permit {
+                port: self.port,
+                remote: (self.address, Port([high, low])),
+            },
+            _ => return None,
+        })
     }
 }
 
-/// What an internal endpoint has outside.
-#[repr(C)]
+/// What an entry stands under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// An internal endpoint.
+    Outward {
+        /// Its address and port.
+        internal: (Ip4, Port),
+        /// The remote address the mapping is for; zero if it is for all.
+        remote: Ip4,
+    },
+    /// An external endpoint.
+    Inward {
+        /// Its port.
+        port: Port,
+    },
+    /// A remote that may use an external endpoint.
+    Permit {
+        /// The external port.
+        port: Port,
+        /// Who; the port is zero if any may.
+        remote: (Ip4, Port),
+    },
+}
+
+/// What stands at an end of a mapping.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {
-    /// External port or ICMP identifier.
+    /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
     _pad: u16,
     /// When it was made.
     pub created: Tick,
+    /// Inward: the internal address.
+    pub internal: Ip4,
+    /// Inward: the remote address that the internal end sent to first.
+    pub remote: Ip4,
 }
 
 impl Mapping {
-    /// A mapping made now.
+    /// What stands at the internal end: the external port.
     #[inline(always)]
-    pub const fn new(port: Port, created: Tick) -> Self {
+    pub const fn outward(port: Port, created: Tick) -> Self {
+        Self::inward((Ip4([0; 4]), port), Ip4([0; 4]), created)
+    }
+
+    /// What stands at the external end: the internal endpoint, and the first remote it sent to.
+    #[inline(always)]
+    pub const fn inward((internal, port): (Ip4, Port), remote: Ip4, created: Tick) -> Self {
         Self {
             port,
             _pad: 0,
             created,
+            internal,
+            remote,
         }
+    }
+
+    /// What stands at a permit: nothing but its age.
+    #[inline(always)]
+    pub const fn permit(created: Tick) -> Self {
+        Self::outward(Port::new(0), created)
     }
 }
 
-const _: () = assert!(size_of::<MappingKey>() == 12);
-const _: () = assert!(size_of::<Mapping>() == 8);
+const _: () = assert!(size_of::<MappingKey>() == 16);
+const _: () = assert!(size_of::<Mapping>() == 16);

@@ -8,7 +8,7 @@
 //! bank of that version; the packet path follows `Config::version`.
 
 use crate::{
-    Ip4, Port, Protocol,
+    Behaviour, Ip4, Port, Protocol,
     limits::{NAME_BYTES, POOLS_MAX, RULE_WORDS, RULES_MAX, SLOTS},
 };
 
@@ -191,6 +191,8 @@ pub struct Slot {
 pub struct Pool {
     /// UTF-8, zero-padded.
     pub name: [u8; NAME_BYTES],
+    /// How it translates.
+    pub behaviour: Behaviour,
     /// Where a client's hash finds its address.
     pub slots: [Slot; SLOTS],
 }
@@ -220,4 +222,4 @@ const _: () = assert!(size_of::<ClassKey>() == 16);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
 const _: () = assert!(size_of::<Slot>() == 8);
-const _: () = assert!(size_of::<Pool>() == NAME_BYTES + SLOTS * 8);
+const _: () = assert!(size_of::<Pool>() == NAME_BYTES + size_of::<Behaviour>() + SLOTS * 8);

@@ -85,12 +85,14 @@ reasons! {
     Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error about a translated flow. Errors are not translated yet.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo requests do).";
-    Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway. Hairpinning is not supported yet.";
+    Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
     Collision = 28, Drop, "collision", "Two packets began the same flow at the same moment on two CPUs; the later one was dropped and its resend will pass.";
     TtlExceeded = 29, Drop, "ttl_exceeded", "The packet's TTL ran out here, and no ICMP message could be sent about it.";
     TooBig = 30, Drop, "too_big", "Larger than the next link's MTU, and no ICMP message could be sent about it.";
     Internal = 31, Drop, "internal", "A table of this gateway contradicts itself. This is a defect: please report it.";
     KernelSends = 32, Pass, "kernel_sends", "Translated, but the way out is an interface that takes no frames from XDP (a VLAN, bridge or tunnel, one that is not listed, or one in generic mode); the kernel sends it on.";
+    Filtered = 33, Drop, "filtered", "For an external port that an internal client has, but its pool's filtering lets in only remotes the client has sent to.";
+    MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
 }
 
 const _: () = {

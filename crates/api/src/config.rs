@@ -51,6 +51,27 @@ pub struct Pool {
     pub addresses: Option<Vec<String>>,
     /// The external ports, `1024-65535`.
     pub ports: Option<String>,
+    /// What of the remote an external port depends on, by protocol.
+    pub mapping: Modes,
+    /// Which remotes may send to an external port, by protocol.
+    pub filtering: Modes,
+    /// `on` or `off`: whether clients reach each other by their external addresses.
+    pub hairpinning: Option<String>,
+    /// The largest TCP segment that both sides may agree on, in bytes.
+    pub mss: Option<u64>,
+}
+
+/// A behaviour by protocol: `endpoint-independent`, `address-dependent` or
+/// `address-and-port-dependent`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Modes {
+    /// TCP.
+    pub tcp: Option<String>,
+    /// UDP.
+    pub udp: Option<String>,
+    /// ICMP queries.
+    pub icmp: Option<String>,
 }
 
 /// Which flows, and what becomes of them.

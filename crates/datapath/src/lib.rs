@@ -165,15 +165,24 @@ fn begin<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason,
     let Ok(arrival) = parse(packet, bytes) else {
         return (Reason::Internal, ingress);
     };
-    // Three functions one after the other, not one inside the other, because the kernel gives
-    // all frames that are open at once 512 bytes of stack.
-    let mut beginning = open::Beginning::EMPTY;
+    // Functions one after the other, not one inside the other, because the kernel gives all frames
+    // that are open at once 512 bytes of stack.
+    let Some(mut beginning) = world.beginning() else {
+        return (Reason::Internal, ingress);
+    };
+    *beginning = open::Beginning::EMPTY;
     match open::judge(packet, world, &arrival, &mut beginning) {
         open::Step::Begin => {}
         open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
-    let refused = open::begin(world, &arrival, &beginning);
+    let mut refused = open::reserve(world, &arrival, &mut beginning);
+    if refused.is_none() {
+        refused = open::insert(world, &arrival, &beginning);
+    }
+    if refused.is_none() {
+        refused = open::publish(world, &arrival, &beginning);
+    }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
         (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, &arrival, &flow),

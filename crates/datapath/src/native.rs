@@ -6,7 +6,7 @@
 extern crate std;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     collections::HashMap,
     rc::Rc,
     vec::Vec,
@@ -21,7 +21,7 @@ use abi::{
 
 use crate::{
     frame::{self, Packet, Wire},
-    world::{InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
 };
 
 /// A frame in plain memory.
@@ -157,6 +157,8 @@ pub struct Memory {
     pub interfaces: Table<u32, Interface>,
     /// What [`World::route`] answers; never [`Route::Known`] as an error.
     pub routes: RefCell<Rc<Routes>>,
+    /// See [`World::beginning`].
+    pub beginning: RefCell<Beginning>,
     /// See [`World::count`].
     pub counters: RefCell<Vec<Counter>>,
     /// See [`World::count_pool`].
@@ -174,7 +176,7 @@ impl Memory {
                 version: 0,
             })),
             flows: Table::new(2 * flows),
-            mappings: Table::new(flows),
+            mappings: Table::new(2 * flows),
             ports: RefCell::default(),
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
@@ -182,6 +184,7 @@ impl Memory {
             pools: Table::new(usize::MAX),
             interfaces: Table::new(usize::MAX),
             routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
+            beginning: RefCell::new(Beginning::EMPTY),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),
         }
@@ -213,6 +216,11 @@ impl Memory {
 
 impl World for Memory {
     type Ref<'a, T: 'a> = Rc<T>;
+    type Mut<'a, T: 'a> = RefMut<'a, T>;
+
+    fn beginning(&self) -> Option<RefMut<'_, Beginning>> {
+        Some(self.beginning.borrow_mut())
+    }
 
     fn now(&self) -> Tick {
         self.now.get()

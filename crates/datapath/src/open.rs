@@ -1,8 +1,8 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port, Protocol, Reason, Side, Slot,
-    Tick, Tuple, limits::SLOTS, policy, ports::bitmap,
+    Action, Behaviour, Dependence, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port,
+    Protocol, Reason, Side, Slot, Tuple, limits::SLOTS, policy, ports::bitmap,
 };
 
 use crate::{
@@ -27,29 +27,58 @@ pub enum Step {
     Leave(Reason),
 }
 
+/// Which way a flow begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// From the internal to the external realm.
+    Out,
+    /// From outside to an external port that an internal endpoint has.
+    In,
+    /// From one internal endpoint to another by its external port (RFC 4787 REQ-9).
+    Hairpin,
+    /// The same, but the other one's filter lets nobody in. Its own filter lets the other in then.
+    Knock,
+}
+
 /// What a new flow is made from, beside its first packet.
 pub struct Beginning {
+    way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
     is_routed: bool,
+    /// Whether the flow is the first of its mapping.
+    is_new: bool,
+    /// The external port of a flow from inside.
+    port: Port,
     generation: u32,
     seed: u64,
+    behaviour: Behaviour,
+    /// The external address of a flow from inside.
     slot: Slot,
+    /// Whose the external port is that a flow is to.
+    internal: Ip4,
+    internal_port: Port,
     hop: NextHop,
 }
 
 impl Beginning {
     /// To be filled in by [`judge`].
     pub const EMPTY: Self = Self {
+        way: Way::Out,
         pool: 0,
         is_routed: false,
+        is_new: false,
+        port: Port([0; 2]),
         generation: 0,
         seed: 0,
+        behaviour: Behaviour::STRICTEST,
         slot: Slot {
             address: Ip4([0; 4]),
             index: 0,
             filled: 0,
         },
+        internal: Ip4([0; 4]),
+        internal_port: Port([0; 2]),
         hop: NextHop::EMPTY,
     };
 }
@@ -83,55 +112,178 @@ pub fn judge<P: Packet, W: World>(
     let addresses = (tuple.source, tuple.target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
+    let pool = match wish {
+        Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
+        Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
+    };
     if let Some(external) = world.external(&tuple.target) {
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
         if has_port && !external.owns(tuple.target_port) {
             return foreign_port(packet, world, arrival, beginning);
         }
-        return unasked(arrival, wish);
+        beginning.way = match pool {
+            Some(_) => Way::Hairpin,
+            None => Way::In,
+        };
+        beginning.pool = external.pool;
+        beginning.behaviour = external.behaviour;
+    } else if pool.is_none() {
+        return Step::Leave(match wish {
+            Wish::Nothing => Reason::NoRule,
+            Wish::Do(Action::Pass) => Reason::RulePass,
+            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
+            Wish::Broken => Reason::Internal,
+        });
     }
-    beginning.pool = match wish {
-        Wish::Nothing => return Step::Leave(Reason::NoRule),
-        Wish::Do(Action::Pass) => return Step::Leave(Reason::RulePass),
-        Wish::Broken => return Step::Leave(Reason::Internal),
-        Wish::Do(Action::Translate { pool }) => pool,
-    };
-    if !interface.is_internal() {
-        return Step::Leave(Reason::ExternalRealm);
+    if let Some(pool) = pool
+        && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
+    {
+        return Step::Leave(reason);
     }
-    match slot(world, version, beginning.pool, tuple.source) {
-        Some(slot) => beginning.slot = slot,
-        None => return Step::Leave(Reason::PoolEmpty),
+    if !matches!(beginning.way, Way::Out)
+        && let Some(step) = to_a_mapping(world, arrival, beginning)
+    {
+        return step;
     }
-    let query = RouteQuery {
-        ingress: packet.ingress(),
-        tuple: Tuple {
-            source: beginning.slot.address,
-            ..*tuple
-        },
-        protocol: arrival.protocol as u8,
-    };
     // Before the packet is judged by what it says, because a segment of this host's own connections
     // must not be answered.
-    match next_hop(world, &query, &mut beginning.hop) {
-        Route::Local => return Step::Leave(Reason::LocalDestination),
-        Route::Nowhere => return Step::Leave(Reason::NoRoute),
-        Route::Known => beginning.is_routed = true,
-        Route::Unresolved | Route::Elsewhere => beginning.is_routed = false,
+    if let Some(reason) = aim(packet.ingress(), world, arrival, beginning) {
+        return Step::Leave(reason);
     }
     match arrival.protocol {
         Protocol::Udp => Step::Begin,
-        Protocol::Icmp if arrival.flags == Icmp::ECHO => Step::Begin,
-        Protocol::Icmp => Step::Leave(Reason::NotAQuery),
-        Protocol::Tcp => {
-            let control = arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN);
-            if control == Tcp::SYN {
-                Step::Begin
-            } else {
-                stray(arrival)
-            }
-        }
+        Protocol::Icmp => match (beginning.way, arrival.flags) {
+            (Way::Out, Icmp::ECHO) | (Way::In, _) => Step::Begin,
+            (Way::Out | Way::Hairpin | Way::Knock, _) => Step::Leave(Reason::NotAQuery),
+        },
+        Protocol::Tcp if is_syn(arrival) => Step::Begin,
+        Protocol::Tcp => stray(arrival),
     }
+}
+
+#[inline(always)]
+const fn is_syn(arrival: &Arrival) -> bool {
+    arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN) == Tcp::SYN
+}
+
+/// Fills in what a flow has that a rule sends through a pool.
+#[inline(always)]
+fn from_inside<W: World>(
+    world: &W,
+    version: u32,
+    number: u8,
+    client: Ip4,
+    beginning: &mut Beginning,
+) -> Option<Reason> {
+    let pool = world.pool(policy::pool_index(version, number))?;
+    // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
+    // on every gateway that has the same pool.
+    let index = hash(0, u32::from_be_bytes(client.0) as u64, 0) as usize % SLOTS;
+    beginning.slot = pool.slots[index];
+    beginning.pool = number;
+    beginning.behaviour = pool.behaviour;
+    (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
+}
+
+/// Fills in whose the external port is that a packet is for, if its filter lets the packet in
+/// (RFC 4787 §5).
+#[inline(always)]
+fn to_a_mapping<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) -> Option<Step> {
+    let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let is_hairpin = matches!(beginning.way, Way::Hairpin);
+    if is_hairpin && !beginning.behaviour.hairpins() {
+        return Some(Step::Leave(Reason::Hairpin));
+    }
+    let unsolicited = match protocol {
+        Protocol::Tcp if arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) != Tcp::SYN => {
+            stray(arrival)
+        }
+        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
+    };
+    let end = (tuple.target, tuple.target_port);
+    let Some(inward) = world.mapping(&MappingKey::inward(protocol, end)) else {
+        return Some(unsolicited);
+    };
+    beginning.internal = inward.internal;
+    beginning.internal_port = inward.port;
+    // The two directions of such a flow would be one.
+    let is_itself = inward.internal.0 == tuple.source.0 && inward.port.0 == tuple.source_port.0;
+    if is_hairpin && is_itself {
+        return Some(Step::Leave(Reason::Hairpin));
+    }
+    let Some(external) = world.external(&tuple.target) else {
+        return Some(Step::Leave(Reason::Internal));
+    };
+    let filtering = external.behaviour.filtering(protocol);
+    let first = inward.remote;
+    let remote = if is_hairpin {
+        (
+            beginning.slot.address,
+            known_port(world, arrival, beginning),
+        )
+    } else {
+        (tuple.source, tuple.source_port)
+    };
+    let permit = match filtering {
+        Dependence::Endpoint => return None,
+        Dependence::Address if first.0 == remote.0.0 => return None,
+        Dependence::Address => MappingKey::permit(protocol, end, (remote.0, Port::new(0))),
+        Dependence::AddressAndPort => MappingKey::permit(protocol, end, remote),
+    };
+    if world.mapping(&permit).is_some() {
+        return None;
+    }
+    if is_hairpin {
+        beginning.way = Way::Knock;
+        return None;
+    }
+    Some(match unsolicited {
+        Step::Leave(Reason::Unsolicited) => Step::Leave(Reason::Filtered),
+        Step::Leave(_) | Step::Answer | Step::Begin => unsolicited,
+    })
+}
+
+/// The external port that the packet's sender has already, if that does not depend on whom it
+/// sends to; else zero, which is nobody's.
+#[inline(always)]
+fn known_port<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Port {
+    let tuple = &arrival.key.tuple;
+    let from = (tuple.source, tuple.source_port);
+    let outward = MappingKey::outward(arrival.protocol, from, beginning.slot.address, Ip4([0; 4]));
+    match world.mapping(&outward) {
+        Some(mapping) => mapping.port,
+        None => Port::new(0),
+    }
+}
+
+/// Asks where the flow's packets would go.
+#[inline(always)]
+fn aim<W: World>(
+    ingress: u32,
+    world: &W,
+    arrival: &Arrival,
+    beginning: &mut Beginning,
+) -> Option<Reason> {
+    let mut tuple = arrival.key.tuple;
+    if !matches!(beginning.way, Way::In) {
+        tuple.source = beginning.slot.address;
+    }
+    if !matches!(beginning.way, Way::Out) {
+        tuple.target = beginning.internal;
+        tuple.target_port = beginning.internal_port;
+    }
+    let query = RouteQuery {
+        ingress,
+        tuple,
+        protocol: arrival.protocol as u8,
+    };
+    match next_hop(world, &query, &mut beginning.hop) {
+        Route::Known => beginning.is_routed = true,
+        Route::Unresolved | Route::Elsewhere => beginning.is_routed = false,
+        Route::Local if matches!(beginning.way, Way::Out) => return Some(Reason::LocalDestination),
+        Route::Local | Route::Nowhere => return Some(Reason::NoRoute),
+    }
+    None
 }
 
 /// A packet for a port of an external address that its pool does not have: the kernel's, if the
@@ -156,21 +308,6 @@ fn foreign_port<P: Packet, W: World>(
     }
 }
 
-/// A packet for an external address that belongs to no flow.
-///
-/// A SYN is not answered, because it may be half of a simultaneous open (RFC 5382 REQ-4).
-#[inline(always)]
-fn unasked(arrival: &Arrival, wish: Wish) -> Step {
-    if let Wish::Do(Action::Translate { .. }) = wish {
-        return Step::Leave(Reason::Hairpin);
-    }
-    let is_syn = arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) == Tcp::SYN;
-    match arrival.protocol {
-        Protocol::Tcp if !is_syn => stray(arrival),
-        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
-    }
-}
-
 /// A TCP segment that belongs to nothing. An RST is never answered (RFC 9293 §3.10.7.1).
 #[inline(always)]
 fn stray(arrival: &Arrival) -> Step {
@@ -180,61 +317,152 @@ fn stray(arrival: &Arrival) -> Step {
     }
 }
 
-/// The slot of a client: always the same one, so that a client keeps one address over all its
-/// flows (RFC 4787 REQ-2) on every gateway that has the same pool.
+/// Another CPU was faster with the same flow, or with another one of the same endpoint; or there is
+/// no room.
 #[inline(always)]
-fn slot<W: World>(world: &W, version: u32, pool: u8, client: Ip4) -> Option<Slot> {
-    let pool = world.pool(policy::pool_index(version, pool))?;
-    let index = hash(0, u32::from_be_bytes(client.0) as u64, 0) as usize % SLOTS;
-    let slot = pool.slots[index];
-    (slot.filled != 0).then_some(slot)
+const fn refused(error: InsertError) -> Reason {
+    match error {
+        InsertError::Exists => Reason::Collision,
+        InsertError::Full => Reason::FlowTableFull,
+    }
 }
 
-/// Inserts both directions of a flow and its mapping, or leaves nothing behind and says why.
-///
-/// The mapping comes last: until then nobody else can have come to use the port, so that it can be
-/// given back if something does not fit.
+/// What a flow's packets become.
+#[inline(always)]
+fn sent(arrival: &Arrival, beginning: &Beginning) -> Tuple {
+    let mut sent = arrival.key.tuple;
+    if !matches!(beginning.way, Way::In) {
+        sent.source = beginning.slot.address;
+        sent.source_port = beginning.port;
+    }
+    if !matches!(beginning.way, Way::Out) {
+        sent.target = beginning.internal;
+        sent.target_port = beginning.internal_port;
+    }
+    sent
+}
+
+/// Finds the external port that a flow from inside leaves from, or says why there is none.
 #[inline(never)]
-pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
-    let now = world.now();
-    let (asked, protocol, slot) = (&arrival.key.tuple, arrival.protocol, &beginning.slot);
-    let key = MappingKey::new(protocol, asked.source, asked.source_port, slot.address);
-    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1).
-    let mapped = world.mapping(&key).map(|mapping| mapping.port);
-    let (port, is_new) = match mapped {
-        Some(port) => (port, false),
-        None => match claim(world, arrival, beginning) {
-            Some(port) => (port, true),
-            None => return Some(Reason::PortsExhausted),
-        },
+pub fn reserve<W: World>(
+    world: &W,
+    arrival: &Arrival,
+    beginning: &mut Beginning,
+) -> Option<Reason> {
+    if let Way::In = beginning.way {
+        return None;
+    }
+    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
+    // pool says that it depends.
+    let mapped = match beginning.behaviour.mapping(arrival.protocol) {
+        Dependence::AddressAndPort => None,
+        Dependence::Endpoint | Dependence::Address => {
+            let outward = outward(arrival, beginning);
+            world.mapping(&outward).map(|mapping| mapping.port)
+        }
     };
-    let sent = Tuple {
-        source: slot.address,
-        source_port: port,
-        ..*asked
+    if let Some(port) = mapped {
+        beginning.port = port;
+        let is_permitted = permit(world, arrival, beginning);
+        return (!is_permitted).then_some(Reason::MappingTableFull);
+    }
+    beginning.is_new = true;
+    match claim(world, arrival, beginning) {
+        Some(port) => {
+            beginning.port = port;
+            None
+        }
+        None => Some(Reason::PortsExhausted),
+    }
+}
+
+/// The key of the internal end of the mapping that a flow from inside uses.
+#[inline(always)]
+fn outward(arrival: &Arrival, beginning: &Beginning) -> MappingKey {
+    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let remote = match beginning.behaviour.mapping(protocol) {
+        Dependence::Address => asked.target,
+        Dependence::Endpoint | Dependence::AddressAndPort => Ip4([0; 4]),
     };
-    let back = FlowKey::new(protocol, sent.reversed());
-    let mut result = insert(world, arrival, beginning, &sent, &back, now);
-    if is_new && result.is_ok() {
-        result = world.insert_mapping(&key, &Mapping::new(port, now));
-        if result.is_err() {
+    let from = (asked.source, asked.source_port);
+    MappingKey::outward(protocol, from, beginning.slot.address, remote)
+}
+
+/// Inserts the mapping of a flow that was inserted, if it is a new one, or takes the flow away again
+/// and says why.
+///
+/// It comes last: until then nobody else can have come to use the port.
+#[inline(never)]
+pub fn publish<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
+    let is_flow = !matches!(beginning.way, Way::Knock);
+    if beginning.is_new
+        && let Err(reason) = map(world, arrival, beginning)
+    {
+        if is_flow {
             world.remove_flow(&arrival.key);
-            world.remove_flow(&back);
+            let sent = sent(arrival, beginning);
+            world.remove_flow(&FlowKey::new(arrival.protocol, sent.reversed()));
         }
+        return Some(reason);
     }
-    let reason = match result {
-        Ok(()) => {
-            world.count_opened(beginning.pool, protocol.space());
-            return None;
-        }
-        // Another CPU was faster with the same flow, or with another one of the same endpoint.
-        Err(InsertError::Exists) => Reason::Collision,
-        Err(InsertError::Full) => Reason::FlowTableFull,
-    };
-    if is_new {
+    if !is_flow {
+        return Some(Reason::Filtered);
+    }
+    world.count_opened(beginning.pool, arrival.protocol.space());
+    None
+}
+
+/// Inserts both ends of a new mapping, or neither.
+///
+/// If only the second does not fit, the port stays taken: somebody may have come to use it through
+/// the first meanwhile. Whoever sweeps frees it when nobody does.
+#[inline(always)]
+fn map<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Result<(), Reason> {
+    let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
+    let (slot, port) = (&beginning.slot, beginning.port);
+    let depends = matches!(
+        beginning.behaviour.mapping(protocol),
+        Dependence::AddressAndPort
+    );
+    let outward = outward(arrival, beginning);
+    let mut mapping = Mapping::outward(port, now);
+    if !depends && let Err(error) = world.insert_mapping(&outward, &mapping) {
         ports::release(world, bitmap(slot.index, protocol), port);
+        return Err(match error {
+            InsertError::Exists => Reason::Collision,
+            InsertError::Full => Reason::MappingTableFull,
+        });
     }
-    Some(reason)
+    let inward = MappingKey::inward(protocol, (slot.address, port));
+    mapping = Mapping::inward((asked.source, asked.source_port), asked.target, now);
+    world.insert_mapping(&inward, &mapping).map_err(|_| {
+        world.remove_mapping(&outward);
+        Reason::MappingTableFull
+    })
+}
+
+/// Lets the remote in that a client sends to from a port it has already; `false` if there is no
+/// room to remember it.
+#[inline(always)]
+fn permit<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> bool {
+    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let end = (beginning.slot.address, beginning.port);
+    let remote_port = match beginning.behaviour.filtering(protocol) {
+        Dependence::Endpoint => return true,
+        Dependence::Address => Port::new(0),
+        // A flow lets its own remote in, so only one that does not come to be has to be remembered.
+        Dependence::AddressAndPort if matches!(beginning.way, Way::Knock) => asked.target_port,
+        Dependence::AddressAndPort => return true,
+    };
+    if let Dependence::Address = beginning.behaviour.filtering(protocol)
+        && let Some(inward) = world.mapping(&MappingKey::inward(protocol, end))
+        && inward.remote.0 == asked.target.0
+    {
+        return true;
+    }
+    let key = MappingKey::permit(protocol, end, (asked.target, remote_port));
+    let entry = Mapping::permit(world.now());
+    !matches!(world.insert_mapping(&key, &entry), Err(InsertError::Full))
 }
 
 /// Claims a port for the packet's source.
@@ -250,46 +478,52 @@ fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Optio
     ports::claim(world, bitmap, start, source_port)
 }
 
-/// Inserts both directions of a flow, or neither.
-#[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "inlined; a struct of them would be stack"
-)]
-fn insert<W: World>(
-    world: &W,
-    arrival: &Arrival,
-    beginning: &Beginning,
-    sent: &Tuple,
-    back: &FlowKey,
-    now: Tick,
-) -> Result<(), InsertError> {
-    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
+/// Inserts both directions of a flow, or neither and says why.
+#[inline(never)]
+pub fn insert<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
+    if let Way::Knock = beginning.way {
+        return None;
+    }
+    let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
+    let sent = sent(arrival, beginning);
+    let (side, other) = match beginning.way {
+        Way::In => (Side::Inbound, Side::Outbound),
+        Way::Out | Way::Hairpin | Way::Knock => (Side::Outbound, Side::Inbound),
+    };
+    let back = FlowKey::new(protocol, sent.reversed());
     let returned = asked.reversed();
     // One variable for both entries, because the kernel counts the stack of each.
     let mut flow = Flow::new(
-        Side::Inbound,
+        other,
         beginning.pool,
         returned,
         deltas(protocol, &back.tuple, &returned),
         now,
     );
-    world.insert_flow(back, &flow)?;
-    flow = Flow::new(
-        Side::Outbound,
-        beginning.pool,
-        *sent,
-        deltas(protocol, asked, sent),
-        now,
-    );
-    if beginning.is_routed {
-        flow.remember(&beginning.hop, beginning.generation);
+    let mut result = world.insert_flow(&back, &flow);
+    if result.is_ok() {
+        flow = Flow::new(
+            side,
+            beginning.pool,
+            sent,
+            deltas(protocol, asked, &sent),
+            now,
+        );
+        if beginning.is_routed {
+            flow.remember(&beginning.hop, beginning.generation);
+        }
+        result = world.insert_flow(&arrival.key, &flow);
+        if result.is_err() {
+            world.remove_flow(&back);
+        }
     }
-    let result = world.insert_flow(&arrival.key, &flow);
-    if result.is_err() {
-        world.remove_flow(back);
+    let error = result.err()?;
+    if beginning.is_new {
+        // Nobody else has come to know the port.
+        let bitmap = bitmap(beginning.slot.index, protocol);
+        ports::release(world, bitmap, beginning.port);
     }
-    result
+    Some(refused(error))
 }
 
 /// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and

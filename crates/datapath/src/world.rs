@@ -2,12 +2,14 @@
 //!
 //! In the kernel these are BPF maps and helpers; natively they are plain memory and virtual time.
 
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 use abi::{
     ClassKey, Config, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, NextHop, Pool,
     Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
 };
+
+pub use crate::open::Beginning;
 
 /// The bitmap of the ports of one external address and port space that are taken.
 pub type PortWords = [Shared<u64>; WORDS];
@@ -53,6 +55,18 @@ pub trait World {
     type Ref<'a, T: 'a>: Deref<Target = T>
     where
         Self: 'a;
+
+    /// What is borrowed to be written.
+    type Mut<'a, T: 'a>: DerefMut<Target = T>
+    where
+        Self: 'a;
+
+    /// Room for what is found out about the packet at hand; this CPU's own. What an earlier packet
+    /// left is in it.
+    ///
+    /// Not on the stack: there is too little of that, and the verifier would walk everything behind
+    /// once for each value it can have.
+    fn beginning(&self) -> Option<Self::Mut<'_, Beginning>>;
 
     /// Now, coarsely.
     fn now(&self) -> Tick;

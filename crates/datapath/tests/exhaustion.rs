@@ -1,6 +1,6 @@
 //! Tables and ports that run out: what does not fit is refused whole and leaves nothing behind.
 
-use abi::{Ip4, Port, Protocol, Reason, ports};
+use abi::{End, Ip4, Port, Protocol, Reason, ports};
 use datapath::native::Memory;
 
 use crate::rig::{
@@ -43,7 +43,7 @@ fn a_full_flow_table_refuses_the_flow_and_keeps_nothing_of_it() {
             );
         }
         let full = amounts(&site.memory);
-        assert_eq!((full.0, full.1), (200, 100));
+        assert_eq!((full.0, full.1), (200, 200));
 
         for client in 100..200 {
             assert_eq!(
@@ -89,7 +89,8 @@ fn a_refused_flow_does_not_take_its_endpoints_mapping_with_it() {
 
     let out = site.send(INSIDE, &Sketch::first(Protocol::Udp, known));
 
-    assert_eq!(out.reason, Reason::FlowTableFull);
+    // To remember whom the client sends to is what does not fit first.
+    assert_eq!(out.reason, Reason::MappingTableFull);
     assert_eq!(amounts(&site.memory), full);
     sound(&site.memory);
 }
@@ -98,20 +99,20 @@ fn a_refused_flow_does_not_take_its_endpoints_mapping_with_it() {
 fn a_full_mapping_table_refuses_the_flow_and_keeps_nothing_of_it() {
     let site = Site::new(usual(), 10);
     let stranger = |port| {
-        let (key, port) = (Ip4([172, 16, 0, 1]), Port::new(port));
-        abi::MappingKey::new(Protocol::Tcp, key, port, Ip4([192, 0, 2, 1]))
+        let internal = (Ip4([172, 16, 0, 1]), Port::new(port));
+        abi::MappingKey::outward(Protocol::Tcp, internal, Ip4([192, 0, 2, 1]), Ip4([0; 4]))
     };
-    for port in 0..10 {
+    for port in 0..20 {
         site.memory.mappings.put(
             stranger(port),
-            abi::Mapping::new(Port::new(1), abi::Tick(1)),
+            abi::Mapping::outward(Port::new(1), abi::Tick(1)),
         );
     }
     let full = amounts(&site.memory);
 
     assert_eq!(
         site.send(INSIDE, &first(Protocol::Tcp, 1)).reason,
-        Reason::FlowTableFull
+        Reason::MappingTableFull
     );
 
     assert_eq!(amounts(&site.memory), full);
@@ -183,6 +184,15 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
         let (from, to) = (key.tuple, flow.to);
         if from.target_port == freed || to.source_port == freed {
             site.memory.flows.remove(&key);
+        }
+    }
+    for (key, mapping) in site.memory.mappings.all() {
+        let is_its = match key.what() {
+            Some(End::Inward { port } | End::Permit { port, .. }) => port == freed,
+            Some(End::Outward { .. }) | None => mapping.port == freed,
+        };
+        if is_its {
+            site.memory.mappings.remove(&key);
         }
     }
 

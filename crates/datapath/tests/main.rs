@@ -4,6 +4,7 @@
 mod rig;
 
 mod answers;
+mod behaviours;
 mod control;
 mod exhaustion;
 mod mangled;

@@ -252,14 +252,6 @@ fn ports_outside_the_pools_range_are_the_kernels_if_the_address_is() {
 }
 
 #[test]
-fn a_client_does_not_reach_another_by_an_external_address() {
-    let hairpin = tuple(([10, 1, 0, 1], 4000), ([192, 0, 2, 1], 4000));
-    for protocol in Protocol::ALL {
-        leaves(INSIDE, Sketch::first(protocol, hairpin), Reason::Hairpin);
-    }
-}
-
-#[test]
 fn icmp_from_inside_that_asks_nothing_is_dropped() {
     let message = |kind| {
         let message = Message::Icmp {

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use abi::{Ip4, Port, Protocol, Tick, Tuple};
+use abi::{End, Ip4, Port, Protocol, Tick, Tuple};
+use datapath::native::Memory;
 
 use crate::rig::{
     Site, Sketch,
@@ -40,6 +41,12 @@ fn at_every_place(site: impl Fn() -> Site, first: &Sketch, second: &Sketch, chec
     }
 }
 
+fn ports_mapped(memory: &Memory) -> usize {
+    let all = memory.mappings.all().into_iter();
+    all.filter(|(key, _)| matches!(key.what(), Some(End::Inward { .. })))
+        .count()
+}
+
 fn first(protocol: Protocol, source: ([u8; 4], u16), target: ([u8; 4], u16)) -> Sketch {
     Sketch::first(protocol, tuple(source, target))
 }
@@ -53,10 +60,8 @@ fn the_same_packet_twice_begins_one_flow() {
             &packet,
             &packet,
             |site| {
-                assert_eq!(
-                    (site.memory.flows.len(), site.memory.mappings.len()),
-                    (2, 1)
-                );
+                assert_eq!(site.memory.flows.len(), 2);
+                assert_eq!(ports_mapped(&site.memory), 1);
             },
         );
     }
@@ -74,7 +79,7 @@ fn one_endpoint_that_begins_two_flows_at_once_gets_one_port() {
         &one,
         &other,
         |site| {
-            assert_eq!(site.memory.mappings.len(), 1);
+            assert_eq!(ports_mapped(&site.memory), 1);
             // What was refused is sent again, and passes.
             assert!(site.send(INSIDE, &one).is_translated());
             assert!(site.send(INSIDE, &other).is_translated());

@@ -18,7 +18,7 @@ use aya_ebpf::{
 };
 use datapath::{
     frame::{Packet, Wire},
-    world::{InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
 };
 
 use crate::maps;
@@ -120,6 +120,13 @@ fn insert<K, V>(map: &'static HashMap<K, V>, key: &K, value: &V) -> Result<(), I
 
 impl World for Kernel {
     type Ref<'a, T: 'a> = &'a T;
+    type Mut<'a, T: 'a> = &'a mut T;
+
+    #[inline(always)]
+    fn beginning(&self) -> Option<&mut Beginning> {
+        // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
+        maps::BEGINNING.get_ptr_mut(0).map(|it| unsafe { &mut *it })
+    }
 
     #[inline(always)]
     fn now(&self) -> Tick {

@@ -14,13 +14,14 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray},
 };
+use datapath::world::Beginning;
 
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
 // reader. The loader sets the size that the configuration asks for.
 #[map]
 pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
-pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(FLOWS_DEFAULT, 0);
+pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
 #[map]
@@ -46,5 +47,8 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
     PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
 #[map]
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
+// Room for one packet; nothing of it lasts.
+#[map]
+pub static BEGINNING: PerCpuArray<Beginning> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::intent::{Action, Intent, Interface, Pool, Rule, Timeouts};
+use crate::intent::{Action, Intent, Interface, Pool, Protocol, Rule, Timeouts};
 
 /// The differences between two configurations; none if there are none.
 pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
@@ -121,6 +121,44 @@ fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
                 new.name, new.ports.first, new.ports.last, old.ports.first, old.ports.last
             ));
         }
+        behaviour(old, new, changes);
+    }
+}
+
+fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
+    let (name, before, after) = (&new.name, &old.behaviour, &new.behaviour);
+    for protocol in Protocol::ALL {
+        let modes = [
+            ("maps", before.mapping(protocol), after.mapping(protocol)),
+            (
+                "filters",
+                before.filtering(protocol),
+                after.filtering(protocol),
+            ),
+        ];
+        for (verb, before, after) in modes.into_iter().filter(|(_, old, new)| old != new) {
+            changes.push(format!(
+                "pool {name} {verb} new flows of {protocol:?} {} instead of {}",
+                after.label(),
+                before.label()
+            ));
+        }
+    }
+    if before.hairpins() != after.hairpins() {
+        let now = if after.hairpins() {
+            "may"
+        } else {
+            "may no longer"
+        };
+        changes.push(format!(
+            "clients {now} reach each other by addresses of pool {name}"
+        ));
+    }
+    if before.mss != after.mss {
+        changes.push(match after.mss {
+            0 => format!("pool {name} leaves the MSS of TCP alone"),
+            mss => format!("pool {name} holds the MSS of TCP at {mss} at most"),
+        });
     }
 }
 

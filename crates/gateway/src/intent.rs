@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use abi::{Protocol, Realm};
+pub use abi::{Behaviour, Dependence, Protocol, Realm};
 use api::{Problem, Problems};
 use ipnet::Ipv4Net;
 
@@ -94,6 +94,15 @@ pub struct Pool {
     pub addresses: Vec<Ipv4Addr>,
     /// The ports that are given out on each address.
     pub ports: PortRange,
+    /// How it translates.
+    pub behaviour: Behaviour,
+}
+
+impl Pool {
+    /// How a pool translates that says nothing: endpoint-independent mapping (RFC 4787 REQ-1),
+    /// address-dependent filtering (REQ-8), hairpinning (REQ-9).
+    pub const BEHAVIOUR_DEFAULT: Behaviour =
+        Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0);
 }
 
 /// Ports from `first` to `last`, both included; never zero, never backwards.

@@ -79,8 +79,9 @@ impl Numbers {
             })
             .ok_or(NumbersError::Addresses(address))?,
         };
-        let (first, last) = (Port::new(wanted.ports.first), Port::new(wanted.ports.last));
-        let external = External::new(index, pool, ExternalState::Serving, first, last);
+        let ports = (Port::new(wanted.ports.first), Port::new(wanted.ports.last));
+        let place = (index, pool);
+        let external = External::new(place, ExternalState::Serving, ports, wanted.behaviour);
         self.externals.insert(key, external);
         Ok(())
     }
@@ -92,12 +93,12 @@ impl Numbers {
                 pool,
                 first,
                 last,
+                behaviour,
                 ..
             } = *external;
-            (
-                *address,
-                External::new(index, pool, ExternalState::Draining, first, last),
-            )
+            let place = (index, pool);
+            let draining = External::new(place, ExternalState::Draining, (first, last), behaviour);
+            (*address, draining)
         });
         Self {
             pools: self.pools.clone(),
@@ -157,6 +158,7 @@ mod tests {
                 first: 1024,
                 last: 65535,
             },
+            behaviour: Pool::BEHAVIOUR_DEFAULT,
         }
     }
 

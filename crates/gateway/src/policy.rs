@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry, RuleSet,
+    Behaviour, ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry,
+    RuleSet,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
@@ -85,17 +86,20 @@ fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<Pool
         let Some(name) = numbers.pool_name(number) else {
             return PoolEntry {
                 name: [0; NAME_BYTES],
+                behaviour: Behaviour::STRICTEST,
                 slots: *slots::spread(&[]),
             };
         };
-        let wanted = intent.pools.iter().filter(|pool| pool.name == name);
+        let wanted = intent.pools.iter().find(|pool| pool.name == name);
         let addresses: Vec<_> = wanted
+            .into_iter()
             .flat_map(|pool| &pool.addresses)
             .map(|address| Ip4(address.octets()))
             .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
             .collect();
         PoolEntry {
             name: name_bytes(name),
+            behaviour: wanted.map_or(Behaviour::STRICTEST, |pool| pool.behaviour),
             slots: *slots::spread(&addresses),
         }
     };

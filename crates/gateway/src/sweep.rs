@@ -9,10 +9,11 @@
 //! The packet path goes on meanwhile. What it makes during a walk is too young to be judged
 //! ([`YOUNG`]); a port it has just claimed is freed only if nobody uses it at two sweeps in a row.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    External, Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick,
+    End, External, Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side,
+    Tick, Tuple,
     ports::{WORDS, bitmap, place},
 };
 
@@ -20,6 +21,9 @@ use crate::intent::Timeouts;
 
 /// Ticks after which an entry without its other half is not just being made.
 pub const YOUNG: u32 = 2;
+
+/// Ticks for which a remote is let in after a client sent to it, even if no flow came of that.
+const PERMIT: u32 = 30;
 
 /// How far a flow has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,7 +63,14 @@ impl FlowState {
             Protocol::Udp | Protocol::Icmp => Self::Active,
             Protocol::Tcp if outbound.has(Seen::RST) || inbound.has(Seen::RST) => Self::Closing,
             Protocol::Tcp if outbound.has(Seen::FIN) && inbound.has(Seen::FIN) => Self::Closing,
-            Protocol::Tcp if inbound.has(Seen::SYN) && outbound.has(Seen::ACK) => Self::Established,
+            // Whoever began, or both (RFC 9293 §3.5): each side's SYN, and an ACK behind one of them.
+            Protocol::Tcp
+                if inbound.has(Seen::SYN)
+                    && outbound.has(Seen::SYN)
+                    && (inbound.has(Seen::ACK) || outbound.has(Seen::ACK)) =>
+            {
+                Self::Established
+            }
             Protocol::Tcp => Self::Opening,
         }
     }
@@ -144,6 +155,19 @@ impl PortSets {
         }
     }
 
+    /// Adds all ports of another set.
+    fn add(&mut self, other: &Self) {
+        for (bitmap, more) in &other.0 {
+            let words = self
+                .0
+                .entry(*bitmap)
+                .or_insert_with(|| Box::new([0; WORDS]));
+            for (word, more) in words.iter_mut().zip(more.iter()) {
+                *word |= more;
+            }
+        }
+    }
+
     /// Whether any port of a bitmap is in the set.
     pub fn is_used(&self, bitmap: u32) -> bool {
         self.0.contains_key(&bitmap)
@@ -183,6 +207,10 @@ pub struct Sweep<'a> {
     timeouts: Timeouts,
     externals: &'a BTreeMap<Ip4, External>,
     halves: HashMap<FlowKey, Half>,
+    /// Which external ports have a flow with which remote.
+    talks: HashSet<(Protocol, Ip4, Port, Ip4)>,
+    /// Ports that a mapping has.
+    mapped: PortSets,
     swept: Swept,
 }
 
@@ -217,6 +245,8 @@ impl<'a> Sweep<'a> {
             timeouts,
             externals,
             halves: HashMap::new(),
+            talks: HashSet::new(),
+            mapped: PortSets::default(),
             swept: Swept::default(),
         }
     }
@@ -249,9 +279,24 @@ impl<'a> Sweep<'a> {
             None => {
                 *self.swept.flows.entry((flow.protocol, state)).or_default() += 1;
                 *self.swept.by_pool.entry(pool).or_default() += 1;
-                let external = flow.outbound.1.to.source;
+                let Tuple {
+                    source: external,
+                    source_port: port,
+                    ..
+                } = flow.outbound.1.to;
                 *self.swept.by_external.entry(external).or_default() += 1;
-                self.uses(flow.protocol, external, flow.outbound.1.to.source_port);
+                self.uses(flow.protocol, external, port);
+                self.talks(
+                    flow.protocol,
+                    (external, port),
+                    flow.outbound.0.tuple.target,
+                );
+                // Of a hairpinned flow both ends are ours.
+                let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
+                if back.source != key.source {
+                    self.uses(flow.protocol, back.source, back.source_port);
+                    self.talks(flow.protocol, (back.source, back.source_port), key.target);
+                }
             }
         }
     }
@@ -262,6 +307,10 @@ impl<'a> Sweep<'a> {
                 .used
                 .insert(bitmap(external.index, protocol), port);
         }
+    }
+
+    fn talks(&mut self, protocol: Protocol, end: (Ip4, Port), remote: Ip4) {
+        self.talks.insert((protocol, end.0, end.1, remote));
     }
 
     /// Judges the entries whose other half did not come. To be called when the flow table has been
@@ -290,28 +339,50 @@ impl<'a> Sweep<'a> {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
                 continue;
             };
-            let Some(external) = self.externals.get(&key.external) else {
+            let (Some(external), Some(end)) = (self.externals.get(&key.external), key.what())
+            else {
                 self.swept.unmapped.push(*key);
                 continue;
             };
-            let bitmap = bitmap(external.index, protocol);
-            let (word, bit) = place(mapping.port);
-            let has_flow = self.swept.used.word(bitmap, word) & 1 << bit != 0;
-            if !has_flow && !self.is_young(mapping.created) {
+            let (port, is_used) = match end {
+                End::Outward { .. } => (
+                    mapping.port,
+                    self.has_flow(external, protocol, mapping.port),
+                ),
+                End::Inward { port } => (port, self.has_flow(external, protocol, port)),
+                End::Permit { port, remote } => {
+                    let talk = (protocol, key.external, port, remote.0);
+                    let is_hoped_for = self.has_flow(external, protocol, port)
+                        && self.is_within(mapping.created, PERMIT);
+                    (port, is_hoped_for || self.talks.contains(&talk))
+                }
+            };
+            if !is_used && !self.is_young(mapping.created) {
                 self.swept.unmapped.push(*key);
             }
             // Also one that is to be removed: until it is, a flow may begin that uses its port.
-            self.swept.used.insert(bitmap, mapping.port);
+            self.mapped.insert(bitmap(external.index, protocol), port);
         }
     }
 
+    fn has_flow(&self, external: &External, protocol: Protocol, port: Port) -> bool {
+        let (word, bit) = place(port);
+        let bitmap = bitmap(external.index, protocol);
+        self.swept.used.word(bitmap, word) & 1 << bit != 0
+    }
+
     /// Ends the sweep.
-    pub fn finish(self) -> Swept {
+    pub fn finish(mut self) -> Swept {
+        self.swept.used.add(&self.mapped);
         self.swept
     }
 
     fn is_young(&self, created: Tick) -> bool {
-        Tick::from_nanos(self.now).0.saturating_sub(created.0) <= YOUNG
+        self.is_within(created, YOUNG)
+    }
+
+    fn is_within(&self, created: Tick, ticks: u32) -> bool {
+        Tick::from_nanos(self.now).0.saturating_sub(created.0) <= ticks
     }
 }
 

@@ -120,7 +120,7 @@ impl Program {
         }
         loader
             .map_max_entries(map::FLOWS, 2 * flows)
-            .map_max_entries(map::MAPPINGS, flows);
+            .map_max_entries(map::MAPPINGS, 2 * flows);
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Tables)?;
         let tables = Tables::open(&maps)?;
 
@@ -248,10 +248,12 @@ fn join(state: &State, ebpf: &mut Ebpf) -> Result<PathBuf, LoadError> {
         .map_err(refused(ENTRY))?;
     let id = entry.info().map_err(refused(ENTRY))?.id();
     let path = state.stages().join(id.to_string());
-    stages.pin(&path).map_err(|source: PinError| LoadError::Pin {
-        path: path.clone(),
-        source: source.into(),
-    })?;
+    stages
+        .pin(&path)
+        .map_err(|source: PinError| LoadError::Pin {
+            path: path.clone(),
+            source: source.into(),
+        })?;
     Ok(path)
 }
 

@@ -92,13 +92,13 @@ pub fn write(tables: &Tables, entries: &[Entry]) {
         let bitmap = bitmap(externals[&source].index, entry.protocol);
         tables.ports.words(bitmap)[word].fetch_or(1 << bit, Relaxed);
         let internal = tuple(entry.client, entry.remote);
-        let key = MappingKey::new(
-            entry.protocol,
-            internal.source,
-            internal.source_port,
-            source,
-        );
-        let mapping = Mapping::new(source_port, Tick::from_nanos(kernel::now()));
+        let from = (internal.source, internal.source_port);
+        let now = Tick::from_nanos(kernel::now());
+        let key = MappingKey::outward(entry.protocol, from, source, Ip4([0; 4]));
+        let mapping = Mapping::outward(source_port, now);
+        tables.mappings.put(&key, &mapping).unwrap();
+        let key = MappingKey::inward(entry.protocol, (source, source_port));
+        let mapping = Mapping::inward(from, internal.target, now);
         tables.mappings.put(&key, &mapping).unwrap();
     }
     let halves = entries.iter().flat_map(Entry::halves);

@@ -5,7 +5,7 @@
 //! turn, this is every interleaving of a packet with one other thing.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     rc::Rc,
 };
 
@@ -16,7 +16,7 @@ use abi::{
 use datapath::{
     Exit,
     native::{Frame, Memory},
-    world::{InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
 };
 
 /// What is put in force in the middle of a packet.
@@ -27,6 +27,8 @@ struct Interrupted<'a> {
     memory: &'a Memory,
     left: Cell<usize>,
     event: RefCell<Option<Event<'a>>>,
+    /// This CPU's own.
+    beginning: RefCell<Beginning>,
 }
 
 /// Takes a frame through, with `event` before the packet path's question of number `place`; nothing
@@ -42,6 +44,7 @@ pub fn process_with<'a>(
         memory,
         left: Cell::new(place),
         event: RefCell::new(Some(event)),
+        beginning: RefCell::new(Beginning::EMPTY),
     };
     let exit = datapath::process(frame, &world);
     world.event.borrow().is_none().then_some(exit)
@@ -68,6 +71,14 @@ impl World for Interrupted<'_> {
     where
         Self: 'a;
 
+    type Mut<'b, T: 'b>
+        = RefMut<'b, T>
+    where
+        Self: 'b;
+
+    fn beginning(&self) -> Option<RefMut<'_, Beginning>> {
+        Some(self.beginning.borrow_mut())
+    }
     fn now(&self) -> Tick {
         self.asked().now()
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use abi::{Counter, Ip4, MappingKey, Port, Protocol, Reason, Side, Tuple, Verdict, ports};
+use abi::{Counter, End, Ip4, MappingKey, Port, Protocol, Reason, Side, Verdict, ports};
 use datapath::{
     Exit,
     native::{Frame, Memory},
@@ -299,41 +299,44 @@ fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bo
 
 /// Asserts what holds for the tables whenever no packet and no sweep is under way.
 ///
-/// They are [`safe`]; an internal endpoint has one external port whomever it talks to, and no other
-/// endpoint has it; there is a mapping for every port in use, and every mapped port is taken.
+/// They are [`safe`]; the two ends of a mapping agree; both ends of every flow that are ours are
+/// mapped; every port that a mapping or a permit is about is taken.
 pub fn sound(memory: &Memory) {
     safe(memory);
-    let mut owners = BTreeMap::new();
     for (key, mapping) in memory.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
-        let end = (protocol, key.external, mapping.port);
+        let port = match key.what().expect("a kind we know") {
+            End::Outward { internal, .. } => {
+                let owner = owner(memory, protocol, (key.external, mapping.port));
+                assert_eq!(
+                    owner,
+                    Some(internal),
+                    "two endpoints have one port: {key:?}"
+                );
+                mapping.port
+            }
+            End::Inward { port } | End::Permit { port, .. } => port,
+        };
         assert!(
-            is_taken(memory, protocol, key.external, mapping.port),
-            "a free port is mapped"
-        );
-        assert_eq!(
-            owners.insert(end, key),
-            None,
-            "two endpoints have one port: {end:?}"
+            is_taken(memory, protocol, key.external, port),
+            "a free port is mapped: {key:?}"
         );
     }
     for (key, flow) in memory.flows.all() {
-        if flow.side() == Side::Outbound {
-            let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
-            let Tuple {
-                source,
-                source_port,
-                ..
-            } = key.tuple;
-            let endpoint = MappingKey::new(protocol, source, source_port, flow.to.source);
-            let mapping = memory.mappings.get(&endpoint);
-            let mapping = mapping.unwrap_or_else(|| panic!("a flow without a mapping: {key:?}"));
-            assert_eq!(
-                mapping.port, flow.to.source_port,
-                "one endpoint, one port: {key:?}"
-            );
+        let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
+        // What leaves from another address than it came from leaves from one of ours.
+        if flow.to.source != key.tuple.source {
+            let end = (flow.to.source, flow.to.source_port);
+            let from = (key.tuple.source, key.tuple.source_port);
+            assert_eq!(owner(memory, protocol, end), Some(from), "{key:?}");
         }
     }
+}
+
+/// The internal endpoint that an external one belongs to.
+fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
+    let inward = memory.mappings.get(&MappingKey::inward(protocol, end))?;
+    Some((inward.internal, inward.port))
 }
 
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
@@ -363,7 +366,8 @@ pub fn taken_is_mapped(memory: &Memory) {
                 .mappings
                 .all()
                 .into_iter()
-                .filter(|(key, _)| key.external == address && key.protocol == protocol as u8);
+                .filter(|(key, _)| key.external == address && key.protocol == protocol as u8)
+                .filter(|(key, _)| matches!(key.what(), Some(End::Inward { .. })));
             let taken = memory.taken(ports::bitmap(external.index, protocol));
             assert_eq!(
                 taken - outside,

@@ -372,6 +372,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
             first: ports.0,
             last: ports.1,
         },
+        behaviour: Pool::BEHAVIOUR_DEFAULT,
     }
 }
 

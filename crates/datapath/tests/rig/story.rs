@@ -4,9 +4,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use abi::{Protocol, Reason, Tuple, ports::bitmap};
+use abi::{Behaviour, Dependence, Port, Protocol, Reason, Tuple, ports::bitmap};
 use datapath::native::Memory;
-use gateway::{Event, intent::Intent};
+use gateway::{
+    Event,
+    intent::{Intent, Pool},
+};
 
 use super::{
     Site, Sketch,
@@ -75,7 +78,7 @@ pub fn tell(bytes: &[u8]) {
 
 impl Story {
     fn step(&mut self, words: &mut Words<'_>) {
-        match words.below(16) {
+        match words.below(18) {
             0..=4 => {
                 let (ingress, protocol, sketch) = outbound(words);
                 self.send(ingress, protocol, &sketch);
@@ -93,6 +96,8 @@ impl Story {
             }
             13 => self.restart(),
             14 => self.site.handle(Event::RoutesChanged),
+            15 => self.knock(words),
+            16 => self.call(words),
             _ => self.race(words),
         }
     }
@@ -117,6 +122,47 @@ impl Story {
         if left.is_translated() {
             let got = read(&left.after.bytes).expect("still such a packet");
             assert_eq!(got, (*protocol, asked.reversed()));
+        }
+    }
+
+    /// A remote that was not asked, or by another port, sends to what it may know of.
+    fn knock(&mut self, words: &mut Words<'_>) {
+        let which = usize::from(words.next());
+        let Some(((protocol, seen), asked)) = self.asked.iter().nth(which) else {
+            return;
+        };
+        let mut knock = seen.reversed();
+        knock.source_port = Port::new(440 + u16::from(words.below(8)));
+        knock.source.0[3] = 1 + words.below(6);
+        let left = self.site.send(OUTSIDE, &Sketch::first(*protocol, knock));
+        if left.is_translated() {
+            let (_, got) = read(&left.after.bytes).expect("still such a packet");
+            let to = (got.target, got.target_port);
+            assert_eq!(to, (asked.source, asked.source_port), "whose the port is");
+            assert_eq!(
+                (got.source, got.source_port),
+                (knock.source, knock.source_port)
+            );
+        }
+    }
+
+    /// A client calls what it may know to be another's external endpoint.
+    fn call(&mut self, words: &mut Words<'_>) {
+        let which = usize::from(words.next());
+        let Some(((_, seen), _)) = self.asked.iter().nth(which) else {
+            return;
+        };
+        let to = (seen.source, seen.source_port);
+        let (ingress, protocol, mut sketch) = outbound(words);
+        let (_, mut tuple) = read(&sketch.frame().bytes).expect("such a packet");
+        (tuple.target, tuple.target_port) = to;
+        if protocol != Protocol::Icmp {
+            sketch = Sketch::first(protocol, tuple);
+            let left = self.site.send(ingress, &sketch);
+            if left.is_translated() {
+                let (_, got) = read(&left.after.bytes).expect("still such a packet");
+                assert_ne!(got.source, tuple.source, "no client sees another's address");
+            }
         }
     }
 
@@ -247,8 +293,19 @@ fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
 /// Policies between which a daemon is told to change.
 fn wanted(word: u8) -> Intent {
     let rules = || vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
-    match word % 4 {
+    let behaving = |mapping, filtering, hairpins| {
+        let pool = Pool {
+            behaviour: Behaviour::new([mapping; 3], [filtering; 3], hairpins, 0),
+            ..pool("web", [1], (1024, 1063))
+        };
+        intent(vec![pool], rules())
+    };
+    match word % 8 {
         0 => usual(),
+        4 => behaving(Dependence::AddressAndPort, Dependence::AddressAndPort, true),
+        5 => behaving(Dependence::Address, Dependence::Endpoint, true),
+        6 => behaving(Dependence::Endpoint, Dependence::Endpoint, true),
+        7 => behaving(Dependence::AddressAndPort, Dependence::Address, false),
         1 => intent(vec![pool("web", [1], (1024, 1031))], rules()),
         2 => intent(
             vec![

@@ -1,6 +1,8 @@
 //! All kinds of frames, in an order that is always the same.
 
-use abi::Protocol;
+use std::collections::VecDeque;
+
+use abi::{Port, Protocol};
 use datapath::native::Frame;
 
 use crate::rig::{
@@ -15,16 +17,18 @@ const FRAME_MIN: usize = 14;
 /// All kinds of frames, in an order that is always the same.
 pub struct Frames {
     random: u64,
+    first: VecDeque<Frame>,
     sent: Vec<Frame>,
     seen: Vec<Frame>,
 }
 
 impl Frames {
-    /// Frames of which some of the first are these.
-    pub fn after(sent: Vec<Frame>) -> Self {
+    /// These frames, and then others.
+    pub fn after(first: Vec<Frame>) -> Self {
         Self {
             random: 0x9e37_79b9_7f4a_7c15,
-            sent,
+            first: first.into(),
+            sent: Vec::new(),
             seen: Vec::new(),
         }
     }
@@ -146,7 +150,24 @@ impl Frames {
         let frame = self.pick(&seen);
         self.seen = seen;
         let (protocol, tuple) = read(&frame?.bytes)?;
-        let mut sketch = Sketch::answer(protocol, tuple.reversed());
+        let mut tuple = tuple.reversed();
+        // Another remote, another port of the same, or another client to the same external port.
+        match self.random(8) {
+            0 => tuple.source.0[3] = 1 + self.random(16) as u8,
+            1 => tuple.source_port = Port::new(440 + self.random(8) as u16),
+            2 => {
+                tuple.source.0 = [10, 1, 0, self.random(8) as u8];
+                tuple.source_port = Port::new(4000 + self.random(64) as u16);
+                let mut sketch = Sketch::first(protocol, tuple);
+                (sketch.ingress, sketch.to) = (INSIDE, own_mac(INSIDE));
+                return Some(sketch.frame());
+            }
+            _ => {}
+        }
+        let mut sketch = match self.random(4) {
+            0 => Sketch::first(protocol, tuple),
+            _ => Sketch::answer(protocol, tuple),
+        };
         sketch.ingress = if self.random(8) == 0 { ARM } else { OUTSIDE };
         sketch.to = own_mac(sketch.ingress);
         sketch.ttl = [1, 2, 64, 64][self.random(4) as usize];

@@ -15,7 +15,10 @@ mod twins;
 
 use std::collections::BTreeSet;
 
-use abi::{Interface, Protocol, Realm, Reason, Side};
+use abi::{
+    Behaviour, Dependence, Interface, Ip4, Mapping, MappingKey, Port, Protocol, Realm, Reason,
+    Side, Tick,
+};
 use anyhow::Result;
 use datapath::native::Frame;
 use frames::Frames;
@@ -37,7 +40,7 @@ struct Play {
     /// Frames that both take.
     frames: u32,
     /// Makes natively what the tables hold beside the policy, before it is copied, and says which
-    /// frames are met among the first.
+    /// frames come first.
     prepare: fn(&Site) -> Vec<Frame>,
     /// What spoils the kernel's seed.
     spoil: u64,
@@ -50,7 +53,7 @@ fn usual_play() -> Play {
         intent: usual(),
         flows: 2048,
         frames: 60_000,
-        prepare: |_| Vec::new(),
+        prepare: |_| vec![oversized()],
         spoil: 0,
     }
 }
@@ -68,6 +71,8 @@ fn scarce_play() -> Play {
         ],
     );
     scarce.pools[1].addresses.clear();
+    let strictest = [Dependence::AddressAndPort; 3];
+    scarce.pools[0].behaviour = Behaviour::new([Dependence::Address; 3], strictest, false, 0);
     Play {
         name: "twin-scarce",
         intent: scarce,
@@ -76,6 +81,7 @@ fn scarce_play() -> Play {
         prepare: |site| {
             let entry = Interface::new(None, own_mac(OUTSIDE), Realm::External);
             site.memory.interfaces.put(OUTSIDE, entry);
+            crowd_mappings(site);
             halve_flows(site)
         },
         spoil: 0,
@@ -97,6 +103,20 @@ fn silent_play() -> Play {
         },
         spoil: 0,
     }
+}
+
+/// A packet that is too large for its way and has options, so that its sender cannot be told.
+fn oversized() -> Frame {
+    let asked = tuple(([10, 1, 0, 1], 4000), ([203, 0, 113, 1], 440));
+    let sketch = Sketch {
+        ingress: INSIDE,
+        to: own_mac(INSIDE),
+        dont_fragment: true,
+        options: vec![1; 4],
+        payload: vec![0x5a; 1400],
+        ..Sketch::first(Protocol::Udp, asked)
+    };
+    sketch.frame()
 }
 
 /// Leaves of some flows only the half that comes in, as another CPU might have made it just now;
@@ -121,6 +141,15 @@ fn halve_flows(site: &Site) -> Vec<Frame> {
         }
     }
     first
+}
+
+/// Leaves little room for mappings.
+fn crowd_mappings(site: &Site) {
+    for port in 0..1_900 {
+        let key = MappingKey::inward(Protocol::Icmp, (Ip4([192, 0, 2, 77]), Port::new(port)));
+        let entry = Mapping::outward(Port::new(port), Tick(1));
+        site.memory.mappings.put(key, entry);
+    }
 }
 
 fn play(play: &Play) -> Result<Agreed> {

@@ -122,6 +122,7 @@ state: /sys/fs/bpf/test
                     first: 10000,
                     last: 19999,
                 },
+                behaviour: Pool::BEHAVIOUR_DEFAULT,
             },
             Pool {
                 name: "team-b".to_owned(),
@@ -130,6 +131,7 @@ state: /sys/fs/bpf/test
                     first: 1024,
                     last: 65535,
                 },
+                behaviour: Pool::BEHAVIOUR_DEFAULT,
             },
         ],
         rules: vec![

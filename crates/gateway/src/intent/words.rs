@@ -10,6 +10,10 @@ pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
 pub(super) use service::{port_range, service};
 
+use abi::Dependence;
+
+use super::near;
+
 /// Longest piece of a value that a message repeats, in characters: the excerpt shows the rest.
 const QUOTED_MAX: usize = 48;
 
@@ -34,6 +38,38 @@ pub(super) fn quoted(value: &str) -> String {
         Some((end, _)) => format!("`{}...`", value.get(..end).unwrap_or("")),
         None => format!("`{value}`"),
     }
+}
+
+/// The meaning of one of several words.
+pub(super) fn choice<T: Copy>(
+    what: &str,
+    choices: &[(&str, T)],
+    word: &str,
+) -> Result<T, Complaint> {
+    if let Some((_, meaning)) = choices.iter().find(|(name, _)| *name == word) {
+        return Ok(*meaning);
+    }
+    let message = format!("there is no {what} {}", quoted(word));
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let help = match near::nearest(word, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write one of `{}`", names.join("`, `")),
+    };
+    Err(complaint(message, help))
+}
+
+/// On or off.
+pub(super) fn switch(word: &str) -> Result<bool, Complaint> {
+    choice("setting", &[("on", true), ("off", false)], word)
+}
+
+/// What of a remote a mapping or a filter depends on, by the RFC's word.
+pub(super) fn dependence(word: &str) -> Result<Dependence, Complaint> {
+    choice(
+        "behaviour",
+        &Dependence::ALL.map(|it| (it.label(), it)),
+        word,
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abi::{ExternalState, Tuple};
+use abi::{Behaviour, ExternalState};
 
 use super::*;
 
@@ -25,7 +25,12 @@ fn externals() -> BTreeMap<Ip4, External> {
     let (first, last) = (Port::new(1024), Port::new(65535));
     [(
         EXTERNAL,
-        External::new(3, 0, ExternalState::Serving, first, last),
+        External::new(
+            (3, 0),
+            ExternalState::Serving,
+            (first, last),
+            Behaviour::STRICTEST,
+        ),
     )]
     .into()
 }
@@ -152,8 +157,13 @@ fn half_a_flow_is_removed_once_it_is_not_young() {
 #[test]
 fn a_mapping_lives_as_long_as_its_flows() {
     let entries = flow(Protocol::Udp, 4000, (0, 0));
-    let key = MappingKey::new(Protocol::Udp, CLIENT, Port::new(4000), EXTERNAL);
-    let mappings = [(key, Mapping::new(Port::new(4000), START))];
+    let port = Port::new(4000);
+    let key = MappingKey::outward(Protocol::Udp, (CLIENT, port), EXTERNAL, Ip4([0; 4]));
+    let inward = MappingKey::inward(Protocol::Udp, (EXTERNAL, port));
+    let mappings = [
+        (key, Mapping::outward(port, START)),
+        (inward, Mapping::inward((CLIENT, port), REMOTE, START)),
+    ];
 
     assert!(
         sweep(&entries, &mappings, Duration::from_secs(300))
@@ -162,8 +172,27 @@ fn a_mapping_lives_as_long_as_its_flows() {
     );
     assert_eq!(
         sweep(&entries, &mappings, Duration::from_secs(301)).unmapped,
-        [key]
+        [key, inward]
     );
+}
+
+#[test]
+fn a_remote_is_let_in_while_it_is_talked_to_or_may_still_answer() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let end = (EXTERNAL, Port::new(4000));
+    let permit = |remote| {
+        let key = MappingKey::permit(Protocol::Udp, end, (remote, Port::new(0)));
+        (key, Mapping::permit(START))
+    };
+    let (talked_to, other) = (permit(REMOTE), permit(Ip4([198, 51, 100, 2])));
+    let gone = |seconds| {
+        let after = Duration::from_secs(seconds);
+        sweep(&entries, &[talked_to, other], after).unmapped
+    };
+
+    assert_eq!(gone(30), []);
+    assert_eq!(gone(40), [other.0]);
+    assert_eq!(gone(301), [talked_to.0, other.0], "with the mapping");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use api::{Config, config};
 
 use super::{
     super::{
-        Interface, Mode, Realm, near,
+        Interface, Mode, Realm,
         report::{Path, Report},
-        words::{self, Complaint, complaint, quoted},
+        words::{self, complaint},
     },
     Names, accept, given, required,
 };
@@ -66,30 +66,16 @@ fn one(
     });
     let help = "add `realm: internal`, `realm: external`, or `realm: both` for one arm";
     let realm = required(report, path, "realm", &interface.realm, help)
-        .and_then(|(path, word)| accept(report, &path, choice("realm", &REALMS, word)));
+        .and_then(|(path, word)| accept(report, &path, words::choice("realm", &REALMS, word)));
     let mode = given(report, path, "mode", &interface.mode)
         .map_or(Some(Mode::Native), |(path, word)| {
-            accept(report, &path, choice("mode", &MODES, word))
+            accept(report, &path, words::choice("mode", &MODES, word))
         });
     Some(Interface {
         name: name?,
         realm: realm?,
         mode: mode?,
     })
-}
-
-/// The meaning of one of several words.
-fn choice<T: Copy>(what: &str, choices: &[(&str, T)], word: &str) -> Result<T, Complaint> {
-    if let Some((_, meaning)) = choices.iter().find(|(name, _)| *name == word) {
-        return Ok(*meaning);
-    }
-    let message = format!("there is no {what} {}", quoted(word));
-    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-    let help = match near::nearest(word, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write one of `{}`", names.join("`, `")),
-    };
-    Err(complaint(message, help))
 }
 
 fn both_realms(interfaces: &[Interface], path: &Path, report: &mut Report<'_>) {

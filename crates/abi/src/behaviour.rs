@@ -1,0 +1,145 @@
+//! How a pool translates: the behaviours of RFC 4787 §4 to §6, RFC 5382 and RFC 5508, as the packet
+//! path reads them.
+
+use crate::Protocol;
+
+/// What of a remote endpoint a mapping or a filter depends on.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Dependence {
+    /// Nothing: endpoint-independent.
+    Endpoint = 1,
+    /// Its address: address-dependent.
+    Address = 2,
+    /// Its address and port: address-and-port-dependent.
+    AddressAndPort = 3,
+}
+
+impl Dependence {
+    /// All of them, from the most open to the strictest.
+    pub const ALL: [Self; 3] = [Self::Endpoint, Self::Address, Self::AddressAndPort];
+
+    /// The RFC's word.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint-independent",
+            Self::Address => "address-dependent",
+            Self::AddressAndPort => "address-and-port-dependent",
+        }
+    }
+
+    /// The strictest for a number this version does not know.
+    #[inline(always)]
+    const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            1 => Self::Endpoint,
+            2 => Self::Address,
+            _ => Self::AddressAndPort,
+        }
+    }
+}
+
+/// How a pool translates. Zeroed memory is the strictest there is.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Behaviour {
+    /// By port space: mapping in the low bits, filtering in the high ones.
+    modes: [u8; 3],
+    flags: u8,
+    /// The largest MSS that TCP may agree on, in bytes; zero leaves it alone.
+    pub mss: u16,
+    _pad: u16,
+}
+
+/// Internal endpoints may reach each other by their external ones.
+const HAIRPIN: u8 = 1;
+
+impl Behaviour {
+    /// What zeroed memory says.
+    pub const STRICTEST: Self = Self {
+        modes: [0; 3],
+        flags: 0,
+        mss: 0,
+        _pad: 0,
+    };
+
+    /// The behaviour with these mapping and filtering modes, by port space.
+    pub const fn new(
+        mapping: [Dependence; 3],
+        filtering: [Dependence; 3],
+        hairpinning: bool,
+        mss: u16,
+    ) -> Self {
+        let [tcp, udp, icmp] = mapping;
+        let [tcp_filter, udp_filter, icmp_filter] = filtering;
+        Self {
+            modes: [
+                tcp as u8 | (tcp_filter as u8) << 4,
+                udp as u8 | (udp_filter as u8) << 4,
+                icmp as u8 | (icmp_filter as u8) << 4,
+            ],
+            flags: if hairpinning { HAIRPIN } else { 0 },
+            mss,
+            _pad: 0,
+        }
+    }
+
+    #[inline(always)]
+    const fn mode(&self, protocol: Protocol) -> u8 {
+        let [tcp, udp, icmp] = self.modes;
+        match protocol {
+            Protocol::Tcp => tcp,
+            Protocol::Udp => udp,
+            Protocol::Icmp => icmp,
+        }
+    }
+
+    /// What an external port depends on.
+    #[inline(always)]
+    pub const fn mapping(&self, protocol: Protocol) -> Dependence {
+        Dependence::from_bits(self.mode(protocol))
+    }
+
+    /// Which remotes may send to an external port.
+    #[inline(always)]
+    pub const fn filtering(&self, protocol: Protocol) -> Dependence {
+        Dependence::from_bits(self.mode(protocol) >> 4)
+    }
+
+    /// Whether internal endpoints may reach each other by their external ones.
+    #[inline(always)]
+    pub const fn hairpins(&self) -> bool {
+        self.flags & HAIRPIN != 0
+    }
+}
+
+const _: () = assert!(size_of::<Behaviour>() == 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_is_read_back_for_each_protocol() {
+        for mapping in Dependence::ALL {
+            for filtering in Dependence::ALL {
+                let other = Dependence::Endpoint;
+                let it =
+                    Behaviour::new([mapping, other, other], [filtering, other, other], true, 9);
+                assert_eq!(it.mapping(Protocol::Tcp), mapping);
+                assert_eq!(it.filtering(Protocol::Tcp), filtering);
+                assert_eq!(it.mapping(Protocol::Icmp), other);
+                assert!(it.hairpins());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_never_written_is_the_strictest() {
+        let zero = Behaviour::default();
+
+        assert_eq!(zero.mapping(Protocol::Udp), Dependence::AddressAndPort);
+        assert_eq!(zero.filtering(Protocol::Udp), Dependence::AddressAndPort);
+        assert!(!zero.hairpins());
+    }
+}
