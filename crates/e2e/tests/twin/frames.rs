@@ -57,6 +57,9 @@ impl Frames {
     }
 
     pub fn next(&mut self) -> Frame {
+        if let Some(frame) = self.first.pop_front() {
+            return frame;
+        }
         let frame = match self.random(16) {
             0 => self.noise(),
             1..=3 => self.again().unwrap_or_else(|| self.sketched()),
