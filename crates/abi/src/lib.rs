@@ -20,6 +20,7 @@ pub mod config;
 pub mod counter;
 pub mod external;
 pub mod flow;
+pub mod fragment;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
@@ -35,6 +36,7 @@ pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters};
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
+pub use fragment::{FragmentKey, Fragments};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
 pub use reason::{Reason, Verdict};
@@ -52,6 +54,9 @@ pub mod map {
     /// `MappingKey` → `Mapping`: which external port an internal endpoint has, whose an external port
     /// is, and who may send to it (RFC 4787 §4 and §5).
     pub const MAPPINGS: &str = "MAPPINGS";
+    /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
+    /// one that was asked for least recently goes.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Index → bitmap of ports in use, one per external address and port space.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
@@ -81,6 +86,7 @@ pub mod map {
     pub const ALL: &[&str] = &[
         FLOWS,
         MAPPINGS,
+        FRAGMENTS,
         PORTS,
         EXTERNALS,
         CLASSES,

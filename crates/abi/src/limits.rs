@@ -35,6 +35,11 @@ pub const FLOWS_MAX: u32 = 1 << 24;
 /// Flows if the operator says nothing.
 pub const FLOWS_DEFAULT: u32 = 262_144;
 
+/// Packets of which fragments are awaited at one time: at 1,500 bytes each, more than half a second of
+/// 10 Gbit/s of nothing but fragmented packets. A flood of first fragments displaces others' and
+/// takes no more memory than this.
+pub const FRAGMENTS_MAX: usize = 1 << 16;
+
 /// Indices of the counter map; reasons beyond it cannot exist.
 pub const REASONS_MAX: usize = 64;
 

@@ -81,9 +81,9 @@ reasons! {
     FlowTableFull = 20, Drop, "flow_table_full", "The flow table is full; the flow was refused. Raise limits.flows.";
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
-    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants, or for an external address. Fragments are not translated yet.";
+    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, which came before the first fragment, long after it, or without a whole transport header.";
     Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
-    IcmpError = 25, Drop, "icmp_error", "An ICMP error about a translated flow. Errors are not translated yet.";
+    IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo requests do).";
     Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
     Collision = 28, Drop, "collision", "Two packets began the same flow at the same moment on two CPUs; the later one was dropped and its resend will pass.";
@@ -93,6 +93,9 @@ reasons! {
     KernelSends = 32, Pass, "kernel_sends", "Translated, but the way out is an interface that takes no frames from XDP (a VLAN, bridge or tunnel, one that is not listed, or one in generic mode); the kernel sends it on.";
     Filtered = 33, Drop, "filtered", "For an external port that an internal client has, but its pool's filtering lets in only remotes the client has sent to.";
     MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
+    ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
+    ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
+    FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet, or leaves too many gaps; such packets are made to get past filters (RFC 1858, RFC 5722).";
 }
 
 const _: () = {

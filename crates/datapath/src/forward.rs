@@ -3,10 +3,10 @@
 use abi::{Flow, NextHop, Protocol, Reason, Seen, Side, Verdict};
 
 use crate::{
-    Arrival,
+    Arrival, Piece,
     checksum::{Sum, TTL_DECREMENT, patch},
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire},
-    icmp,
+    icmp, mss,
     route::next_hop,
     world::{Route, RouteQuery, World},
 };
@@ -51,6 +51,9 @@ pub fn hit<P: Packet, W: World>(
 
     if arrival.protocol as u8 == Protocol::Tcp as u8 {
         note_flags(flow, arrival.flags);
+        if arrival.flags & Tcp::SYN != 0 {
+            mss::clamp(packet, world, arrival, flow.pool());
+        }
     }
     let hop = match reason.verdict() {
         Verdict::Send => Some(&hop),
@@ -95,7 +98,9 @@ fn resolve<W: World>(
     route
 }
 
-/// Notes which TCP flags this direction has shown. A SYN after the end is a new beginning.
+/// Notes which TCP flags this direction has shown. A SYN after the end is a new beginning; anything
+/// else but another RST behind an RST shows that the RST was not the sender's, or not heeded
+/// (RFC 7857 §2.2).
 #[inline(always)]
 fn note_flags(flow: &Flow, flags: u8) {
     let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
@@ -105,12 +110,16 @@ fn note_flags(flow: &Flow, flags: u8) {
         | note(flags & Tcp::FIN != 0, Seen::FIN)
         | note(flags & Tcp::RST != 0, Seen::RST);
     let seen = flow.seen.get();
-    if shown & !seen == 0 && shown & Seen::SYN == 0 {
+    let had_rst = seen & !shown & Seen::RST;
+    if shown & !seen == 0 && shown & Seen::SYN == 0 && had_rst == 0 {
         return;
     }
     let begins_again = shown & Seen::SYN != 0 && seen & (Seen::FIN | Seen::RST) != 0;
-    flow.seen
-        .set(if begins_again { shown } else { seen | shown });
+    flow.seen.set(if begins_again {
+        shown
+    } else {
+        (seen & !had_rst) | shown
+    });
 }
 
 /// Edits the headers. Without a next hop the kernel will send the packet, and count the hop itself.
@@ -140,6 +149,8 @@ fn rewrite<P: Packet>(
         }
     }
     match arrival.protocol {
+        // Its first fragment has the transport header, and the checksum of the whole.
+        _ if matches!(arrival.piece, Piece::Later) => {}
         Protocol::Tcp => {
             let Some(tcp) = packet.at::<Tcp>(arrival.l4) else {
                 return false;

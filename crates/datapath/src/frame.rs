@@ -157,6 +157,12 @@ impl Ipv4 {
         u16::from_be_bytes(self.fragment) & 0x3fff != 0
     }
 
+    /// Where in the packet's payload it begins, in units of eight bytes.
+    #[inline(always)]
+    pub const fn offset(&self) -> u16 {
+        u16::from_be_bytes(self.fragment) & 0x1fff
+    }
+
     /// Whether it must not be fragmented.
     #[inline(always)]
     pub const fn dont_fragment(&self) -> bool {

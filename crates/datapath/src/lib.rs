@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a fragment, another protocol, an ICMP error ─ part ─────────→ drop if ours, or pass
+//!             ├─ a later fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
 //!                              ├─ may start a flow: classify, allocate, insert both ─→ as hit
@@ -26,13 +27,16 @@ pub mod world;
 mod checksum;
 mod classify;
 mod forward;
+mod fragment;
 mod hash;
 mod icmp;
+mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
 mod open;
 mod part;
 mod ports;
+mod quoted;
 mod reset;
 mod route;
 
@@ -67,6 +71,17 @@ pub(crate) struct Arrival {
     pub bytes: u64,
     /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
     pub flags: u8,
+    pub piece: Piece,
+}
+
+/// How much of a packet a frame carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Piece {
+    Whole,
+    /// The first fragment, with the transport header.
+    First,
+    /// Another fragment: it has no ports of its own.
+    Later,
 }
 
 /// What becomes of a frame after the first program.
@@ -99,6 +114,9 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         }
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
     };
+    if let Piece::First = arrival.piece {
+        fragment::remember(packet, world, &arrival);
+    }
     match world.flow(&arrival.key) {
         Some(flow) => {
             let left = hit(packet, world, &arrival, &flow);
@@ -120,11 +138,12 @@ pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     let bytes = packet.len() as u64;
-    let reason = match parse(packet, bytes) {
-        Err(Unusual::Part(reason)) => part::refuse(packet, world, reason),
-        Err(Unusual::Leaves(_)) | Ok(_) => Reason::Internal,
+    let left = match parse(packet, bytes) {
+        Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
+        Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
+        Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason), packet.ingress()),
+        Err(Unusual::Leaves(_)) | Ok(_) => (Reason::Internal, packet.ingress()),
     };
-    let left = (reason, packet.ingress());
     leave(packet, world, bytes, left)
 }
 
@@ -224,23 +243,30 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
     if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
         return Err(Unusual::Leaves(Reason::Malformed));
     }
-    if ip.is_fragment() {
-        return Err(Unusual::Part(Reason::Fragment));
-    }
+    let piece = match (ip.offset(), ip.is_fragment()) {
+        (0, false) => Piece::Whole,
+        (0, true) => Piece::First,
+        _ => return Err(Unusual::Part(Reason::Fragment)),
+    };
     let Some(protocol) = Protocol::from_number(ip.protocol) else {
         return Err(Unusual::Part(Reason::Protocol));
     };
 
+    // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
+    let cut = match piece {
+        Piece::Whole => Reason::Protocol,
+        Piece::First | Piece::Later => Reason::Fragment,
+    };
     let l4 = Link::LEN + header;
     let room = total as usize - header;
     let (source_port, target_port, flags) = match protocol {
         Protocol::Tcp => match packet.at::<Tcp>(l4) {
             Some(tcp) if room >= Tcp::LEN => (tcp.source, tcp.target, tcp.flags),
-            _ => return Err(Unusual::Part(Reason::Protocol)),
+            _ => return Err(Unusual::Part(cut)),
         },
         Protocol::Udp => match packet.at::<Udp>(l4) {
             Some(udp) if room >= Udp::LEN => (udp.source, udp.target, 0),
-            _ => return Err(Unusual::Part(Reason::Protocol)),
+            _ => return Err(Unusual::Part(cut)),
         },
         Protocol::Icmp => match packet.at::<Icmp>(l4) {
             Some(icmp) if room >= Icmp::LEN => match icmp.kind {
@@ -249,7 +275,7 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
                 _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
                 _ => return Err(Unusual::Part(Reason::NotAQuery)),
             },
-            _ => return Err(Unusual::Part(Reason::Protocol)),
+            _ => return Err(Unusual::Part(cut)),
         },
     };
     let tuple = Tuple {
@@ -266,5 +292,6 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
         total,
         bytes,
         flags,
+        piece,
     })
 }

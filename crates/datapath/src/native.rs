@@ -13,9 +13,9 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey,
-    NextHop, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side, Tick,
-    limits::{POOLS_MAX, REASONS_MAX},
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
+    Mapping, MappingKey, NextHop, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side, Tick,
+    limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
@@ -105,6 +105,18 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
         self.entries.borrow_mut().insert(key, Rc::new(value));
     }
 
+    /// Inserts or replaces; if there is no room, some other entry goes.
+    pub fn put_instead(&self, key: K, value: V) {
+        let mut entries = self.entries.borrow_mut();
+        if entries.len() >= self.capacity
+            && !entries.contains_key(&key)
+            && let Some(other) = entries.keys().next().copied()
+        {
+            entries.remove(&other);
+        }
+        entries.insert(key, Rc::new(value));
+    }
+
     /// Removes an entry if it is there.
     pub fn remove(&self, key: &K) {
         self.entries.borrow_mut().remove(key);
@@ -143,6 +155,8 @@ pub struct Memory {
     pub flows: Table<FlowKey, Flow>,
     /// See [`World::mapping`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`World::fragments`].
+    pub fragments: Table<FragmentKey, Fragments>,
     /// See [`World::ports`]; a bitmap that was never put is all free.
     pub ports: RefCell<HashMap<u32, Rc<PortWords>>>,
     /// See [`World::external`].
@@ -177,6 +191,7 @@ impl Memory {
             })),
             flows: Table::new(2 * flows),
             mappings: Table::new(2 * flows),
+            fragments: Table::new(FRAGMENTS_MAX),
             ports: RefCell::default(),
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
@@ -222,6 +237,10 @@ impl World for Memory {
         Some(self.beginning.borrow_mut())
     }
 
+    fn place(&self) -> Option<Rc<Shared<u32>>> {
+        Some(Rc::new(Shared::from(0)))
+    }
+
     fn now(&self) -> Tick {
         self.now.get()
     }
@@ -252,6 +271,14 @@ impl World for Memory {
 
     fn remove_mapping(&self, key: &MappingKey) {
         self.mappings.remove(key);
+    }
+
+    fn fragments(&self, key: &FragmentKey) -> Option<Rc<Fragments>> {
+        self.fragments.get(key)
+    }
+
+    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
+        self.fragments.put_instead(*key, fragments.duplicate());
     }
 
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {

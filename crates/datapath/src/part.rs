@@ -1,9 +1,11 @@
-//! Packets whose ports cannot be read: fragments, other protocols, ICMP errors, cut headers.
+//! Packets that are no flow's and whose ports cannot be read: fragments, other protocols, ICMP
+//! errors, cut headers.
 
 use abi::{Action, Ip4, NextHop, Port, Reason, Tuple};
 
 use crate::{
-    classify::{Wish, classify_part},
+    Arrival,
+    classify::{Wish, classify, classify_part},
     frame::{Ipv4, Link, Packet, Wire},
     world::{Route, RouteQuery, World},
 };
@@ -56,6 +58,42 @@ pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) ->
                 },
                 reason,
             )
+        }
+        Wish::Broken => Reason::Internal,
+    }
+}
+
+/// What becomes of a later fragment whose first one belongs to no flow: what became of that one, but
+/// that it is no beginning.
+#[inline(never)]
+pub fn refuse_known<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> Reason {
+    let Some(config) = world.config() else {
+        return Reason::Internal;
+    };
+    let version = config.version;
+    if version == 0 {
+        return Reason::Unconfigured;
+    }
+    let tuple = &arrival.key.tuple;
+    if world.external(&tuple.target).is_some() {
+        return Reason::Fragment;
+    }
+    match world.interface(packet.ingress()) {
+        Some(interface) if interface.is_internal() => {}
+        Some(_) => return Reason::NoRule,
+        None => return Reason::NotForUs,
+    }
+    let service = (arrival.protocol as u8, tuple.target_port);
+    match classify(world, version, (tuple.source, tuple.target), service) {
+        Wish::Nothing => Reason::NoRule,
+        Wish::Do(Action::Pass) => Reason::RulePass,
+        Wish::Do(Action::Translate { .. }) => {
+            let query = RouteQuery {
+                ingress: packet.ingress(),
+                tuple: *tuple,
+                protocol: arrival.protocol as u8,
+            };
+            unless_local(world, &query, Reason::Fragment)
         }
         Wish::Broken => Reason::Internal,
     }

@@ -5,8 +5,8 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, NextHop, Pool,
-    Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
+    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
+    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
 };
 
 pub use crate::open::Beginning;
@@ -68,6 +68,12 @@ pub trait World {
     /// once for each value it can have.
     fn beginning(&self) -> Option<Self::Mut<'_, Beginning>>;
 
+    /// Room for a place in the packet at hand; this CPU's own.
+    ///
+    /// For loops over what has no fixed place: kept here, the verifier knows nothing of it, and walks
+    /// the loop once instead of once for every place there may be.
+    fn place(&self) -> Option<Self::Ref<'_, Shared<u32>>>;
+
     /// Now, coarsely.
     fn now(&self) -> Tick;
 
@@ -87,6 +93,10 @@ pub trait World {
     fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError>;
     /// Removes a mapping.
     fn remove_mapping(&self, key: &MappingKey);
+    /// What is known of a packet in fragments.
+    fn fragments(&self, key: &FragmentKey) -> Option<Self::Ref<'_, Fragments>>;
+    /// Remembers a packet in fragments, instead of what was known under its key.
+    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments);
     /// A bitmap by [`abi::ports::bitmap`].
     fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
 

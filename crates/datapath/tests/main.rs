@@ -6,11 +6,14 @@ mod rig;
 mod answers;
 mod behaviours;
 mod control;
+mod errors;
 mod exhaustion;
+mod fragments;
 mod mangled;
 mod policy;
 mod races;
 mod sweeps;
+mod tcp;
 mod translation;
 
 /// So many cases, new ones each time. A failing one is shown at its smallest, to be kept as a test

@@ -244,13 +244,13 @@ proptest! {
     /// Without its ports a packet is never passed that might be translated; and none is dropped
     /// that no rule would translate, rules that are in each other's shadow aside.
     #[test]
-    fn parts_of_packets_are_dropped_where_a_rule_might_translate_them(
+    fn later_fragments_are_dropped_where_a_rule_might_translate_them(
         intent in any_intent(),
         packets in prop::collection::vec((asked(), any::<bool>()), 1..60),
     ) {
         let site = site(intent.clone());
         for (asked, is_last) in packets {
-            let part = if is_last { (false, 100) } else { (true, 0) };
+            let part = (!is_last, 100);
 
             let left = site.send(ARM, &Sketch { part, ..sketch(asked) });
 

@@ -1,8 +1,8 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey,
-    NextHop, Pool, Reason, Rule, RuleSet, Side, Tick,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
+    Mapping, MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick,
 };
 use aya_ebpf::{
     bindings::{
@@ -129,6 +129,12 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn place(&self) -> Option<&Shared<u32>> {
+        // SAFETY: this CPU's own element.
+        maps::PLACE.get_ptr(0).map(|it| unsafe { &*it })
+    }
+
+    #[inline(always)]
     fn now(&self) -> Tick {
         // SAFETY: a helper without arguments.
         Tick::from_nanos(unsafe { bpf_ktime_get_coarse_ns() })
@@ -167,6 +173,18 @@ impl World for Kernel {
     #[inline(always)]
     fn remove_mapping(&self, key: &MappingKey) {
         let _ = maps::MAPPINGS.remove(key);
+    }
+
+    #[inline(always)]
+    fn fragments(&self, key: &FragmentKey) -> Option<&Fragments> {
+        // SAFETY: words that change are `Shared`; an element that is reused shows another packet's
+        // fragments, which is what displaced ones come to anyway.
+        maps::FRAGMENTS.get_ptr(key).map(|it| unsafe { &*it })
+    }
+
+    #[inline(always)]
+    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
+        let _ = maps::FRAGMENTS.insert(key, fragments, 0);
     }
 
     #[inline(always)]

@@ -1,18 +1,18 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, Pool,
-    PoolCounters, Rule, RuleSet, Shared, Stage,
+    Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
+    MappingKey, Pool, PoolCounters, Rule, RuleSet, Shared, Stage,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
-        RULES_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX, POOLS_MAX,
+        REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray},
 };
 use datapath::world::Beginning;
 
@@ -22,6 +22,9 @@ use datapath::world::Beginning;
 pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
 pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
 #[map]
@@ -50,5 +53,7 @@ pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 
 // Room for one packet; nothing of it lasts.
 #[map]
 pub static BEGINNING: PerCpuArray<Beginning> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);

@@ -10,8 +10,8 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, NextHop, Pool,
-    Reason, Rule, RuleSet, Side, Tick,
+    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
+    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick,
 };
 use datapath::{
     Exit,
@@ -79,6 +79,9 @@ impl World for Interrupted<'_> {
     fn beginning(&self) -> Option<RefMut<'_, Beginning>> {
         Some(self.beginning.borrow_mut())
     }
+    fn place(&self) -> Option<Rc<Shared<u32>>> {
+        self.memory.place()
+    }
     fn now(&self) -> Tick {
         self.asked().now()
     }
@@ -102,6 +105,12 @@ impl World for Interrupted<'_> {
     }
     fn remove_mapping(&self, key: &MappingKey) {
         self.asked().remove_mapping(key);
+    }
+    fn fragments(&self, key: &FragmentKey) -> Option<Rc<Fragments>> {
+        self.asked().fragments(key)
+    }
+    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
+        self.asked().put_fragments(key, fragments);
     }
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {
         self.asked().ports(bitmap)

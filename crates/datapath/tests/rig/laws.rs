@@ -12,7 +12,7 @@ use datapath::{
     native::{Frame, Memory},
 };
 
-use super::sums::{IP, header_is_right, split, transport_is_right};
+use super::sums::{IP, header_is_right, split, sum, transport_is_right};
 
 /// A frame that went through.
 #[derive(Clone, Debug)]
@@ -131,6 +131,7 @@ impl Left {
             | Reason::Unresolved
             | Reason::Fragmenting
             | Reason::KernelSends => self.is_rewritten_and_nothing_else(),
+            Reason::ErrorTranslated | Reason::ErrorKernelSends => self.is_rewritten_error(),
             Reason::ResetSent => self.is_answered_by_reset(),
             Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
             Reason::TooBigSent => self.is_told_by_icmp(memory, (3, 4)),
@@ -147,18 +148,24 @@ impl Left {
             header_is_right(after),
             "IP checksum"
         );
-        assert_eq!(
-            transport_is_right(before),
-            transport_is_right(after),
+        let (header, _) = split(before).expect("a translated packet's lengths agree");
+        let part = u16::from_be_bytes([header[6], header[7]]);
+        let (is_whole, is_later) = (part & 0x3fff == 0, part & 0x1fff != 0);
+        assert!(
+            !is_whole || transport_is_right(before) == transport_is_right(after),
             "transport checksum"
         );
 
-        let (header, _) = split(before).expect("a translated packet's lengths agree");
         let l4 = IP + header.len();
         let mut may_differ = vec![24..26, 26..34];
         match header[9] {
+            // It has no ports and no checksum of its own.
+            _ if is_later => {}
             1 => may_differ.push(l4 + 2..l4 + 6),
-            6 => may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]),
+            6 => {
+                may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]);
+                may_differ.extend(lowered_mss(before, after, l4));
+            }
             _ => may_differ.extend([l4..l4 + 4, l4 + 6..l4 + 8]),
         }
         if self.is_sent_on() {
@@ -166,16 +173,56 @@ impl Left {
             assert_eq!(after[22], before[22] - 1, "TTL counts down once");
             assert!(after[22] > 0, "TTL");
         }
-        if header[9] == 17 && before[l4 + 6..l4 + 8] == [0, 0] {
+        if header[9] == 17 && !is_later && before[l4 + 6..l4 + 8] == [0, 0] {
             assert_eq!(after[l4 + 6..l4 + 8], [0, 0], "no checksum stays none");
         }
-        for (at, (old, new)) in before.iter().zip(after).enumerate() {
+        self.differs_only_at(&may_differ);
+    }
+
+    fn differs_only_at(&self, may_differ: &[std::ops::Range<usize>]) {
+        for (at, (old, new)) in self.before.bytes.iter().zip(&self.after.bytes).enumerate() {
             let may = may_differ.iter().any(|range| range.contains(&at));
             assert!(
                 may || old == new,
                 "byte {at} was {old:#04x} and is {new:#04x}"
             );
         }
+    }
+
+    /// RFC 5508 §4: only addresses, ports and checksums of the error and of what it quotes differ,
+    /// and every checksum is right that was.
+    fn is_rewritten_error(&self) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        assert_eq!(before.len(), after.len());
+        assert!(header_is_right(before) == header_is_right(after));
+        assert!(transport_is_right(before), "a damaged error is dropped");
+        assert!(transport_is_right(after), "the error's checksum");
+        let (header, message) = split(after).expect("an error's lengths agree");
+        let quote = IP + header.len() + 8;
+        let inner = usize::from(message[8] & 0x0f) * 4;
+        assert_eq!(sum(&message[8..8 + inner]), 0xffff, "the quoted header's");
+        // As a frame of its own: if it is quoted whole, its checksum must be as right as it was.
+        let quoted = |bytes: &[u8]| [&[0; IP], &bytes[quote..]].concat();
+        if split(&quoted(before)).is_some() {
+            assert_eq!(
+                transport_is_right(&quoted(before)),
+                transport_is_right(&quoted(after)),
+                "the quoted transport checksum"
+            );
+        }
+
+        let (icmp, l4) = (IP + header.len(), quote + inner);
+        let mut may_differ = vec![24..34, icmp + 2..icmp + 4, quote + 10..quote + 20];
+        match message[8 + 9] {
+            1 => may_differ.push(l4 + 2..l4 + 6),
+            6 => may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]),
+            _ => may_differ.extend([l4..l4 + 4, l4 + 6..l4 + 8]),
+        }
+        if self.reason == Reason::ErrorTranslated {
+            may_differ.extend([0..12, 22..23]);
+            assert_eq!(after[22], before[22] - 1, "TTL counts down once");
+        }
+        self.differs_only_at(&may_differ);
     }
 
     /// RFC 9293 §3.10.7.1, and never in answer to an RST.
@@ -252,6 +299,28 @@ impl Left {
         let total = split(after).map(|(header, data)| header.len() + data.len());
         assert_eq!(total, Some(after.len() - IP), "nothing behind the packet");
     }
+}
+
+/// Where the MSS of a SYN stands, if it became less.
+fn lowered_mss(before: &[u8], after: &[u8], l4: usize) -> Option<std::ops::Range<usize>> {
+    let is_syn = before[l4 + 13] & 2 != 0;
+    let total = usize::from(u16::from_be_bytes([before[16], before[17]]));
+    let end = l4 + usize::from(before[l4 + 12] >> 4) * 4;
+    if end > IP + total {
+        return None;
+    }
+    let mut at = l4 + 20;
+    while is_syn && at + 4 <= end && before[at] != 0 {
+        let value = |bytes: &[u8]| u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]);
+        if before[at..at + 2] == [2, 4] {
+            return (value(after) < value(before)).then_some(at + 2..at + 4);
+        }
+        at += match before[at] {
+            1 => 1,
+            _ => usize::from(before[at + 1]).max(1),
+        };
+    }
+    None
 }
 
 /// Asserts what holds for the tables whenever no packet is under way, also if packets came in the

@@ -24,6 +24,8 @@ pub struct Sketch {
     pub part: (bool, u16),
     /// A multiple of four bytes, 40 at most.
     pub options: Vec<u8>,
+    /// Of a TCP segment; in multiples of four bytes.
+    pub tcp_options: Vec<u8>,
     pub message: Message,
     pub payload: Vec<u8>,
     /// Bytes behind the packet, as in a frame that was too short for Ethernet.
@@ -113,6 +115,7 @@ impl Sketch {
             dont_fragment: false,
             part: (false, 0),
             options: Vec::new(),
+            tcp_options: Vec::new(),
             message,
             payload: b"egret".to_vec(),
             padding: 0,
@@ -125,6 +128,28 @@ impl Sketch {
             *flags = wanted;
         }
         self
+    }
+
+    /// An ICMP error of this type about a frame, of which it quotes so many bytes from the IP header
+    /// on; to whoever sent that.
+    pub fn error(kind: u8, from: Ip4, about: &[u8], quoted: usize) -> Self {
+        let end = about.len().min(IP + quoted);
+        let address = |at: usize| Ip4([about[at], about[at + 1], about[at + 2], about[at + 3]]);
+        let tuple = Tuple {
+            source: from,
+            target: address(IP + 12),
+            ..Tuple::default()
+        };
+        let message = Message::Icmp {
+            kind,
+            id: Port::new(0),
+            seq: 0,
+        };
+        Self {
+            message,
+            payload: about[IP..end].to_vec(),
+            ..Self::answer(Protocol::Icmp, tuple)
+        }
     }
 
     /// The same with this payload.
@@ -143,6 +168,10 @@ impl Sketch {
     /// The frame.
     pub fn frame(&self) -> Frame {
         let mut data = self.message.bytes();
+        if let Message::Tcp { .. } = self.message {
+            data[12] += (self.tcp_options.len() as u8 / 4) << 4;
+            data.extend_from_slice(&self.tcp_options);
+        }
         data.extend_from_slice(&self.payload);
         let total = 20 + self.options.len() + data.len();
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use abi::{Port, Protocol};
+use abi::{Ip4, Port, Protocol};
 use datapath::native::Frame;
 
 use crate::rig::{
@@ -66,6 +66,7 @@ impl Frames {
             4..=6 => self.answer().unwrap_or_else(|| self.sketched()),
             7..=9 => self.damaged(),
             10 if self.random(8) == 0 => self.tagged(),
+            11 => self.error().unwrap_or_else(|| self.sketched()),
             _ => self.sketched(),
         };
         if self.sent.len() < 64 {
@@ -81,6 +82,35 @@ impl Frames {
     fn again(&mut self) -> Option<Frame> {
         let index = self.random(self.sent.len().max(1) as u64) as usize;
         self.sent.get(index).cloned()
+    }
+
+    /// An ICMP error about a frame that a twin sent, or about one that it was sent.
+    fn error(&mut self) -> Option<Frame> {
+        let from_inside = self.random(3) == 0;
+        let frames = std::mem::take(if from_inside {
+            &mut self.sent
+        } else {
+            &mut self.seen
+        });
+        let about = self.pick(&frames);
+        *(if from_inside {
+            &mut self.sent
+        } else {
+            &mut self.seen
+        }) = frames;
+        let about = about.filter(|frame| frame.bytes.len() >= 34)?;
+        let kind = [3, 3, 11, 12, 5][self.random(5) as usize];
+        let from = Ip4([203, 0, 113, self.random(4) as u8]);
+        let length = [20, 28, 48, 576][self.random(4) as usize];
+        let mut sketch = Sketch::error(kind, from, &about.bytes, length);
+        sketch.ingress = if self.random(4) == 0 { INSIDE } else { OUTSIDE };
+        sketch.to = own_mac(sketch.ingress);
+        let mut frame = sketch.frame();
+        if self.random(8) == 0 {
+            let place = 14 + self.random(frame.bytes.len() as u64 - 14) as usize;
+            frame.bytes[place] ^= 1 << self.random(8);
+        }
+        Some(frame)
     }
 
     fn noise(&mut self) -> Frame {
@@ -126,7 +156,10 @@ impl Frames {
         sketch.payload = vec![0x5a; payload];
         match self.random(12) {
             0 => sketch.options = vec![1; 4 * (1 + self.random(10) as usize)],
-            1 => sketch.part = (self.random(2) == 0, self.random(3) as u16 * 16),
+            1 | 6 => {
+                sketch.part = (self.random(2) == 0, self.random(3) as u16 * 16);
+                sketch.id = self.random(4) as u16;
+            }
             2 => sketch.padding = self.random(20) as usize,
             3 => sketch.to = [0xff; 6],
             4 | 5 => {

@@ -48,12 +48,15 @@ struct Play {
 
 /// Every kind of frame under the policy that the laws are tried with.
 fn usual_play() -> Play {
+    let mut clamped = usual();
+    let modes = [Dependence::Endpoint; 3];
+    clamped.pools[0].behaviour = Behaviour::new(modes, [Dependence::Address; 3], true, 1000);
     Play {
         name: "twin",
-        intent: usual(),
+        intent: clamped,
         flows: 2048,
         frames: 60_000,
-        prepare: |_| vec![oversized()],
+        prepare: |_| [vec![oversized(), large_segments()], pieces(), complaint()].concat(),
         spoil: 0,
     }
 }
@@ -116,6 +119,50 @@ fn oversized() -> Frame {
         payload: vec![0x5a; 1400],
         ..Sketch::first(Protocol::Udp, asked)
     };
+    sketch.frame()
+}
+
+/// A packet's first fragment, its next, and that again.
+fn pieces() -> Vec<Frame> {
+    let piece = |part| {
+        let asked = tuple(([10, 1, 0, 9], 4000), ([198, 51, 100, 4], 440));
+        let sketch = Sketch {
+            ingress: INSIDE,
+            to: own_mac(INSIDE),
+            part,
+            id: 77,
+            payload: vec![0x5a; 72],
+            ..Sketch::first(Protocol::Udp, asked)
+        };
+        sketch.frame()
+    };
+    [(true, 0), (true, 10), (true, 10)].map(piece).into()
+}
+
+/// A client's error about a packet of a remote whose neighbour the kernel has to ask for.
+fn complaint() -> Vec<Frame> {
+    let asked = tuple(([10, 1, 0, 9], 4001), ([198, 18, 0, 1], 440));
+    let sketched = |sketch: Sketch| {
+        let (ingress, to) = (INSIDE, own_mac(INSIDE));
+        Sketch {
+            ingress,
+            to,
+            ..sketch
+        }
+        .frame()
+    };
+    let answer = Sketch::answer(Protocol::Udp, asked.reversed()).frame();
+    let error = Sketch::error(3, asked.source, &answer.bytes, 28);
+    let first = Sketch::first(Protocol::Udp, asked);
+    vec![sketched(first), sketched(error)]
+}
+
+/// A SYN with an MSS behind one option and another, so that it stands at an odd place.
+fn large_segments() -> Frame {
+    let asked = tuple(([10, 1, 0, 9], 4002), ([198, 51, 100, 4], 440));
+    let mut sketch = Sketch::first(Protocol::Tcp, asked);
+    (sketch.ingress, sketch.to) = (INSIDE, own_mac(INSIDE));
+    sketch.tcp_options = vec![1, 2, 4, 0x05, 0xb4, 0, 0, 0];
     sketch.frame()
 }
 
