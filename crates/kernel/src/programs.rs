@@ -137,6 +137,16 @@ impl Program {
         self.xdp()
     }
 
+    /// Every program of the object, by name, with the instructions that the verifier walked, or
+    /// nothing if it is not loaded or the kernel does not say.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
+        self.ebpf.programs().map(|(name, program)| {
+            let info = program.info().ok();
+            let verified = info.and_then(|info| info.verified_instruction_count());
+            (name, verified)
+        })
+    }
+
     /// Instructions that the verifier walked, if the kernel says (5.16 and later).
     pub fn verified_instructions(&self) -> Option<u32> {
         self.xdp().ok()?.info().ok()?.verified_instruction_count()

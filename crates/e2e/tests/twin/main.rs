@@ -155,6 +155,25 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
     );
 }
 
+/// What is printed here, `cargo xtask kernels` shows of every kernel.
+#[test]
+fn every_program_is_loaded() {
+    let programs = place::stand("twin-load", |state| {
+        let twins = Twins::new(state, Site::new(usual(), 1024), 1024, 0)?;
+        let programs = twins.program.all();
+        Ok(programs
+            .map(|(name, verified)| (name.to_owned(), verified))
+            .collect::<Vec<_>>())
+    })
+    .expect("loaded");
+
+    assert!(!programs.is_empty(), "the object has a program");
+    for (name, verified) in programs {
+        let verified = verified.unwrap_or_else(|| panic!("{name} is not loaded"));
+        println!("program {name}: {verified} instructions verified");
+    }
+}
+
 #[test]
 fn a_difference_between_the_twins_is_found() {
     let spoilt = Play {
