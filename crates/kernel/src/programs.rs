@@ -12,7 +12,7 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 
-use crate::{state::State, tables::Tables};
+use crate::{probe::Advice, state::State, tables::Tables};
 
 /// The object that `cargo xtask ebpf` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egret.o"));
@@ -42,8 +42,13 @@ pub enum LoadError {
         name: &'static str,
     },
     /// The kernel refused a map.
-    #[error("the kernel refused the tables")]
-    Tables(#[source] aya::EbpfError),
+    #[error("the kernel refused the tables{advice}")]
+    Tables {
+        /// What the kernel lacks.
+        advice: Advice,
+        /// What it said.
+        source: Box<aya::EbpfError>,
+    },
     /// A map could not be opened.
     #[error("cannot open the map {name}")]
     Open {
@@ -53,8 +58,29 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The kernel refused the program.
-    #[error("the kernel refused the program")]
-    Program(#[source] Box<ProgramError>),
+    #[error("the kernel refused the program{advice}")]
+    Program {
+        /// What the kernel lacks.
+        advice: Advice,
+        /// What it said.
+        source: Box<ProgramError>,
+    },
+}
+
+impl LoadError {
+    fn tables(source: aya::EbpfError) -> Self {
+        Self::Tables {
+            advice: Advice::ask(),
+            source: Box::new(source),
+        }
+    }
+
+    fn program(source: ProgramError) -> Self {
+        Self::Program {
+            advice: Advice::ask(),
+            source: Box::new(source),
+        }
+    }
 }
 
 /// The loaded program.
@@ -89,17 +115,15 @@ impl Program {
         loader
             .map_max_entries(map::FLOWS, 2 * flows)
             .map_max_entries(map::MAPPINGS, flows);
-        let mut ebpf = loader.load(OBJECT).map_err(LoadError::Tables)?;
+        let mut ebpf = loader.load(OBJECT).map_err(LoadError::tables)?;
         let tables = Tables::open(&maps)?;
 
         let program: &mut Xdp = ebpf
             .program_mut(PROGRAM)
             .ok_or(LoadError::Missing { name: PROGRAM })?
             .try_into()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
-        program
-            .load()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
+            .map_err(LoadError::program)?;
+        program.load().map_err(LoadError::program)?;
         Ok(Loaded {
             program: Self { ebpf },
             tables,
@@ -112,7 +136,7 @@ impl Program {
             .program(PROGRAM)
             .ok_or(LoadError::Missing { name: PROGRAM })?
             .try_into()
-            .map_err(|error| LoadError::Program(Box::new(error)))
+            .map_err(LoadError::program)
     }
 
     /// The program's descriptor.
@@ -121,10 +145,7 @@ impl Program {
     ///
     /// Only if the program is not loaded, which [`Program::load`] excludes.
     pub fn fd(&self) -> Result<BorrowedFd<'_>, LoadError> {
-        let fd = self
-            .xdp()?
-            .fd()
-            .map_err(|error| LoadError::Program(Box::new(error)))?;
+        let fd = self.xdp()?.fd().map_err(LoadError::program)?;
         Ok(fd.as_fd())
     }
 
