@@ -27,7 +27,7 @@ cargo xtask: every developer command of Egret
   bench [NAME]             measure; see docs/bench/                               (root)
   lab up|down|list …       a site in network namespaces, to play with             (root)
   tidy                     the rules no compiler checks: arrows between crates, module docs,
-                           where unsafe may be, links in the documents
+                           where unsafe may be, links and named tests in the documents
   help                     this
 
 `demo`, `test` and the others run `setup` first; the second time it installs nothing.
