@@ -23,6 +23,8 @@ use crate::process;
 /// After which a guest is ended by force. The twins take less than a minute, on a busy machine
 /// three.
 const SECONDS_MAX: u32 = 900;
+/// What `timeout` returns if it had to end what it runs.
+const TIMED_OUT: i32 = 124;
 /// Enough for the tables of every suite.
 const MEMORY: &str = "1024M";
 /// One CPU at work, as emulated ones hold each other up, and one that might come: so that what
@@ -48,10 +50,11 @@ pub fn run(kernel: &Kernel, command: &[String]) -> Result<u8> {
         Some(status) => Ok(status),
         None => {
             eprintln!("{}", shared.last_words());
-            bail!(
-                "the guest of Linux {} gave no exit status in {SECONDS_MAX} seconds ({ended})",
-                kernel.name
-            )
+            let name = kernel.name;
+            match ended.code() {
+                Some(TIMED_OUT) => bail!("the guest of Linux {name} took {SECONDS_MAX} seconds"),
+                Some(_) | None => bail!("the guest of Linux {name} gave no status (QEMU: {ended})"),
+            }
         }
     }
 }
