@@ -16,6 +16,7 @@
 
 pub mod links;
 pub mod netlink;
+pub mod probe;
 pub mod programs;
 pub mod state;
 pub mod sysctl;

@@ -21,7 +21,7 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 
-use crate::{state::State, tables::Tables};
+use crate::{probe::Advice, state::State, tables::Tables};
 
 /// The object that `cargo xtask ebpf` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egret.o"));
@@ -51,8 +51,13 @@ pub enum LoadError {
         name: &'static str,
     },
     /// The kernel refused a map.
-    #[error("the kernel refused the tables")]
-    Tables(#[source] aya::EbpfError),
+    #[error("the kernel refused the tables{advice}")]
+    Tables {
+        /// What the kernel lacks.
+        advice: Advice,
+        /// What it said.
+        source: Box<aya::EbpfError>,
+    },
     /// A map could not be opened.
     #[error("cannot open the map {name}")]
     Open {
@@ -62,11 +67,13 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The kernel refused a program.
-    #[error("the kernel refused the program {name}")]
+    #[error("the kernel refused the program {name}{advice}")]
     Program {
         /// Which program.
         name: &'static str,
-        /// Why.
+        /// What the kernel lacks.
+        advice: Advice,
+        /// What it said.
         source: Box<ProgramError>,
     },
     /// The programs could not be joined.
@@ -121,7 +128,10 @@ impl Program {
         loader
             .map_max_entries(map::FLOWS, 2 * flows)
             .map_max_entries(map::MAPPINGS, 2 * flows);
-        let mut ebpf = loader.load(OBJECT).map_err(LoadError::Tables)?;
+        let mut ebpf = loader.load(OBJECT).map_err(|source| LoadError::Tables {
+            advice: Advice::ask(),
+            source: Box::new(source),
+        })?;
         let tables = Tables::open(&maps)?;
 
         load_program(&mut ebpf, ENTRY)?;
@@ -207,6 +217,7 @@ impl Program {
 fn refused(name: &'static str) -> impl FnOnce(ProgramError) -> LoadError {
     move |source| LoadError::Program {
         name,
+        advice: Advice::ask(),
         source: Box::new(source),
     }
 }

@@ -13,9 +13,11 @@ use std::{
     path::Path,
 };
 
+const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
+const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -309,4 +311,90 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut link = link.as_raw_fd() as u32;
     bpf(LINK_DETACH, &mut link).map(drop)
+}
+
+#[repr(C)]
+struct MapCreate {
+    kind: u32,
+    key: u32,
+    value: u32,
+    entries: u32,
+    flags: u32,
+}
+
+/// Makes, for a moment, the smallest array that could be mapped into memory.
+pub fn make_mapped_array() -> io::Result<()> {
+    const ARRAY: u32 = 2;
+    const F_MMAPABLE: u32 = 1 << 10;
+    let mut attr = MapCreate {
+        kind: ARRAY,
+        key: 4,
+        value: 8,
+        entries: 1,
+        flags: F_MMAPABLE,
+    };
+    bpf(MAP_CREATE, &mut attr).map(owned).map(drop)
+}
+
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instructions: u32,
+    start: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+}
+
+/// Loads, for a moment, the smallest program with an atomic instruction that returns the old value.
+pub fn load_atomic_fetch() -> io::Result<()> {
+    const XDP: u32 = 6;
+    /// Operation, registers (target low, source high), offset, constant.
+    const fn instruction(code: u8, registers: u8, offset: i16, constant: i32) -> u64 {
+        let offset = offset.cast_unsigned() as u64;
+        let constant = constant.cast_unsigned() as u64;
+        code as u64 | (registers as u64) << 8 | offset << 16 | constant << 32
+    }
+    let program = [
+        instruction(0x7a, 0x0a, -8, 0),    // *(u64 *)(r10 - 8) = 0
+        instruction(0xb7, 0x01, 0, 1),     // r1 = 1
+        instruction(0xdb, 0x1a, -8, 0x41), // r1 = atomic_fetch_or(r10 - 8, r1)
+        instruction(0xb7, 0x00, 0, 2),     // r0 = XDP_PASS
+        instruction(0x95, 0x00, 0, 0),     // return r0
+    ];
+    let mut attr = ProgramLoad {
+        kind: XDP,
+        instructions: program.len() as u32,
+        start: program.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+    };
+    bpf(PROG_LOAD, &mut attr).map(owned).map(drop)
+}
+
+/// What `uname -r` says, as far as it can be read.
+pub fn release() -> String {
+    // SAFETY: arrays of bytes; all zero is a valid value.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `name` is writable; the kernel ends every field with a zero byte.
+    let release = unsafe {
+        libc::uname(&raw mut name);
+        std::ffi::CStr::from_ptr(name.release.as_ptr())
+    };
+    release.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_runs_egret_lacks_nothing_that_is_asked_for() {
+        make_mapped_array().expect("since 5.5");
+        load_atomic_fetch().expect("since 5.12");
+        assert!(release().contains('.'), "{}", release());
+    }
 }

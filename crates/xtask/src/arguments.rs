@@ -20,12 +20,14 @@ cargo xtask: every developer command of Egret
   build                    the BPF object, and egretd and egret in release
   e2e [NAME [FILTER…]]     run one end-to-end suite (or all) and print what it measured  (root)
   e2e --list               name the suites
+  kernels [KERNEL]         load every program and run the twins on other kernels, in guests (6.1, 6.12, 7.x)
+  guest KERNEL COMMAND …   run a command in a guest, on this machine's root directory
   fuzz [TARGET] [--seconds N]
                            fuzz one target (or all) for N seconds in total (60)
   bench [NAME]             measure; see docs/bench/                               (root)
   lab up|down|list …       a site in network namespaces, to play with             (root)
   tidy                     the rules no compiler checks: arrows between crates, module docs,
-                           where unsafe may be, links in the documents
+                           where unsafe may be, links and named tests in the documents
   help                     this
 
 `demo`, `test` and the others run `setup` first; the second time it installs nothing.
@@ -51,6 +53,15 @@ pub enum Command {
     E2e {
         suite: Option<String>,
         filter: Vec<String>,
+    },
+    /// On all of the other kernels or on one.
+    Kernels {
+        kernel: Option<String>,
+    },
+    /// A command, which is not empty, in a guest.
+    Guest {
+        kernel: String,
+        command: Vec<String>,
     },
     Fuzz {
         target: Option<String>,
@@ -85,6 +96,7 @@ pub enum Misuse {
         option: &'static str,
         given: String,
     },
+    NoGuest,
 }
 
 impl fmt::Display for Misuse {
@@ -101,6 +113,7 @@ impl fmt::Display for Misuse {
                     "`{option}` wants a number of seconds from 1 up, not `{given}`"
                 )
             }
+            Self::NoGuest => write!(f, "`guest` wants a kernel and a command to run in it"),
         }
     }
 }
@@ -119,6 +132,8 @@ pub fn parse(given: &[String]) -> Result<Command, Misuse> {
         "tidy" => alone("tidy", rest, Command::Tidy),
         "test" => test(rest),
         "e2e" => e2e(rest),
+        "kernels" => kernels(rest),
+        "guest" => guest(rest),
         "fuzz" => fuzz(rest),
         // These programs read their own arguments; to read them here too would be a second copy.
         "demo" => Ok(Command::Demo {
@@ -179,6 +194,26 @@ fn e2e(rest: &[String]) -> Result<Command, Misuse> {
     }
 }
 
+fn kernels(rest: &[String]) -> Result<Command, Misuse> {
+    match rest.split_first() {
+        None => Ok(Command::Kernels { kernel: None }),
+        Some((kernel, more)) => {
+            let kernel = Some(kernel.clone());
+            alone("kernels", more, Command::Kernels { kernel })
+        }
+    }
+}
+
+fn guest(rest: &[String]) -> Result<Command, Misuse> {
+    match rest.split_first() {
+        Some((kernel, command)) if !command.is_empty() => Ok(Command::Guest {
+            kernel: kernel.clone(),
+            command: command.to_vec(),
+        }),
+        Some(_) | None => Err(Misuse::NoGuest),
+    }
+}
+
 fn fuzz(rest: &[String]) -> Result<Command, Misuse> {
     let mut target = None;
     let mut seconds = FUZZ_SECONDS_DEFAULT;
@@ -236,14 +271,18 @@ mod tests {
     #[test]
     fn the_help_names_every_command() {
         for name in [
-            "setup", "demo", "test", "check", "ebpf", "build", "e2e", "fuzz", "bench", "lab",
-            "tidy", "help",
+            "setup", "demo", "test", "check", "ebpf", "build", "e2e", "kernels", "guest", "fuzz",
+            "bench", "lab", "tidy", "help",
         ] {
             assert!(
                 HELP.lines().any(|line| line.trim_start().starts_with(name)),
                 "{name}"
             );
-            assert!(parse(&[name.to_owned()]).is_ok(), "{name}");
+            let parsed = parse(&[name.to_owned()]);
+            assert!(
+                !matches!(parsed, Err(Misuse::UnknownCommand { .. })),
+                "{name}"
+            );
         }
     }
 
@@ -294,6 +333,32 @@ mod tests {
                 filter: vec!["a_reply".to_owned(), "--exact".to_owned()],
             }),
         );
+    }
+
+    #[test]
+    fn one_kernel_or_all_of_them() {
+        let kernels = |kernel: Option<&str>| {
+            Ok(Command::Kernels {
+                kernel: kernel.map(str::to_owned),
+            })
+        };
+
+        check("kernels", kernels(None));
+        check("kernels 6.1", kernels(Some("6.1")));
+        check("kernels 6.1 6.12", unexpected("kernels", "6.12"));
+    }
+
+    #[test]
+    fn a_guest_wants_a_command_and_hands_it_on_unread() {
+        check(
+            "guest 6.1 uname -r",
+            Ok(Command::Guest {
+                kernel: "6.1".to_owned(),
+                command: vec!["uname".to_owned(), "-r".to_owned()],
+            }),
+        );
+        check("guest", Err(Misuse::NoGuest));
+        check("guest 6.1", Err(Misuse::NoGuest));
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! `cargo xtask …` on a fresh machine compiles in seconds and says at once what happens next.
 //!
 //! Reading order: [`arguments`] (what was asked) → [`setup`] and [`toolchain`] (what the machine
-//! needs) → [`ebpf`], [`programs`] (building) → [`proof`], [`suites`], [`fuzz`], [`tidy`]
-//! (checking) → [`stages`] (what is reported).
+//! needs) → [`ebpf`], [`programs`] (building) → [`proof`], [`suites`], [`kernels`], [`fuzz`],
+//! [`tidy`] (checking) → [`stages`] (what is reported).
 
 mod arguments;
 mod ebpf;
 mod fuzz;
+mod kernels;
 mod object;
 mod process;
 mod programs;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         }
     };
     match run(command, &given) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) if error.is::<NotPassed>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -53,10 +54,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, given: &[String]) -> Result<()> {
+fn run(command: Command, given: &[String]) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let needs_root = |why: &str| setup::require_root(given, why);
-    match command {
+    let done = match command {
         Command::Help => {
             print!("{HELP}");
             Ok(())
@@ -84,6 +85,11 @@ fn run(command: Command, given: &[String]) -> Result<()> {
             needs_root("the suites load BPF programs and make network namespaces")?;
             suites::run(&workspace, suite.as_deref(), &filter)
         }
+        Command::Kernels { kernel } => kernels::run(&workspace, kernel.as_deref()),
+        // As with the programs below: the exit status is the command's own.
+        Command::Guest { kernel, command } => {
+            return kernels::run_in_guest(&kernel, &command).map(ExitCode::from);
+        }
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds),
         Command::Demo { arguments } => {
             needs_root("it makes network namespaces and loads BPF programs")?;
@@ -97,5 +103,6 @@ fn run(command: Command, given: &[String]) -> Result<()> {
             needs_root("it makes network namespaces and loads BPF programs")?;
             programs::become_program(&workspace, "egret-bench", &arguments)
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

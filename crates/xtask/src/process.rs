@@ -56,7 +56,17 @@ fn speaks_of_this_package(variable: &OsStr) -> bool {
 ///
 /// If it cannot be started or fails.
 pub fn run(command: &mut Command) -> Result<()> {
-    let shown = announce(command);
+    announce(command);
+    run_quietly(command)
+}
+
+/// Runs a command that is one of many, and shown only if it fails.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_quietly(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
     let status = command
         .status()
         .with_context(|| format!("cannot start `{shown}`"))?;
@@ -70,9 +80,21 @@ pub fn run(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 ///
+/// As [`run_tests_showing`].
+pub fn run_tests(command: &mut Command) -> Result<Tally> {
+    run_tests_showing(command, |line| println!("{line}"))
+}
+
+/// Runs tests, shows every line that they print, and returns how many passed and failed.
+///
+/// # Errors
+///
 /// If the command cannot be started, fails without a failing test (it did not compile), or ran no
 /// test at all: a filter or a name that matches nothing must not look like success.
-pub fn run_tests(command: &mut Command) -> Result<Tally> {
+pub fn run_tests_showing(
+    command: &mut Command,
+    mut show: impl FnMut(&str) + Send + 'static,
+) -> Result<Tally> {
     let shown = announce(command);
     let mut child = command
         .stdout(Stdio::piped())
@@ -87,7 +109,7 @@ pub fn run_tests(command: &mut Command) -> Result<Tally> {
     thread::spawn(move || {
         for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            println!("{line}");
+            show(&line);
             if sender.send(line).is_err() {
                 return;
             }

@@ -220,6 +220,11 @@ fn is_root() -> Result<bool> {
     Ok(own.uid() == 0)
 }
 
+/// Whether this is Debian itself, and not only something with apt.
+pub fn is_debian() -> bool {
+    host() == Host::Debian
+}
+
 fn host() -> Host {
     if !Path::new("/usr/bin/apt-get").exists() {
         return Host::WithoutApt;

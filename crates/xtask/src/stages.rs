@@ -28,6 +28,12 @@ impl Tally {
         failed: 0,
     };
 
+    /// One thing was not.
+    pub const ONE_FAILED: Self = Self {
+        passed: 0,
+        failed: 1,
+    };
+
     pub fn total(self) -> u64 {
         self.passed + self.failed
     }
@@ -180,14 +186,8 @@ impl Report {
             sum += match &stage.outcome {
                 Outcome::Passed => Tally::default(),
                 Outcome::TestsFailed => Tally::default(),
-                Outcome::Broken(_) => Tally {
-                    passed: 0,
-                    failed: 1,
-                },
-                Outcome::NotRun { .. } => Tally {
-                    passed: 0,
-                    failed: 1,
-                },
+                Outcome::Broken(_) => Tally::ONE_FAILED,
+                Outcome::NotRun { .. } => Tally::ONE_FAILED,
             };
         }
         sum
@@ -237,7 +237,8 @@ fn shortened(why: &str) -> String {
     }
 }
 
-fn spoken(took: Duration) -> String {
+/// A time as people say it.
+pub fn spoken(took: Duration) -> String {
     let seconds = took.as_secs();
     if seconds < 60 {
         format!("{:.1} s", took.as_secs_f64())

@@ -2,10 +2,11 @@
 //!
 //! [`arrows`]: which of our crates may depend on which. [`sources`]: what every Rust file owes its
 //! reader, where `unsafe` may stand, and what the pure crates must not know. [`links`]: that the
-//! documents point at files that exist.
+//! documents point at files that exist. [`rfcs`]: that the tables of RFCs name tests that exist.
 
 mod arrows;
 mod links;
+mod rfcs;
 mod sources;
 mod text;
 
@@ -52,9 +53,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         let name = path.to_string_lossy().into_owned();
         let rule: fn(&Path, &str, &str) -> Vec<Finding> = match path.extension() {
             Some(extension) if extension == "rs" => |_, name, text| sources::findings(name, text),
-            Some(extension) if extension == "md" => {
-                |root, name, text| links::findings(name, text, |target| root.join(target).exists())
-            }
+            Some(extension) if extension == "md" => document,
             _ if path.ends_with("Cargo.toml") => |_, name, text| arrows::findings(name, text),
             _ => continue,
         };
@@ -72,6 +71,13 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         count => bail!("{count} things are not tidy"),
     }
     Ok(())
+}
+
+fn document(root: &Path, name: &str, text: &str) -> Vec<Finding> {
+    let mut findings = links::findings(name, text, |target| root.join(target).exists());
+    let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+    findings.extend(rfcs::findings(name, text, read));
+    findings
 }
 
 /// Lists the files of the tree, relative to its root and sorted; not what is hidden or built.

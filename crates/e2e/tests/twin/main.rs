@@ -231,6 +231,20 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
     );
 }
 
+/// What is printed here, `cargo xtask kernels` shows of every kernel.
+#[test]
+fn every_program_is_loaded() {
+    let programs = place::stand("twin-load", |state| {
+        let twins = Twins::new(state, Site::new(usual(), 1024), 1024, 0)?;
+        Ok(twins.program.verified())
+    })
+    .expect("loaded");
+
+    for (name, verified) in programs.expect("the kernel says") {
+        println!("program {name}: {verified} instructions verified");
+    }
+}
+
 #[test]
 fn a_difference_between_the_twins_is_found() {
     let spoilt = Play {
