@@ -427,7 +427,7 @@ impl Driver {
             .gateway
             .intent()
             .map_or(0, |intent| intent.limits.flows);
-        let there = self.world.tables().mappings.max();
+        let there = self.world.tables().flows.max() / 2;
         if wanted != there {
             notes.push(format!(
                 "the tables were made for {there} flows and the configuration asks for {wanted}; \

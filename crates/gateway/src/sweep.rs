@@ -221,6 +221,8 @@ pub struct Swept {
     pub ended: Vec<FlowKey>,
     /// Flows that have ended, by pool and port space.
     pub removed: BTreeMap<u8, [u64; 4]>,
+    /// Entries of the mapping table.
+    pub mappings: u64,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey>,
     /// Ports that a flow or a mapping uses.
@@ -335,6 +337,7 @@ impl<'a> Sweep<'a> {
 
     /// Takes in mappings, after all flows.
     pub fn mappings(&mut self, keys: &[MappingKey], mappings: &[Mapping]) {
+        self.swept.mappings += keys.len() as u64;
         for (key, mapping) in keys.iter().zip(mappings) {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
                 continue;

@@ -59,7 +59,7 @@ impl Readings {
             expired,
             active,
             exits: exits::counted(tables)?,
-            fills: fills(tables, &view, &pools)?,
+            fills: fills(tables, &view)?,
             pools,
             view,
         })
@@ -67,13 +67,8 @@ impl Readings {
 }
 
 /// The tables that can become full.
-fn fills(tables: &Tables, view: &View, pools: &Pools) -> Result<Vec<Fill>, ReadError> {
+fn fills(tables: &Tables, view: &View) -> Result<Vec<Fill>, ReadError> {
     let flows: u64 = view.sweep.last.flows.values().sum();
-    let addresses = pools.pools.iter().flat_map(|pool| &pool.addresses);
-    let ports = addresses.map(|address| {
-        let [tcp, udp, icmp] = [address.tcp, address.udp, address.icmp];
-        u64::from(tcp.used) + u64::from(udp.used) + u64::from(icmp.used)
-    });
     let mut classes = 0;
     let walked = tables.classes.walk(|keys, _| classes += keys.len() as u64);
     of(map::CLASSES, walked)?;
@@ -83,10 +78,10 @@ fn fills(tables: &Tables, view: &View, pools: &Pools) -> Result<Vec<Fill>, ReadE
             entries: 2 * flows,
             max: tables.flows.max(),
         },
-        // The kernel does not say how many there are; but each holds one port, and no two the same.
+        // The kernel does not say how many there are; the last sweep does.
         Fill {
             table: map::MAPPINGS,
-            entries: ports.sum(),
+            entries: view.sweep.last.mappings,
             max: tables.mappings.max(),
         },
         Fill {

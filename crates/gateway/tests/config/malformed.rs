@@ -61,6 +61,7 @@ malformed! {
     a_lost_colon_is_guessed = "41-lost-colon";
     an_alias_needs_its_anchor_above = "42-unknown-anchor";
     a_tag_means_nothing = "43-tag";
+    a_behaviour_that_does_not_exist_has_a_suggestion = "44-behaviours";
 }
 
 #[test]
