@@ -14,7 +14,7 @@ use std::{
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey,
-    NextHop, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side, Tick,
+    NextHop, Opened, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
     limits::{POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
@@ -130,6 +130,9 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     }
 }
 
+/// Events that [`Memory`] keeps; more are lost, as in a ring that nobody reads.
+pub const EVENTS_MAX: usize = 4096;
+
 /// What the routing tables answer.
 pub type Routes = dyn Fn(&RouteQuery) -> Result<NextHop, Route>;
 
@@ -161,6 +164,8 @@ pub struct Memory {
     pub counters: RefCell<Vec<Counter>>,
     /// See [`World::count_pool`].
     pub pool_counters: RefCell<Vec<PoolCounters>>,
+    /// See [`World::opened`]: the first [`EVENTS_MAX`] of them.
+    pub events: RefCell<Vec<Opened>>,
 }
 
 impl Memory {
@@ -184,6 +189,7 @@ impl Memory {
             routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),
+            events: RefCell::default(),
         }
     }
 
@@ -299,5 +305,12 @@ impl World for Memory {
 
     fn count_opened(&self, pool: u8, space: usize) {
         self.pool_counters.borrow_mut()[pool as usize % POOLS_MAX].opened[space] += 1;
+    }
+
+    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
+        let mut events = self.events.borrow_mut();
+        if events.len() < EVENTS_MAX {
+            events.push(Opened::new(self.now.get().nanos(), *asked, *sent, pool));
+        }
     }
 }

@@ -225,6 +225,7 @@ pub fn begin<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> O
     let reason = match result {
         Ok(()) => {
             world.count_opened(beginning.pool, protocol.space());
+            world.opened(&arrival.key, &sent, beginning.pool);
             return None;
         }
         // Another CPU was faster with the same flow, or with another one of the same endpoint.

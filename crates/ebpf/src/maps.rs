@@ -4,7 +4,7 @@ use abi::{
     Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, Pool,
     PoolCounters, Rule, RuleSet, Shared,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
         RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
@@ -12,7 +12,7 @@ use abi::{
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
@@ -46,3 +46,9 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
     PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
 #[map]
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+#[map]
+pub static EVENTS_WANTED: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
