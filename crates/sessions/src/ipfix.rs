@@ -45,16 +45,16 @@ impl Exporter {
     }
 
     /// The messages that tell of these records, in their order.
-    pub fn messages(&mut self, records: &[Record], now: Time) -> Vec<Vec<u8>> {
+    pub fn messages(&mut self, records: &[Record], now: Time) -> Vec<Message> {
         let mut messages = Vec::new();
-        let mut message = Message::new();
+        let mut message = Draft::new();
         for record in records {
             let template = Template::of(record);
             let data = template.data(record);
             let is_due = self.is_due(template, now);
             let needed = message.needs(template, data.len(), is_due);
             if message.bytes.len() + needed > MESSAGE_BYTES_MAX {
-                messages.extend(self.finish(std::mem::replace(&mut message, Message::new()), now));
+                messages.extend(self.finish(std::mem::replace(&mut message, Draft::new()), now));
             }
             if is_due {
                 message.templates(template);
@@ -77,10 +77,10 @@ impl Exporter {
         said.is_none_or(|said| now < *said || now >= said.plus(TEMPLATES_EVERY))
     }
 
-    fn finish(&mut self, message: Message, now: Time) -> Option<Vec<u8>> {
-        let Message {
+    fn finish(&mut self, draft: Draft, now: Time) -> Option<Message> {
+        let Draft {
             mut bytes, records, ..
-        } = message.closed();
+        } = draft.closed();
         if bytes.len() == HEADER_BYTES {
             return None;
         }
@@ -92,19 +92,28 @@ impl Exporter {
         header.extend(self.domain.to_be_bytes());
         bytes.splice(..HEADER_BYTES, header);
         self.sequence = self.sequence.wrapping_add(records);
-        Some(bytes)
+        Some(Message { bytes, records })
     }
 }
 
+/// A message, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// As it stands on the wire.
+    pub bytes: Vec<u8>,
+    /// Records in it.
+    pub records: u32,
+}
+
 /// A message under construction.
-struct Message {
+struct Draft {
     bytes: Vec<u8>,
     /// The set that is open: its number, and where it begins.
     set: Option<(u16, usize)>,
     records: u32,
 }
 
-impl Message {
+impl Draft {
     fn new() -> Self {
         Self {
             bytes: vec![0; HEADER_BYTES],

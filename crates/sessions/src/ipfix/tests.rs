@@ -22,16 +22,16 @@ struct Collected {
     domains: Vec<u32>,
 }
 
-fn collect(parser: &mut NetflowParser, messages: &[Vec<u8>]) -> Collected {
+fn collect(parser: &mut NetflowParser, messages: &[Message]) -> Collected {
     let mut collected = Collected::default();
     for message in messages {
-        let parsed = parser.parse_bytes(message);
+        let parsed = parser.parse_bytes(&message.bytes);
         assert!(parsed.error.is_none(), "{:?}", parsed.error);
         for packet in parsed.packets {
             let NetflowPacket::IPFix(packet) = packet else {
                 panic!("no IPFIX: {packet:?}");
             };
-            assert_eq!(usize::from(packet.header.length), message.len());
+            assert_eq!(usize::from(packet.header.length), message.bytes.len());
             let before = collected.records.len();
             for set in packet.flowsets {
                 if let FlowSetBody::Template(template) = &set.body {
@@ -50,6 +50,7 @@ fn collect(parser: &mut NetflowParser, messages: &[Vec<u8>]) -> Collected {
                 }
             }
             let records = collected.records.len() - before;
+            assert_eq!(usize::try_from(message.records).unwrap(), records);
             collected
                 .sequence
                 .push((packet.header.sequence_number, records));
@@ -153,7 +154,11 @@ fn many_records_are_several_messages_that_each_fit_a_packet() {
     let messages = Exporter::new(0).messages(&records, opened().time);
 
     assert!(messages.len() > 3);
-    assert!(messages.iter().all(|it| it.len() <= MESSAGE_BYTES_MAX));
+    assert!(
+        messages
+            .iter()
+            .all(|it| it.bytes.len() <= MESSAGE_BYTES_MAX)
+    );
     let collected = collect(&mut NetflowParser::default(), &messages);
     assert_eq!(collected.records.len(), 100);
     let mut expected = 0;
