@@ -332,6 +332,13 @@ pub fn opened_until(
     entries.last_between(&from, &to, max)
 }
 
+/// The entries of one key.
+pub fn of_key(entries: &BTreeSet<Packed>, key: Key) -> BTreeSet<Packed> {
+    let from = Entry::bound(key, Kind::Opened, 0, 0).pack();
+    let to = Entry::bound(key, Kind::Closed, u32::MAX, u32::MAX).pack();
+    entries.range(from..=to).copied().collect()
+}
+
 impl Sorted for BTreeSet<Packed> {
     fn between(&self, from: &Packed, to: &Packed, show: &mut Show<'_>) -> io::Result<()> {
         for entry in self.range(*from..=*to).filter_map(Entry::unpack) {

@@ -37,14 +37,9 @@ impl Rotation {
         }
     }
 
-    /// Replaces the policy.
-    pub const fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
-    }
-
-    /// What is kept.
-    pub const fn policy(&self) -> Policy {
-        self.policy
+    /// When its first record was written; nothing while it has none.
+    pub const fn began(&self) -> Option<Time> {
+        self.began
     }
 
     /// Bytes of the segment.
