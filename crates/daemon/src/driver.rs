@@ -14,7 +14,6 @@ use kernel::{
     netlink::{Change, Link, Netlink, NetlinkError, Watch},
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::JoinHandle,
@@ -66,7 +65,7 @@ pub struct Driver {
     idle: Option<Idle>,
     alarms: Alarms,
     sessions: Sessions,
-    events: AsyncFd<Events>,
+    events: Events,
 }
 
 type Sweeping = JoinHandle<(Idle, std::io::Result<Report>)>;
@@ -87,7 +86,7 @@ impl Driver {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
         let idle = Some(Idle::default());
         let sessions = shared.view().sessions.clone();
-        let events = AsyncFd::register_with_interest(world.events()?, Interest::READABLE);
+        let events = world.events()?;
         Ok(Self {
             gateway,
             world,
@@ -97,7 +96,7 @@ impl Driver {
             idle,
             alarms,
             sessions,
-            events: events.map_err(|error| DriverError::Events(error.into()))?,
+            events,
         })
     }
 
@@ -171,13 +170,8 @@ impl Driver {
                     }
                     None => break,
                 },
-                ready = self.events.readable_mut() => {
-                    let mut ready = ready.map_err(DriverError::Events)?;
-                    let events = ready.get_inner_mut().take(EVENTS_AT_ONCE);
-                    if events.len() < EVENTS_AT_ONCE {
-                        ready.clear_ready();
-                    }
-                    self.sessions.opened(&events);
+                events = self.events.take(EVENTS_AT_ONCE) => {
+                    self.sessions.opened(&events.map_err(DriverError::Events)?);
                 }
                 () = tick(&mut alive) => systemd::alive(),
             }

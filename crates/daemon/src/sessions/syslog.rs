@@ -74,9 +74,10 @@ impl Writer {
             Connection::Udp(socket) => Ok(each(&messages, |message| socket.send(message))),
             Connection::Unix(socket) => {
                 let lost = each(&messages, |message| socket.send(message));
-                // The receiver was started anew, and its socket is another.
-                if lost == messages.len() as u64 {
-                    return Err(io::ErrorKind::NotConnected.into());
+                if lost > 0 {
+                    // It does not read; or it was started anew, and its socket is another.
+                    self.connection = None;
+                    self.retry = Some(Instant::now() + RETRY);
                 }
                 Ok(lost)
             }
@@ -99,8 +100,8 @@ impl Write for Writer {
         }
         match self.send(records) {
             Ok(lost) => {
-                self.retry = None;
                 if lost == 0 {
+                    self.retry = None;
                     self.health.good();
                 } else {
                     self.health.bad(&"nobody receives there");
@@ -117,12 +118,20 @@ impl Write for Writer {
     }
 }
 
-/// Sends messages one by one; returns how many failed.
+/// Sends messages one by one; returns how many failed. A receiver that lets us wait once is not
+/// waited for again: the rest of them are lost.
 fn each(messages: &[String], send: impl Fn(&[u8]) -> io::Result<usize>) -> u64 {
-    let failed = messages
-        .iter()
-        .filter(|message| send(message.as_bytes()).is_err());
-    failed.count() as u64
+    let mut lost = 0;
+    for (index, message) in messages.iter().enumerate() {
+        match send(message.as_bytes()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return lost + (messages.len() - index) as u64;
+            }
+            Err(_) => lost += 1,
+        }
+    }
+    lost
 }
 
 fn connect(target: &Target) -> io::Result<Connection> {
