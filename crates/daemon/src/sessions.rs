@@ -25,6 +25,7 @@ use abi::Opened;
 use gateway::{intent::SessionLog, numbers::Numbers, sweep::Joined};
 use sessions::Record;
 
+pub use outlet::Write;
 pub use scribe::Clock;
 
 use journal::Journal;
