@@ -1,3 +1,5 @@
+//! Entries and headers, and that a file and a set in memory are two views of one index.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Lines as they are written, and that every record is read back.
+
 use proptest::prelude::*;
 
 use super::*;

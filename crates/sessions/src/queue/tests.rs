@@ -1,3 +1,5 @@
+//! What a full queue does.
+
 use super::*;
 
 #[test]

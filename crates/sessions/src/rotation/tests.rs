@@ -1,3 +1,5 @@
+//! When a segment ends, and what it is called then.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Messages as they are sent.
+
 use super::*;
 use crate::samples::{closed, opened};
 

@@ -1,3 +1,5 @@
+//! Questions as people write them.
+
 use super::*;
 
 const NOW: Time = Time::from_secs(1_800_000_000);
