@@ -5,6 +5,7 @@ mod rig;
 
 mod answers;
 mod control;
+mod events;
 mod exhaustion;
 mod mangled;
 mod policy;

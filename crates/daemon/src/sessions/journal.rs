@@ -24,7 +24,7 @@ use std::{
 use gateway::intent::LogFile;
 use sessions::{
     Time,
-    index::{self, Index, Key, Packed, Sorted},
+    index::{self, Index, Key, Packed, Sorted, Source},
     rotation::{self, Names, Policy, Rotation},
     segment::walk,
     who::{self, Answer, Found, Question, Segment},
@@ -32,6 +32,8 @@ use sessions::{
 
 pub use files::Lines;
 pub use writer::Writer;
+
+use files::Ended;
 
 /// See the module.
 #[derive(Debug)]
@@ -89,36 +91,39 @@ impl Journal {
         // What may change is taken along first; a file that is removed meanwhile is not missed.
         let (last, lines, ended) = self.snapshot(question.key)?;
         let mut unindexed = Vec::new();
-        let mut segments = Vec::new();
+        let mut segments: Vec<(Entries, Box<dyn Source>)> = Vec::new();
         let mut earliest = last.earliest;
         for time in ended {
             let path = self.segment(time);
-            let lines = match File::open(&path) {
-                Ok(file) => Lines(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(said_of(&path, &error)),
-            };
-            match open_index(&path) {
+            let entries = match open_index(&path) {
                 Ok(index) => {
                     let header = index.header();
                     if header.entries > 0 {
                         earliest = Some(earliest.unwrap_or(u32::MAX).min(header.earliest));
                     }
-                    if header.earliest <= question.until.secs() {
-                        segments.push((Entries::File(index), lines));
+                    if header.earliest > question.until.secs() {
+                        continue;
                     }
+                    Entries::File(path.clone())
                 }
                 Err(_) => {
-                    let walked = walk(&lines).map_err(|error| said_of(&path, &error))?;
+                    let said = |error| said_of(&path, &error);
+                    let Some(file) = still_there(File::open(&path)).map_err(said)? else {
+                        continue;
+                    };
                     unindexed.push(name(&path));
-                    segments.push((Entries::Memory(walked.entries), lines));
+                    Entries::Memory(walk(&Lines(file)).map_err(said)?.entries)
                 }
-            }
+            };
+            segments.push((entries, Box::new(Ended(path))));
         }
-        segments.push((Entries::Memory(last.entries), lines));
+        segments.push((Entries::Memory(last.entries), Box::new(lines)));
         let parts: Vec<Segment<'_>> = segments
             .iter()
-            .map(|(entries, lines)| Segment { entries, lines })
+            .map(|(entries, lines)| Segment {
+                entries,
+                lines: lines.as_ref(),
+            })
             .collect();
         Ok(Searched {
             answer: who::search(question, &parts, open)?,
@@ -236,23 +241,23 @@ struct Last {
 }
 
 /// The entries of a file, wherever they are.
+///
+/// An index is opened for as long as it is looked into, and no longer: there may be thousands, and a
+/// process may have a thousand files open.
 enum Entries {
-    File(Index<Lines>),
+    File(PathBuf),
     Memory(BTreeSet<Packed>),
-}
-
-impl Entries {
-    fn sorted(&self) -> &dyn Sorted {
-        match self {
-            Self::File(index) => index,
-            Self::Memory(entries) => entries,
-        }
-    }
 }
 
 impl Sorted for Entries {
     fn between(&self, from: &Packed, to: &Packed, show: &mut index::Show<'_>) -> io::Result<()> {
-        self.sorted().between(from, to, show)
+        match self {
+            Self::File(path) => match still_there(open_index(path))? {
+                Some(index) => index.between(from, to, show),
+                None => Ok(()),
+            },
+            Self::Memory(entries) => entries.between(from, to, show),
+        }
     }
 
     fn last_between(
@@ -261,7 +266,22 @@ impl Sorted for Entries {
         to: &Packed,
         max: usize,
     ) -> io::Result<Vec<index::Entry>> {
-        self.sorted().last_between(from, to, max)
+        match self {
+            Self::File(path) => match still_there(open_index(path))? {
+                Some(index) => index.last_between(from, to, max),
+                None => Ok(Vec::new()),
+            },
+            Self::Memory(entries) => entries.last_between(from, to, max),
+        }
+    }
+}
+
+/// Nothing of a file that was removed meanwhile because it is too old.
+fn still_there<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

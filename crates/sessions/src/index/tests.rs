@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{any_record, closed, opened};
+use crate::{
+    Record,
+    samples::{any_record, closed, opened},
+};
 
 /// Entries of records that follow each other in a segment.
 fn entries(records: &[Record]) -> BTreeSet<Packed> {

@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use sessions::index::Source;
@@ -54,5 +54,24 @@ impl Source for Lines {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(buffer, offset)
+    }
+}
+
+/// A file that is opened each time something is read from it.
+#[derive(Debug)]
+pub struct Ended(pub PathBuf);
+
+impl Source for Ended {
+    fn length(&self) -> io::Result<u64> {
+        Ok(std::fs::metadata(&self.0)?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match File::open(&self.0) {
+            Ok(file) => file.read_at(buffer, offset),
+            // It was too old, and is removed: there is nothing to be read from it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 }

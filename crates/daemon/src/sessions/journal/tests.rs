@@ -222,6 +222,25 @@ fn a_file_that_somebody_moved_away_is_begun_anew() {
     assert!(folder.file().exists());
 }
 
+/// A process may have a thousand files open; a log may have more.
+#[test]
+fn a_question_holds_no_file_open_for_each_that_there_is() {
+    let folder = Folder::new("many");
+    let (journal, mut writer) = folder.opened(1, 4096);
+    for number in 0..1500_u32 {
+        let mut record = record(0);
+        record.time = record.time.plus(Duration::from_secs(number.into()));
+        assert_eq!(writer.write(&[record]), 0);
+    }
+    assert_eq!(folder.ended().len(), 1500);
+
+    let searched = ask(&journal, 5, 5);
+
+    assert_eq!(searched.answer.found.len(), sessions::who::FLOWS_MAX);
+    assert!(searched.answer.truncated);
+    assert_eq!(searched.unindexed, [""; 0]);
+}
+
 #[test]
 fn two_daemons_do_not_write_to_one_file() {
     let folder = Folder::new("two");
