@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -44,19 +44,15 @@ impl Rig {
             .external([EXTERNAL])
             .build()?;
         let host = site.host("gw")?;
-        let file = log_file(
-            &host
-                .directory()
-                .context("the gateway has a directory")?
-                .into(),
-        );
+        let directory = host.directory().context("the gateway has no directory")?;
+        let file = log_file(directory);
         let gateway = Gateway::launch(host, &policy(&format!("file: {}, {more}", file.display())))?;
         Ok(Self { site, gateway })
     }
 
     fn file(&self) -> PathBuf {
-        let directory = self.gateway.config_path();
-        log_file(&directory.parent().unwrap_or(&directory).to_owned())
+        let config = self.gateway.config_path();
+        log_file(config.parent().unwrap_or(&config))
     }
 
     /// The records of the file that is written to.
@@ -104,7 +100,7 @@ impl Rig {
     }
 }
 
-fn log_file(directory: &PathBuf) -> PathBuf {
+fn log_file(directory: &Path) -> PathBuf {
     directory.join("log/sessions.jsonl")
 }
 
@@ -328,7 +324,7 @@ fn a_full_disk_loses_records_by_count_and_never_a_packet() -> Result<()> {
 struct Small(PathBuf);
 
 impl Small {
-    fn mount(path: &std::path::Path) -> Result<Self> {
+    fn mount(path: &Path) -> Result<Self> {
         let options = ["-t", "tmpfs", "-o", "size=64k", "small"];
         let done = Command::new("mount").args(options).arg(path).status()?;
         ensure!(done.success(), "cannot mount {}", path.display());

@@ -4,8 +4,8 @@ use abi::{
     Config, Counter, External, Flow, FlowKey, Interface, Ip4, Mapping, MappingKey, Pool,
     PoolCounters, Rule, RuleSet, Shared,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX, REASONS_MAX,
-        RULES_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, INTERFACES_MAX, POOLS_MAX,
+        REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
