@@ -18,6 +18,7 @@ pub mod addr;
 pub mod behaviour;
 pub mod config;
 pub mod counter;
+pub mod event;
 pub mod external;
 pub mod flow;
 pub mod fragment;
@@ -34,6 +35,7 @@ pub use addr::{Ip4, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence};
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters};
+pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments};
@@ -78,6 +80,12 @@ pub mod map {
     /// Pool → flows removed, by port space. Written by the daemon only; here so that a restart
     /// loses no count.
     pub const REMOVED: &str = "REMOVED";
+    /// The ring of [`Opened`](crate::Opened) events, from the packet path to the session log.
+    pub const EVENTS: &str = "EVENTS";
+    /// 0 → not zero if somebody wants events.
+    pub const EVENTS_WANTED: &str = "EVENTS_WANTED";
+    /// 0 → events that found the ring full, per CPU.
+    pub const EVENTS_LOST: &str = "EVENTS_LOST";
 
     /// `Stage` → program. Belongs to the programs, not to the state: each load has its own.
     pub const STAGES: &str = "STAGES";
@@ -97,6 +105,9 @@ pub mod map {
         COUNTERS,
         POOL_COUNTERS,
         REMOVED,
+        EVENTS,
+        EVENTS_WANTED,
+        EVENTS_LOST,
     ];
 }
 
@@ -150,4 +161,8 @@ mod layouts {
     unsafe impl Layout for [u64; 4] {}
     // SAFETY: as above.
     unsafe impl Layout for u32 {}
+    // SAFETY: as above.
+    unsafe impl Layout for u64 {}
+    // SAFETY: as above.
+    unsafe impl Layout for Opened {}
 }

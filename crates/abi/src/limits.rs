@@ -43,6 +43,10 @@ pub const FRAGMENTS_MAX: usize = 1 << 16;
 /// Indices of the counter map; reasons beyond it cannot exist.
 pub const REASONS_MAX: usize = 64;
 
+/// Bytes of the ring of events: 174,000 flows may begin while the daemon does something else. A
+/// power of two and whole pages, as the kernel wants it.
+pub const EVENTS_BYTES: u32 = 1 << 23;
+
 /// Bytes of a pool's name, which the kernel keeps so that a new daemon recognises its pools.
 pub const NAME_BYTES: usize = 64;
 

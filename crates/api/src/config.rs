@@ -25,6 +25,8 @@ pub struct Config {
     pub api: Api,
     /// Where Prometheus scrapes.
     pub metrics: Metrics,
+    /// What is written down.
+    pub log: Log,
     /// The bpffs directory in which maps, programs and links are pinned, `/sys/fs/bpf/egret`.
     pub state: Option<String>,
 }
@@ -128,4 +130,50 @@ pub struct Api {
 pub struct Metrics {
     /// The address and TCP port for `/metrics`; absent, only the API's socket serves them.
     pub listen: Option<String>,
+}
+
+/// What is written down beside the daemon's own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Who had which external address and port; absent, nobody writes it down.
+    pub sessions: Option<SessionLog>,
+}
+
+/// Which flows began and ended, and where that is written. At least one place is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionLog {
+    /// `opened`, `closed`; absent is both.
+    pub events: Option<Vec<String>>,
+    /// The file of JSON lines, which `egret who` answers from: `/var/log/egret/sessions.jsonl`.
+    pub file: Option<String>,
+    /// When the file goes on in a new one, and how many are kept.
+    pub rotate: Rotate,
+    /// An RFC 5424 receiver: `udp://192.0.2.5:514`, `tcp://192.0.2.5:601`, `unix:///dev/log`.
+    pub syslog: Option<String>,
+    /// An IPFIX collector.
+    pub ipfix: Option<Ipfix>,
+}
+
+/// When a file goes on in a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rotate {
+    /// When it is this large: `128MiB`.
+    pub size: Option<String>,
+    /// When its first record is this old: `1d`.
+    pub age: Option<String>,
+    /// How many old ones are kept.
+    pub keep: Option<u64>,
+}
+
+/// An IPFIX collector (RFC 7011), told the NAT events of RFC 8158 over UDP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ipfix {
+    /// Its address and UDP port, `192.0.2.6:4739`.
+    pub collector: Option<String>,
+    /// The observation domain of this gateway.
+    pub domain: Option<u64>,
 }

@@ -11,6 +11,7 @@ mod counters;
 mod flows;
 mod pools;
 mod status;
+mod who;
 
 pub use apply::{Applied, ApplyRequest};
 pub use counters::{Counters, Drops, Exit, Verdict};
@@ -19,6 +20,7 @@ pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
 };
+pub use who::{Party, Session, SessionState, Who, WhoQuery};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ pub mod path {
     pub const FLOWS: &str = "/v1/flows";
     /// `GET` with a [`FlowQuery`](super::FlowQuery) answers [`Flow`](super::Flow), or 404.
     pub const FLOW: &str = "/v1/flow";
+    /// `GET` with a [`WhoQuery`](super::WhoQuery) answers [`Who`](super::Who).
+    pub const WHO: &str = "/v1/who";
     /// `GET` answers [`Pools`](super::Pools).
     pub const POOLS: &str = "/v1/pools";
     /// `GET` answers [`Drops`](super::Drops).

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use api::http::{FlowState, FlowsQuery, Protocol};
+use api::http::{FlowState, FlowsQuery, Protocol, WhoQuery};
 use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -85,6 +85,11 @@ Examples:
         #[arg(required = true, num_args = 1..=3, value_name = "TUPLE")]
         tuple: Vec<String>,
     },
+    /// Say who had an external address and port, now or long ago.
+    ///
+    /// Answers from the files of the session log and from the flows there are: every flow that had
+    /// the endpoint then, with its client. Without a time, now.
+    Who(WhoArgs),
     /// Show the external addresses: ports used and free, traffic, new flows.
     Pools,
     /// Show dropped packets by reason, with the sentence that explains it.
@@ -191,6 +196,42 @@ impl FlowsArgs {
             state: self.state,
             pool: self.pool,
             limit,
+        }
+    }
+}
+
+/// Whose endpoint, and when.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+A TIME is RFC 3339 with its zone (2026-11-03T14:05:00Z), or how long ago it was (-10m, -2h4m).
+
+Examples:
+  egret who 192.0.2.10:40000/tcp --at 2026-11-03T14:05:00Z
+  egret who 192.0.2.10:40000/udp --since -2h --until -1h
+  egret who 192.0.2.10:77/icmp        a ping that goes on; 77 is its identifier")]
+pub struct WhoArgs {
+    /// Address, port and protocol, as the remote saw them.
+    #[arg(value_name = "ADDRESS:PORT/PROTO")]
+    pub external: String,
+    /// At this moment.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with_all = ["since", "until"])]
+    pub at: Option<String>,
+    /// At any moment from this one on.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// At any moment until this one [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub until: Option<String>,
+}
+
+impl WhoArgs {
+    /// The question to the daemon.
+    pub fn query(self) -> WhoQuery {
+        WhoQuery {
+            external: self.external,
+            at: self.at,
+            since: self.since,
+            until: self.until,
         }
     }
 }

@@ -8,6 +8,7 @@ mod flows;
 mod pools;
 mod status;
 mod watch;
+mod who;
 
 use std::{
     future::Future,
@@ -42,6 +43,7 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         )),
         Command::Flows(flows) => waiting(flows::run(&daemon, output, flows)),
         Command::Flow { tuple } => waiting(flow::run(&daemon, output, &tuple)),
+        Command::Who(asked) => waiting(who::run(&daemon, output, asked)),
         Command::Pools => waiting(ask(&daemon, output, Request::get(path::POOLS), pools::show)),
         Command::Drops { all } => waiting(exits::drops(&daemon, output, all)),
         Command::Counters => waiting(exits::counters(&daemon, output)),

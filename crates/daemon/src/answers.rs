@@ -6,6 +6,7 @@
 //!
 //! - [`status`]: how the daemon is.
 //! - [`flows`]: the flow table, through a [`selection`]; one flow by its [`tuple`].
+//! - [`who`]: who had an external endpoint, from the session log and the flow table.
 //! - [`pools`]: ports and traffic. [`exits`]: what became of every packet.
 //! - [`words`]: the API's words for what the tables hold.
 
@@ -15,6 +16,7 @@ pub mod pools;
 pub mod selection;
 pub mod status;
 pub mod tuple;
+pub mod who;
 pub mod words;
 
 use std::io;

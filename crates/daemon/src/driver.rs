@@ -7,10 +7,10 @@ use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
-use gateway::{Action, Event, Gateway, changes, sweep::Idle};
+use gateway::{Action, Event, Gateway, changes, intent::SessionLog, sweep::Idle};
 use jiff::Timestamp;
 use kernel::{
-    Mode, Tables,
+    Events, Mode, Tables,
     netlink::{Change, Link, Netlink, NetlinkError, Watch},
 };
 use tokio::{
@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     alarms::Alarms,
     config_file::Config,
+    sessions::Sessions,
     sweeper::{self, Order, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
@@ -31,6 +32,8 @@ use crate::{
 
 /// Changes of routes and neighbours that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Events of the packet path that are taken in before something else has its turn.
+const EVENTS_AT_ONCE: usize = 4096;
 
 /// Why the daemon ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,9 @@ pub enum DriverError {
     /// Signals could not be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
+    /// The ring of events could not be waited for.
+    #[error("cannot wait for events of the packet path")]
+    Events(#[source] std::io::Error),
     /// The first configuration cannot be put in force.
     #[error("the configuration cannot be put in force: {0}")]
     Refused(#[from] gateway::Refusal),
@@ -58,22 +64,30 @@ pub struct Driver {
     file: PathBuf,
     idle: Option<Idle>,
     alarms: Alarms,
+    sessions: Sessions,
+    events: Events,
 }
 
 type Sweeping = JoinHandle<(Idle, std::io::Result<Report>)>;
 
 impl Driver {
     /// A driver for a world that is loaded and a picture that shows it.
+    ///
+    /// # Errors
+    ///
+    /// If the ring of events cannot be read.
     pub fn new(
         gateway: Gateway,
         world: World,
         shared: Shared,
         netlink: Netlink,
         file: PathBuf,
-    ) -> Self {
+    ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
         let idle = Some(Idle::default());
-        Self {
+        let sessions = shared.view().sessions.clone();
+        let events = world.events()?;
+        Ok(Self {
             gateway,
             world,
             shared,
@@ -81,7 +95,9 @@ impl Driver {
             file,
             idle,
             alarms,
-        }
+            sessions,
+            events,
+        })
     }
 
     /// Puts the first configuration in force and looks at the interfaces.
@@ -94,6 +110,7 @@ impl Driver {
             .gateway
             .handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
         self.act(actions)?;
+        self.log_sessions(config.parsed.intent.log.as_ref())?;
         self.look_at_links().await
     }
 
@@ -153,10 +170,14 @@ impl Driver {
                     }
                     None => break,
                 },
+                events = self.events.take(EVENTS_AT_ONCE) => {
+                    self.sessions.opened(&events.map_err(DriverError::Events)?);
+                }
                 () = tick(&mut alive) => systemd::alive(),
             }
         }
         systemd::stopping();
+        self.sessions.end();
         tracing::info!("the daemon ends; packets go on as they are");
         Ok(())
     }
@@ -273,6 +294,7 @@ impl Driver {
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
         let actions = self.gateway.handle(event)?;
         self.act(actions)?;
+        self.log_sessions(config.parsed.intent.log.as_ref())?;
         for warning in &config.parsed.warnings {
             tracing::warn!("{warning}");
         }
@@ -293,6 +315,12 @@ impl Driver {
             saved,
             ..difference
         }))
+    }
+
+    /// Logs what is wanted, and tells the packet path whether anybody wants its events.
+    fn log_sessions(&self, wanted: Option<&SessionLog>) -> Result<(), DriverError> {
+        self.sessions.configure(wanted);
+        Ok(self.world.want_events(self.sessions.wants_opened())?)
     }
 
     fn difference(&self, config: &Config) -> Applied {
@@ -316,6 +344,7 @@ impl Driver {
             timeouts: self.gateway.intent()?.timeouts,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
+            log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
             let report = sweeper::sweep(&tables, &order, &mut idle);
@@ -399,6 +428,7 @@ impl Driver {
         let interfaces = interfaces.collect();
         let notes = self.notes();
         let numbers = self.gateway.numbers();
+        self.sessions.name_pools(numbers);
         self.shared.update(|view| {
             view.interfaces = interfaces;
             view.notes = notes;

@@ -7,7 +7,7 @@
 //! SIGHUP, API ─┐                                   ┌─ world: maps, links, sysctls
 //! netlink ─────┼─► driver ─► Gateway::handle ──────┤
 //! every second ┘      ▲            │ View          └─ systemd
-//!   sweeper ──────────┘            ▼
+//!   sweeper ──────────┘            ▼            sessions: files, syslog, IPFIX
 //!                            http, metrics (read View and the maps)
 //! ```
 //!
@@ -23,6 +23,7 @@ pub mod http;
 pub mod metrics;
 pub mod options;
 pub mod refused;
+pub mod sessions;
 pub mod sweeper;
 pub mod systemd;
 pub mod view;

@@ -16,6 +16,7 @@ use daemon::{
     driver::Driver,
     http,
     options::Options,
+    sessions::Sessions,
     view::{COMMANDS_MAX, ConfigView, Shared, SweepView, View},
     world::World,
 };
@@ -123,7 +124,7 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         shared.clone(),
         Netlink::open()?,
         path.to_owned(),
-    );
+    )?;
     driver.start(&config).await?;
     capabilities::drop_others().context("cannot give up capabilities")?;
     http::serve(listeners, shared);
@@ -152,6 +153,7 @@ fn first_view(path: &Path, config: &Config, world: &World) -> View {
         interfaces: Vec::new(),
         links: Arc::default(),
         sweep: SweepView::default(),
+        sessions: Sessions::default(),
         notes: Vec::new(),
     }
 }

@@ -17,10 +17,14 @@ use gateway::{
 };
 use kernel::Tables;
 
+use crate::sessions::Sessions;
+
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
 /// Sweeping takes at most this share of one CPU: a large table is swept less often.
 const SHARE: u32 = 20;
+/// Entries that are removed at once when their flows are logged.
+const LOGGED_AT_ONCE: usize = 4096;
 
 /// What one sweep is told.
 pub struct Order {
@@ -30,6 +34,8 @@ pub struct Order {
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
+    /// Who is told of flows that have ended.
+    pub log: Sessions,
 }
 
 /// What one sweep did.
@@ -74,7 +80,7 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     let mut swept = sweep.finish();
 
     spare_the_revived(tables, order, &mut swept)?;
-    let removed = tables.flows.remove_all(&swept.ended)?;
+    let removed = remove(tables, &swept.ended, &order.log)?;
     tables.mappings.remove_all(&swept.unmapped)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
@@ -93,6 +99,53 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
         idle_pools,
         duration: began.elapsed(),
     })
+}
+
+/// Removes what ended, and tells the log. Its last words are read just before it goes, some at a
+/// time: the table may hold more than memory should.
+fn remove(tables: &Tables, ended: &[FlowKey], log: &Sessions) -> io::Result<usize> {
+    if !log.wants_closed() {
+        return tables.flows.remove_all(ended);
+    }
+    let mut removed = 0;
+    let mut rest = ended;
+    while !rest.is_empty() {
+        let (mut flows, mut keys) = (Vec::new(), Vec::new());
+        while let Some((one, behind)) = rest.split_first()
+            && keys.len() < LOGGED_AT_ONCE
+        {
+            // Both directions of a flow stand side by side; half a flow stands alone, and is none.
+            let pair = behind.split_first().and_then(|(other, behind)| {
+                let flow = joined(tables, one, other).transpose()?;
+                Some((flow, other, behind))
+            });
+            keys.push(*one);
+            rest = behind;
+            if let Some((flow, other, behind)) = pair {
+                flows.push(flow?);
+                keys.push(*other);
+                rest = behind;
+            }
+        }
+        removed += tables.flows.remove_all(&keys)?;
+        log.closed(&flows);
+    }
+    Ok(removed)
+}
+
+/// The flow of two entries, if they are its two directions.
+fn joined(tables: &Tables, one: &FlowKey, other: &FlowKey) -> io::Result<Option<Joined>> {
+    let Some(protocol) = Protocol::from_number(one.protocol) else {
+        return Ok(None);
+    };
+    let Some(first) = tables.flows.get(one)? else {
+        return Ok(None);
+    };
+    if first.twin(protocol) != *other {
+        return Ok(None);
+    }
+    let second = tables.flows.get(other)?;
+    Ok(second.map(|second| Joined::new(protocol, (*one, first), (*other, second))))
 }
 
 /// Looks again at connections that were open: one that spoke just now, after hours of silence, is

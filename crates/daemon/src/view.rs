@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::sessions::Sessions;
+
 /// What everybody in the daemon may look at.
 #[derive(Clone)]
 pub struct Shared {
@@ -99,6 +101,8 @@ pub struct View {
     pub links: Arc<Vec<Link>>,
     /// What the last sweep found.
     pub sweep: SweepView,
+    /// What is written down of flows.
+    pub sessions: Sessions,
     /// What an operator should know and nothing else says.
     pub notes: Vec<String>,
 }

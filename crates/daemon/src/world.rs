@@ -10,7 +10,9 @@ use abi::{
     Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap,
 };
 use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
-use kernel::{AttachError, Attached, LoadError, Program, State, StateError, Tables, links, sysctl};
+use kernel::{
+    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables, links, sysctl,
+};
 
 /// Why the kernel could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,25 @@ impl World {
     /// How the program is attached to an interface.
     pub fn attached(&self, ifindex: u32) -> Option<Attached> {
         self.attached.get(&ifindex).copied()
+    }
+
+    /// The ring of the packet path's events; it has one reader.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn events(&self) -> Result<Events, WorldError> {
+        Ok(Events::open(&self.state)?)
+    }
+
+    /// Tells the packet path whether anybody wants its events.
+    ///
+    /// # Errors
+    ///
+    /// If the table cannot be written.
+    pub fn want_events(&self, are_wanted: bool) -> Result<(), WorldError> {
+        let wanted = self.tables.events_wanted.put(&0, &u32::from(are_wanted));
+        write("EVENTS_WANTED", wanted)
     }
 
     /// What is in the tables now.

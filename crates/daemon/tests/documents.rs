@@ -53,6 +53,7 @@ fn every_path_of_the_api_is_documented() {
         path::STATUS,
         path::FLOWS,
         path::FLOW,
+        path::WHO,
         path::POOLS,
         path::DROPS,
         path::COUNTERS,

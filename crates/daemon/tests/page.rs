@@ -9,6 +9,7 @@ use api::http::{
 };
 use daemon::{
     metrics::{ALL, Readings, page, readings::Fill},
+    sessions::Sessions,
     view::{ConfigView, SweepView, View},
 };
 use gateway::{Swept, sweep::FlowState};
@@ -56,6 +57,7 @@ fn readings() -> Readings {
             duration: Some(Duration::from_millis(25)),
             last: Arc::new(swept),
         },
+        sessions: Sessions::default(),
         notes: Vec::new(),
     };
     let counts = ByProtocol {
@@ -82,6 +84,7 @@ fn readings() -> Readings {
                 )
             })
             .collect(),
+        events_lost: 3,
         fills: vec![Fill {
             table: "FLOWS",
             entries: 14,
@@ -167,6 +170,7 @@ fn names_say_what_they_count() {
             Unit::Seconds | Unit::Time => assert!(name.ends_with("_seconds"), "{name}"),
             Unit::Flows => assert!(name.contains("flows"), "{name}"),
             Unit::Ports => assert!(name.contains("_ports_"), "{name}"),
+            Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),
             Unit::Entries | Unit::Passes | Unit::Truth => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use api::{
     Problems,
-    http::{ApiError, Applied, Counters, Drops, Flow, Flows, Pools, Status, path},
+    http::{ApiError, Applied, Counters, Drops, Flow, Flows, Pools, Status, Who, path},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -61,6 +61,7 @@ fn is_understood(name: &str, body: &Value) -> bool {
         "Status" => taken::<Status>(body),
         "Flows" => taken::<Flows>(body),
         "Flow" => taken::<Flow>(body),
+        "Who" => taken::<Who>(body),
         "Pools" => taken::<Pools>(body),
         "Drops" => taken::<Drops>(body),
         "Counters" => taken::<Counters>(body),
@@ -98,7 +99,7 @@ fn every_documented_path_is_served_with_the_documented_body() {
         check(&document, operation, &format!("GET {path}"), &answer);
         asked += 1;
     }
-    assert_eq!(asked, 11);
+    assert_eq!(asked, 12);
 }
 
 #[test]

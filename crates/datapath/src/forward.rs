@@ -24,8 +24,13 @@ pub fn hit<P: Packet, W: World>(
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return (Reason::Malformed, ingress);
     };
+    // No error is sent about a later fragment (RFC 1812 §4.3.2.7).
+    let is_later = matches!(arrival.piece, Piece::Later);
     if ip.ttl <= 1 {
-        return (icmp::time_exceeded(packet, world), ingress);
+        return match is_later {
+            true => (Reason::TtlExceeded, ingress),
+            false => (icmp::time_exceeded(packet, world), ingress),
+        };
     }
     let mut reason = match flow.side() {
         Side::Outbound => Reason::TranslatedOut,
@@ -42,7 +47,10 @@ pub fn hit<P: Packet, W: World>(
     let hop = flow.next_hop();
     if reason as u8 != Reason::Unresolved as u8 && arrival.total > hop.mtu {
         if ip_forbids_fragments(packet) {
-            return (icmp::too_big(packet, world, hop.mtu), ingress);
+            return match is_later {
+                true => (Reason::TooBig, ingress),
+                false => (icmp::too_big(packet, world, hop.mtu), ingress),
+            };
         }
         if reason as u8 != Reason::KernelSends as u8 {
             reason = Reason::Fragmenting;

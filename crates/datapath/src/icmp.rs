@@ -38,7 +38,7 @@ pub fn too_big<P: Packet, W: World>(packet: &mut P, world: &W, mtu: u16) -> Reas
 
 /// Turns the packet into an error about it; `false` if that cannot be done.
 ///
-/// Not about ICMP errors or fragments, which never get here, nor about packets with IP options, whose
+/// Not about ICMP errors or later fragments, which never get here, nor about packets with IP options, whose
 /// eight bytes of transport header would not be quoted.
 #[inline(always)]
 fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu: [u8; 2]) -> bool {

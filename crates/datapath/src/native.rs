@@ -14,7 +14,8 @@ use std::{
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side, Tick,
+    Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side,
+    Tick, Tuple,
     limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
@@ -142,6 +143,9 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     }
 }
 
+/// Events that [`Memory`] keeps; more are lost, as in a ring that nobody reads.
+pub const EVENTS_MAX: usize = 4096;
+
 /// What the routing tables answer.
 pub type Routes = dyn Fn(&RouteQuery) -> Result<NextHop, Route>;
 
@@ -177,6 +181,8 @@ pub struct Memory {
     pub counters: RefCell<Vec<Counter>>,
     /// See [`World::count_pool`].
     pub pool_counters: RefCell<Vec<PoolCounters>>,
+    /// See [`World::opened`]: the first [`EVENTS_MAX`] of them.
+    pub events: RefCell<Vec<Opened>>,
 }
 
 impl Memory {
@@ -202,6 +208,7 @@ impl Memory {
             beginning: RefCell::new(Beginning::EMPTY),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),
+            events: RefCell::default(),
         }
     }
 
@@ -334,5 +341,12 @@ impl World for Memory {
 
     fn count_opened(&self, pool: u8, space: usize) {
         self.pool_counters.borrow_mut()[pool as usize % POOLS_MAX].opened[space] += 1;
+    }
+
+    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
+        let mut events = self.events.borrow_mut();
+        if events.len() < EVENTS_MAX {
+            events.push(Opened::new(self.now.get().nanos(), *asked, *sent, pool));
+        }
     }
 }

@@ -200,6 +200,11 @@ fn to_a_mapping<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginnin
         }
         Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
     };
+    // Who asks for an echo names no port of ours.
+    let is_question = protocol as u8 == Protocol::Icmp as u8 && arrival.flags == Icmp::ECHO;
+    if is_question {
+        return Some(unsolicited);
+    }
     let end = (tuple.target, tuple.target_port);
     let Some(inward) = world.mapping(&MappingKey::inward(protocol, end)) else {
         return Some(unsolicited);
@@ -409,6 +414,14 @@ pub fn publish<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) ->
         return Some(Reason::Filtered);
     }
     world.count_opened(beginning.pool, arrival.protocol.space());
+    let sent = sent(arrival, beginning);
+    if let Way::In = beginning.way {
+        let outbound = FlowKey::new(arrival.protocol, sent.reversed());
+        let external = arrival.key.tuple.reversed();
+        world.opened(&outbound, &external, beginning.pool);
+    } else {
+        world.opened(&arrival.key, &sent, beginning.pool);
+    }
     None
 }
 

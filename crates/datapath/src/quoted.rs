@@ -122,8 +122,8 @@ fn read<P: Packet>(packet: &mut P, error: &mut Error) -> bool {
     let Some(icmp) = packet.at::<Icmp>(Link::LEN + header) else {
         return false;
     };
-    // A redirect is about the sender's own link (RFC 5508 §7.2).
-    if icmp.kind == Icmp::REDIRECT {
+    // A redirect is about the sender's own link; source quench means nothing any more (RFC 6633).
+    if matches!(icmp.kind, Icmp::REDIRECT | Icmp::SOURCE_QUENCH) {
         return false;
     }
     let quote = Link::LEN + header + Icmp::LEN;

@@ -121,4 +121,7 @@ pub trait World {
     fn count_pool(&self, pool: u8, side: Side, bytes: u64);
     /// Counts a flow begun in a pool, by port space.
     fn count_opened(&self, pool: u8, space: usize);
+    /// Tells whoever wants to know that a flow has begun: its first packet as it came, its addresses
+    /// and ports as it leaves.
+    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8);
 }

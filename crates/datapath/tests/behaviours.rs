@@ -207,6 +207,21 @@ fn another_remotes_echo_reply_passes_the_filter_or_does_not() {
     }
 }
 
+/// An echo request names no port, so it is for nobody, however open the filter.
+#[test]
+fn a_ping_from_outside_reaches_no_client() {
+    let site = with(Dependence::Endpoint, Dependence::Endpoint, true);
+    for id in 0..64 {
+        external(&site, Protocol::Icmp, ([10, 1, 0, id], 0), (REMOTE.0, 0));
+    }
+
+    for address in 1..=3 {
+        let ping = tuple((REMOTE.0, 7), ([192, 0, 2, address], 0));
+        let left = site.send(OUTSIDE, &Sketch::first(Protocol::Icmp, ping));
+        assert_eq!(left.reason, Reason::Unsolicited);
+    }
+}
+
 /// RFC 4787 REQ-9: both see external addresses only.
 #[test]
 fn two_clients_reach_each_other_by_their_external_endpoints() {

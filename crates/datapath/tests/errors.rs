@@ -16,8 +16,8 @@ const REMOTE: ([u8; 4], u16) = ([198, 51, 100, 4], 440);
 /// Routers on the way, outside and inside.
 const ROUTER: Ip4 = Ip4([203, 0, 113, 77]);
 const INNER_ROUTER: Ip4 = Ip4([10, 255, 0, 1]);
-/// Unreachable, source quench, time exceeded, parameter problem.
-const KINDS: [u8; 4] = [3, 4, 11, 12];
+/// Unreachable, time exceeded, parameter problem.
+const KINDS: [u8; 3] = [3, 11, 12];
 
 fn remote(protocol: Protocol) -> ([u8; 4], u16) {
     match protocol {
@@ -102,7 +102,7 @@ fn an_error_from_inside_reaches_the_remote_from_the_external_address() {
     }
 }
 
-/// RFC 5508 REQ-6.
+/// RFC 5508 REQ-7.
 #[test]
 fn an_error_between_two_clients_shows_neither_of_them_the_other() {
     for from in [Ip4(OTHER.0), INNER_ROUTER] {
@@ -132,7 +132,7 @@ fn an_error_between_two_clients_shows_neither_of_them_the_other() {
     }
 }
 
-/// RFC 5508 REQ-8, RFC 5382 REQ-10.
+/// RFC 5508 REQ-6, RFC 5382 REQ-10, RFC 4787 REQ-12.
 #[test]
 fn an_error_neither_refreshes_nor_ends_the_flow_it_is_about() {
     let mut site = Site::new(usual(), 16);
@@ -231,15 +231,18 @@ fn an_error_about_nothing_of_ours_is_dropped_if_it_is_for_us_and_passed_if_not()
     assert_eq!(site.send(OUTSIDE, &elsewhere).reason, Reason::NoRule);
 }
 
-/// A redirect is about the sender's own link.
+/// A redirect is about the sender's own link, and source quench is deprecated (RFC 6633).
 #[test]
-fn a_redirect_and_an_error_whose_ttl_runs_out_are_dropped() {
+fn redirects_source_quench_and_errors_whose_ttl_runs_out_are_dropped() {
     let site = Site::new(usual(), 16);
     let sent = out(&site, Protocol::Udp);
     let redirect = Sketch::error(5, ROUTER, &sent.after.bytes, 28);
     let late = Sketch::error(3, ROUTER, &sent.after.bytes, 28).ttl(1);
 
+    let quench = Sketch::error(4, ROUTER, &sent.after.bytes, 28);
+
     assert_eq!(site.send(OUTSIDE, &redirect).reason, Reason::IcmpError);
+    assert_eq!(site.send(OUTSIDE, &quench).reason, Reason::IcmpError);
     assert_eq!(site.send(OUTSIDE, &late).reason, Reason::TtlExceeded);
 }
 
@@ -253,4 +256,15 @@ fn a_quoted_error_is_about_no_flow() {
     let outer = Sketch::error(3, ROUTER, &inner.bytes, 56);
 
     assert_eq!(site.send(OUTSIDE, &outer).reason, Reason::NoRule);
+}
+
+/// RFC 5508 REQ-3 c: the quoted transport checksum is mended, not judged.
+#[test]
+fn a_wrong_transport_checksum_in_the_quoted_packet_is_no_reason_to_drop_the_error() {
+    let site = Site::new(usual(), 16);
+    let sent = out(&site, Protocol::Udp);
+    let mut error = Sketch::error(3, ROUTER, &sent.after.bytes, 548);
+    error.payload[26] ^= 0x55;
+
+    assert_eq!(site.send(OUTSIDE, &error).reason, Reason::ErrorTranslated);
 }

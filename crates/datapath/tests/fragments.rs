@@ -220,3 +220,18 @@ fn a_flood_of_first_fragments_takes_no_more_memory_than_there_is() {
     let plain = Sketch::first(Protocol::Udp, tuple(CLIENT, REMOTE));
     assert!(site.send(INSIDE, &plain).is_translated());
 }
+
+/// RFC 1812 §4.3.2.7: nobody is told about a later fragment.
+#[test]
+fn a_later_fragment_that_cannot_go_on_is_dropped_without_an_answer() {
+    let site = Site::new(usual(), 16);
+    let mut parts = fragments(&sketch(Protocol::Udp, 1), &[256]);
+    assert!(send(&site, &parts[..1])[0].is_translated());
+    let mut late = parts.swap_remove(1);
+    late[22] = 1;
+    late[24..26].fill(0);
+    let check = !crate::rig::sums::sum(&late[14..34]);
+    late[24..26].copy_from_slice(&check.to_be_bytes());
+
+    assert_eq!(site.send_bytes(INSIDE, late).reason, Reason::TtlExceeded);
+}

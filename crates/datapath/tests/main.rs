@@ -7,6 +7,7 @@ mod answers;
 mod behaviours;
 mod control;
 mod errors;
+mod events;
 mod exhaustion;
 mod fragments;
 mod mangled;

@@ -2,7 +2,7 @@
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick,
+    Mapping, MappingKey, NextHop, Opened, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
 };
 use aya_ebpf::{
     bindings::{
@@ -281,6 +281,23 @@ impl World for Kernel {
             if let Some(opened) = unsafe { (*counters).opened.get_mut(space) } {
                 *opened += 1;
             }
+        }
+    }
+
+    #[inline(always)]
+    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
+        if maps::EVENTS_WANTED.get(0).is_none_or(|wanted| *wanted == 0) {
+            return;
+        }
+        // Written where the daemon reads it: the stack has no room for a copy.
+        if let Some(mut event) = maps::EVENTS.reserve::<Opened>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            event.write(Opened::new(now, *asked, *sent, pool));
+            event.submit(0);
+        } else if let Some(lost) = maps::EVENTS_LOST.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element.
+            unsafe { *lost += 1 };
         }
     }
 }

@@ -4,15 +4,15 @@ use abi::{
     Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
     MappingKey, Pool, PoolCounters, Rule, RuleSet, Shared, Stage,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX, POOLS_MAX,
-        REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
+        POOLS_MAX, REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use datapath::world::Beginning;
 
@@ -57,3 +57,9 @@ pub static BEGINNING: PerCpuArray<Beginning> = PerCpuArray::with_max_entries(1, 
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+#[map]
+pub static EVENTS_WANTED: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

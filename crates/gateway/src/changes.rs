@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::intent::{Action, Intent, Interface, Pool, Protocol, Rule, Timeouts};
+use crate::intent::{Action, Intent, Interface, Pool, Protocol, Rule, SessionLog, Timeouts};
 
 /// The differences between two configurations; none if there are none.
 pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
@@ -34,6 +34,7 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
             }
         });
     }
+    log(before.log.as_ref(), after.log.as_ref(), &mut changes);
     changes
 }
 
@@ -226,6 +227,32 @@ fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
                 new.as_secs(),
                 old.as_secs()
             ));
+        }
+    }
+}
+
+fn log(before: Option<&SessionLog>, after: Option<&SessionLog>, changes: &mut Vec<String>) {
+    let (old, new) = match (before, after) {
+        (None, None) => return,
+        (None, Some(_)) => return changes.push("sessions are logged".to_owned()),
+        (Some(_), None) => return changes.push("sessions are no longer logged".to_owned()),
+        (Some(old), Some(new)) => (old, new),
+    };
+    if (old.opened, old.closed) != (new.opened, new.closed) {
+        let what = match (new.opened, new.closed) {
+            (true, false) => "only that flows begin",
+            (false, true) => "only that flows end",
+            (true, true) | (false, false) => "that flows begin and end",
+        };
+        changes.push(format!("the session log says {what}"));
+    }
+    for (name, is_same) in [
+        ("file", old.file == new.file),
+        ("syslog receiver", old.syslog == new.syslog),
+        ("IPFIX collector", old.ipfix == new.ipfix),
+    ] {
+        if !is_same {
+            changes.push(format!("the session log's {name} is another"));
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Intent {
     pub api_socket: PathBuf,
     /// Where metrics are served beside the API's socket.
     pub metrics: Option<SocketAddr>,
+    /// Where it is written down who had which external port, if it is.
+    pub log: Option<SessionLog>,
     /// The bpffs directory in which maps, programs and links are pinned.
     pub state: PathBuf,
 }
@@ -170,6 +172,54 @@ pub struct Timeouts {
 pub struct Limits {
     /// Flows at one time, each with both directions.
     pub flows: u32,
+}
+
+/// Which events of flows are written down, and where: in one place at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLog {
+    /// That flows began.
+    pub opened: bool,
+    /// That flows ended; one of the two at least.
+    pub closed: bool,
+    /// A file of JSON lines.
+    pub file: Option<LogFile>,
+    /// A receiver of syslog messages.
+    pub syslog: Option<Syslog>,
+    /// An IPFIX collector.
+    pub ipfix: Option<Collector>,
+}
+
+/// A file that goes on in a new one when it is large or old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes after which it goes on in a new one.
+    pub size: u64,
+    /// Time after which it goes on in a new one.
+    pub age: Duration,
+    /// Old ones that are kept.
+    pub keep: usize,
+}
+
+/// A receiver of syslog messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syslog {
+    /// RFC 5426.
+    Udp(SocketAddr),
+    /// RFC 6587, with counted messages.
+    Tcp(SocketAddr),
+    /// A datagram socket of this host.
+    Unix(PathBuf),
+}
+
+/// An IPFIX collector, over UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The observation domain that it knows this gateway by.
+    pub domain: u32,
 }
 
 /// A configuration that can be used.

@@ -14,6 +14,7 @@
 //!
 //! Pins outlive the process: packets flow while no daemon runs, and the next one finds its tables.
 
+pub mod events;
 pub mod links;
 pub mod netlink;
 pub mod probe;
@@ -24,6 +25,7 @@ pub mod tables;
 
 mod sys;
 
+pub use events::Events;
 pub use links::{AttachError, Attached, Mode};
 pub use programs::{LoadError, Program};
 pub use state::{State, StateError};

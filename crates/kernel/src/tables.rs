@@ -297,6 +297,10 @@ pub struct Tables {
     pub pool_counters: PerCpu<PoolCounters>,
     /// See [`map::REMOVED`].
     pub removed: Table<u32, [u64; 4]>,
+    /// See [`map::EVENTS_WANTED`].
+    pub events_wanted: Table<u32, u32>,
+    /// See [`map::EVENTS_LOST`].
+    pub events_lost: PerCpu<u64>,
 }
 
 impl Tables {
@@ -323,6 +327,8 @@ impl Tables {
             counters: PerCpu::open(maps, map::COUNTERS, cpus)?,
             pool_counters: PerCpu::open(maps, map::POOL_COUNTERS, cpus)?,
             removed: Table::open(maps, map::REMOVED)?,
+            events_wanted: Table::open(maps, map::EVENTS_WANTED)?,
+            events_lost: PerCpu::open(maps, map::EVENTS_LOST, cpus)?,
         })
     }
 }

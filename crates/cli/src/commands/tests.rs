@@ -37,6 +37,29 @@ fn flows_are_listed_one_a_line() {
     check("flows", &listed(&samples::flows(), PIPE));
 }
 
+#[test]
+fn who_had_an_endpoint_is_one_line_for_each_flow() {
+    check("who", &who::show(&samples::who(), PIPE));
+}
+
+#[test]
+fn who_is_nobody_says_so_and_how_far_the_log_goes_back() {
+    let nobody = api::http::Who {
+        sessions: Vec::new(),
+        notes: vec!["the log begins at noon".to_owned()],
+        ..samples::who()
+    };
+
+    assert_eq!(who::show(&nobody, PIPE), "");
+    assert_eq!(
+        who::remarks(&nobody),
+        [
+            "nobody is known to have had 192.0.2.10:40000/tcp at 2026-11-22T09:00:00.000000Z",
+            "the log begins at noon"
+        ]
+    );
+}
+
 /// A list of flows, all pages of it.
 fn listed(flows: &api::http::Flows, look: Look) -> String {
     flows::pages(flows, look).collect()

@@ -124,7 +124,11 @@ impl<S: FnMut(&Flow) -> ControlFlow<()>> Walk<'_, S> {
 type Half = (FlowKey, Entry<Picture>);
 
 /// Asks for the other half. There is none while the flow is being made, or being removed.
-fn join(tables: &Tables, protocol: Protocol, half: Half) -> Result<Option<Joined>, ReadError> {
+pub(super) fn join(
+    tables: &Tables,
+    protocol: Protocol,
+    half: Half,
+) -> Result<Option<Joined>, ReadError> {
     let twin = half.1.twin(protocol);
     let other = of(map::FLOWS, tables.flows.get(&twin))?;
     Ok(other.map(|other| Joined::new(protocol, half, (twin, other))))

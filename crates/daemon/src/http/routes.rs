@@ -7,7 +7,7 @@ use api::{
     Problems,
     http::{
         ApiError, Applied, ApplyRequest, Counters, Drops, Flow, FlowQuery, Flows, FlowsQuery,
-        Pools, Status, path,
+        Pools, Status, Who, WhoQuery, path,
     },
 };
 use axum::{
@@ -25,8 +25,9 @@ use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answers::{ReadError, exits, flows, pools, selection::Selection, status, tuple},
+    answers::{ReadError, exits, flows, pools, selection::Selection, status, tuple, who},
     metrics::{self, Readings},
+    sessions::Clock,
     view::{Refused, Shared, View},
 };
 
@@ -120,6 +121,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(show_status))
         .routes(routes!(list_flows))
         .routes(routes!(find_flow))
+        .routes(routes!(ask_who))
         .routes(routes!(show_pools))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
@@ -199,6 +201,25 @@ async fn find_flow(
              packets find none",
         )
     })
+}
+
+/// Ask who had an external address and port
+///
+/// From the files of the session log, also about flows that are long gone, and from the flows there
+/// are.
+#[utoipa::path(get, path = path::WHO, tag = "see", params(WhoQuery), responses(
+    (status = 200, body = Who, description = "Every flow that had it then; perhaps none."),
+    (status = 400, body = ApiError, description = "The question cannot be understood."),
+    Refusals,
+))]
+async fn ask_who(
+    State(context): State<Context>,
+    Asked(query): Asked<WhoQuery>,
+) -> Result<Json<Who>, Failure> {
+    let question = who::parse(&query, Clock::now().wall())
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    let answer = move |tables: &Tables, view: &View| who::who(tables, view, &question);
+    read(&context, answer).await.map(Json)
 }
 
 /// Show the pools

@@ -4,6 +4,8 @@ use std::{borrow::Cow, net::Ipv4Addr};
 
 use api::http::{AttachMode, FlowState, Protocol, Realm, Verdict};
 
+use crate::sessions::tally::{Loss, Sink};
+
 /// A label of one name.
 pub trait Label {
     /// The name.
@@ -93,6 +95,12 @@ words! {
         Some(AttachMode::Generic) => "generic",
         None => "none",
     }.into();
+    /// Where the session log goes.
+    Goes = "sink", |sink: Sink| sink.label().into();
+    /// What it says of a flow.
+    Happened = "event", |kind: sessions::Kind| kind.label().into();
+    /// Why it lost something.
+    Lost = "loss", |loss: Loss| loss.label().into();
     /// A version.
     Version = "version", |version: &'static str| (*version).into();
     /// A commit; `unknown` if the build did not know it.

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Address, Commit, Faces, Fate, Hangs, Interface, Labels, Map, Pool, State, Transport, Version,
-    Way, Why,
+    Address, Commit, Faces, Fate, Goes, Hangs, Happened, Interface, Labels, Lost, Map, Pool, State,
+    Transport, Version, Way, Why,
 };
 
 /// How a value behaves.
@@ -41,6 +41,8 @@ pub enum Unit {
     Entries,
     /// Passes over the tables.
     Passes,
+    /// Records of the session log.
+    Records,
     /// Seconds.
     Seconds,
     /// Seconds since 1970-01-01 in UTC.
@@ -59,6 +61,7 @@ impl Unit {
             Self::Ports => "ports",
             Self::Entries => "entries",
             Self::Passes => "passes",
+            Self::Records => "records",
             Self::Seconds => "seconds",
             Self::Time => "Unix time",
             Self::Truth => "0 or 1",
@@ -147,6 +150,14 @@ metrics! {
     HALF_FLOWS_REMOVED: () = Counter of Entries, "egret_half_flows_removed_total",
         "Entries without their other direction that were removed since the daemon started. More \
          than a few are a defect: please report it.";
+    SESSION_RECORDS: (Goes, Happened) = Counter of Records, "egret_session_records_total",
+        "Records of the session log that were written or sent, since the daemon started.";
+    SESSION_RECORDS_LOST: (Goes, Lost) = Counter of Records, "egret_session_records_lost_total",
+        "Records of the session log that a sink lost since the daemon started: its `queue` was \
+         full, or it could not `write` them.";
+    SESSION_EVENTS_LOST: () = Counter of Records, "egret_session_events_lost_total",
+        "Flows that began while the ring between the kernel and the session log was full. Their \
+         end is logged all the same, with the time of their beginning.";
     INTERFACE_ATTACHED: (Interface, Faces, Hangs) = Gauge of Truth, "egret_interface_attached",
         "Whether the packet path hangs on an interface of the configuration, and how.";
     CONFIG_LOADED: () = Gauge of Time, "egret_config_loaded_timestamp_seconds",

@@ -8,13 +8,16 @@ use crate::{
         status::{BUILD, VERSION},
         words,
     },
+    sessions::tally::{Loss, Sink},
     view::{SweepView, View},
 };
 
+use sessions::Kind;
+
 use super::{
     label::{
-        Address, Commit, Direction, Faces, Fate, Hangs, Interface, Map, Pool, State, Transport,
-        Version, Way, Why,
+        Address, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, Interface, Lost, Map, Pool,
+        State, Transport, Version, Way, Why,
     },
     list,
     readings::{Fill, Readings, states},
@@ -30,6 +33,7 @@ pub fn page(readings: &Readings) -> String {
     exits(&mut text, readings);
     tables(&mut text, &readings.fills);
     sweep(&mut text, &readings.view.sweep);
+    sessions(&mut text, readings);
     daemon(&mut text, &readings.view);
     text.finish()
 }
@@ -144,6 +148,24 @@ fn sweep(text: &mut Text, sweep: &SweepView) {
     let lag = std::time::Duration::from_nanos(sweep.last.lag);
     text.add_one(&list::EXPIRY_LAG, lag.as_secs_f64());
     text.add_one(&list::HALF_FLOWS_REMOVED, sweep.orphans);
+}
+
+fn sessions(text: &mut Text, readings: &Readings) {
+    let tally = readings.view.sessions.tally();
+    let written = Sink::ALL.into_iter().flat_map(|sink| {
+        Kind::ALL.map(|kind| {
+            (
+                (Goes(sink), Happened(kind)),
+                tally.written(sink, kind).into(),
+            )
+        })
+    });
+    text.add(&list::SESSION_RECORDS, written);
+    let lost = Sink::ALL.into_iter().flat_map(|sink| {
+        Loss::ALL.map(|loss| ((Goes(sink), Lost(loss)), tally.lost(sink, loss).into()))
+    });
+    text.add(&list::SESSION_RECORDS_LOST, lost);
+    text.add_one(&list::SESSION_EVENTS_LOST, readings.events_lost);
 }
 
 fn daemon(text: &mut Text, view: &View) {

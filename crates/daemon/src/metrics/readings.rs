@@ -26,6 +26,8 @@ pub struct Readings {
     pub exits: Vec<(Reason, Counter)>,
     /// How full the tables are.
     pub fills: Vec<Fill>,
+    /// Flows whose beginning the session log was not told.
+    pub events_lost: u64,
 }
 
 /// How full a table is.
@@ -60,6 +62,9 @@ impl Readings {
             active,
             exits: exits::counted(tables)?,
             fills: fills(tables, &view)?,
+            events_lost: of(map::EVENTS_LOST, tables.events_lost.get(0))?
+                .into_iter()
+                .sum(),
             pools,
             view,
         })

@@ -11,7 +11,7 @@ use std::{
 
 use abi::{
     ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick,
+    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
 };
 use datapath::{
     Exit,
@@ -141,5 +141,8 @@ impl World for Interrupted<'_> {
     }
     fn count_opened(&self, pool: u8, space: usize) {
         self.asked().count_opened(pool, space);
+    }
+    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
+        self.asked().opened(asked, sent, pool);
     }
 }

@@ -356,6 +356,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
+        log: None,
         state: "/sys/fs/bpf/egret".into(),
     }
 }

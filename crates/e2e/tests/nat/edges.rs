@@ -1,6 +1,6 @@
 //! Translation of single frames, looked at byte by byte: what changes and what does not.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use e2e::wire::{Edge, GRE};
 use lab::{Frame, Transport};
 
@@ -147,8 +147,13 @@ fn fragments_follow_their_first_one_and_others_are_dropped_and_counted() -> Resu
     ])?;
     let one = outside.next("the first one", |packet| packet.target == NOBODY)?;
     let other = outside.next("the other", |packet| packet.target == NOBODY)?;
+    let flows = gateway.all_flows()?.flows;
+    let [flow] = flows.as_slice() else {
+        bail!("one flow: {flows:#?}")
+    };
+    let external = at(flow.external.address, flow.external.port);
     outside.send_all(&[
-        first(Frame::udp(at(NOBODY, 53), one.from()).payload(&[1; 56])),
+        first(Frame::udp(at(NOBODY, 53), external).payload(&[1; 56])),
         later(NOBODY, one.source),
     ])?;
     let back = inside.next("the first one back", |packet| packet.source == NOBODY)?;

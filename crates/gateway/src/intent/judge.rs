@@ -1,6 +1,7 @@
 //! From the model to the intent: what values mean, alone and together.
 
 mod interfaces;
+mod log;
 mod pools;
 mod rules;
 mod settings;
@@ -31,6 +32,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         limits: settings::limits(config, report),
         api_socket: settings::api_socket(config, report),
         metrics: settings::metrics(config, report),
+        log: log::judge(config, report),
         state: settings::state(config, report),
     }
 }

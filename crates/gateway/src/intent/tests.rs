@@ -92,6 +92,13 @@ api:
   socket: /run/test.sock
 metrics:
   listen: '[::1]:9469'
+log:
+  sessions:
+    events: [closed]
+    file: /var/log/test.jsonl
+    rotate: {size: 64MiB, age: 1h, keep: 7}
+    syslog: tcp://192.0.2.5:601
+    ipfix: {collector: '[2001:db8::6]:4739', domain: 42}
 state: /sys/fs/bpf/test
 ";
     let interface = |name: &str, realm, mode| Interface {
@@ -171,6 +178,21 @@ state: /sys/fs/bpf/test
         limits: Limits { flows: 1_000_000 },
         api_socket: PathBuf::from("/run/test.sock"),
         metrics: Some("[::1]:9469".parse().unwrap()),
+        log: Some(SessionLog {
+            opened: false,
+            closed: true,
+            file: Some(LogFile {
+                path: PathBuf::from("/var/log/test.jsonl"),
+                size: 64 << 20,
+                age: Duration::from_secs(3_600),
+                keep: 7,
+            }),
+            syslog: Some(Syslog::Tcp("192.0.2.5:601".parse().unwrap())),
+            ipfix: Some(Collector {
+                address: "[2001:db8::6]:4739".parse().unwrap(),
+                domain: 42,
+            }),
+        }),
         state: PathBuf::from("/sys/fs/bpf/test"),
     };
     assert_eq!(
@@ -194,7 +216,27 @@ fn what_is_not_said_has_the_defaults_of_the_rfcs() {
     assert_eq!(intent.limits.flows, 262_144);
     assert_eq!(intent.api_socket, PathBuf::from("/run/egret/egret.sock"));
     assert_eq!(intent.metrics, None);
+    assert_eq!(intent.log, None);
     assert_eq!(intent.state, PathBuf::from("/sys/fs/bpf/egret"));
+}
+
+#[test]
+fn a_session_log_needs_only_a_place() {
+    let log = intent(&format!("{ONE_ARM}log: {{sessions: {{file: /x.jsonl}}}}\n")).log;
+
+    let expected = SessionLog {
+        opened: true,
+        closed: true,
+        file: Some(LogFile {
+            path: PathBuf::from("/x.jsonl"),
+            size: 128 << 20,
+            age: Duration::from_secs(86_400),
+            keep: 64,
+        }),
+        syslog: None,
+        ipfix: None,
+    };
+    assert_eq!(log, Some(expected));
 }
 
 #[test]

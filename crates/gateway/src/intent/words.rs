@@ -4,11 +4,13 @@ mod address;
 mod duration;
 mod name;
 mod service;
+mod size;
 
 pub(super) use address::{pool_addresses, prefix};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
 pub(super) use service::{port_range, service};
+pub(super) use size::{size, spelled_size};
 
 use abi::Dependence;
 

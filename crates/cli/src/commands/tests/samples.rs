@@ -9,8 +9,8 @@ use api::{
     Problem, Problems, Severity,
     http::{
         ActiveFlows, AddressState, AttachMode, ByProtocol, ByState, ConfigStatus, Drops, Endpoint,
-        Exit, Flow, FlowState, Flows, InterfaceStatus, Pool, PoolAddress, Pools, Ports, Program,
-        Protocol, Realm, Status, Sweep, Traffic, Verdict,
+        Exit, Flow, FlowState, Flows, InterfaceStatus, Party, Pool, PoolAddress, Pools, Ports,
+        Program, Protocol, Realm, Session, SessionState, Status, Sweep, Traffic, Verdict, Who,
     },
     problem::Excerpt,
 };
@@ -332,4 +332,53 @@ pub fn two_seconds() -> (Sample, Sample) {
         }
     }
     (before, after)
+}
+
+pub fn who() -> Who {
+    let party = |address: [u8; 4], port| Party {
+        address: address.into(),
+        port,
+    };
+    let open = Session {
+        client: party([10, 1, 0, 7], 40000),
+        remote: party([198, 51, 100, 9], 5432),
+        pool: Some("team-a".to_owned()),
+        state: SessionState::Open,
+        opened: "2026-11-22T08:59:30.250000Z".to_owned(),
+        closed: None,
+        last_packet: None,
+        reason: None,
+        packets_out: None,
+        bytes_out: None,
+        packets_in: None,
+        bytes_in: None,
+    };
+    let closed = Session {
+        remote: party([198, 51, 100, 10], 443),
+        state: SessionState::Closed,
+        opened: "2026-11-22T08:00:00.000000Z".to_owned(),
+        closed: Some("2026-11-22T09:04:00.125000Z".to_owned()),
+        last_packet: Some("2026-11-22T09:00:00.000000Z".to_owned()),
+        reason: Some("finished".to_owned()),
+        packets_out: Some(7),
+        bytes_out: Some(812),
+        packets_in: Some(5),
+        bytes_in: Some(4096),
+        ..open.clone()
+    };
+    let unknown = Session {
+        state: SessionState::Unknown,
+        pool: None,
+        ..open.clone()
+    };
+    Who {
+        external: party([192, 0, 2, 10], 40000),
+        protocol: "tcp".to_owned(),
+        since: "2026-11-22T09:00:00.000000Z".to_owned(),
+        until: "2026-11-22T09:00:00.000000Z".to_owned(),
+        sessions: vec![closed, open, unknown],
+        truncated: false,
+        log_begins: Some("2026-11-01T00:00:00.000000Z".to_owned()),
+        notes: Vec::new(),
+    }
 }

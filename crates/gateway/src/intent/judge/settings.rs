@@ -27,9 +27,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
 pub const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
 
 /// Bytes of a unix socket's path: the kernel's 108 without the zero at its end.
-const SOCKET_PATH_MAX: usize = 107;
+pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// Bytes of any path: the kernel's `PATH_MAX`, less room for what is pinned below it.
-const PATH_MAX: usize = 4096 - 256;
+pub(super) const PATH_MAX: usize = 4096 - 256;
 
 /// A timeout's default, and the shortest that an RFC allows.
 struct Standard {
@@ -137,7 +137,7 @@ pub(super) fn state(config: &Config, report: &mut Report<'_>) -> PathBuf {
 }
 
 /// A path that means the same wherever the daemon was started.
-fn absolute(word: &str, bytes_max: usize, example: &str) -> Result<PathBuf, Complaint> {
+pub(super) fn absolute(word: &str, bytes_max: usize, example: &str) -> Result<PathBuf, Complaint> {
     if !word.starts_with('/') {
         let message = format!("{} does not begin at the root", quoted(word));
         return Err(complaint(
