@@ -84,7 +84,7 @@ reasons! {
     Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, which came before the first fragment, long after it, or without a whole transport header.";
     Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
-    NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo requests do).";
+    NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
     Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
     Collision = 28, Drop, "collision", "Two packets began the same flow at the same moment on two CPUs; the later one was dropped and its resend will pass.";
     TtlExceeded = 29, Drop, "ttl_exceeded", "The packet's TTL ran out here, and no ICMP message could be sent about it.";

@@ -256,6 +256,22 @@ impl Icmp {
     pub const TIME_EXCEEDED: u8 = 11;
     /// Parameter problem.
     pub const PARAMETER_PROBLEM: u8 = 12;
+    /// Timestamp request.
+    pub const TIMESTAMP: u8 = 13;
+    /// Timestamp reply.
+    pub const TIMESTAMP_REPLY: u8 = 14;
+
+    /// Whether it asks somebody: echo and timestamp. The others are deprecated (RFC 6918).
+    #[inline(always)]
+    pub const fn is_query(kind: u8) -> bool {
+        matches!(kind, Self::ECHO | Self::TIMESTAMP)
+    }
+
+    /// Whether it answers such a question.
+    #[inline(always)]
+    pub const fn is_reply(kind: u8) -> bool {
+        matches!(kind, Self::ECHO_REPLY | Self::TIMESTAMP_REPLY)
+    }
 
     /// Whether it tells about another packet, which it quotes.
     #[inline(always)]

@@ -269,9 +269,10 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
             _ => return Err(Unusual::Part(cut)),
         },
         Protocol::Icmp => match packet.at::<Icmp>(l4) {
+            // All queries share their identifiers: an answer is of its question's kind anyhow.
             Some(icmp) if room >= Icmp::LEN => match icmp.kind {
-                Icmp::ECHO => (icmp.id, Port::new(0), Icmp::ECHO),
-                Icmp::ECHO_REPLY => (Port::new(0), icmp.id, 0),
+                kind if Icmp::is_query(kind) => (icmp.id, Port::new(0), Icmp::ECHO),
+                kind if Icmp::is_reply(kind) => (Port::new(0), icmp.id, 0),
                 _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
                 _ => return Err(Unusual::Part(Reason::NotAQuery)),
             },

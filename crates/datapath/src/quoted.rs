@@ -148,8 +148,8 @@ fn read<P: Packet>(packet: &mut P, error: &mut Error) -> bool {
     let [a, b, c, d, e, f, ..] = *bytes;
     let (source_port, target_port) = match (protocol, a) {
         (Protocol::Tcp | Protocol::Udp, _) => (Port([a, b]), Port([c, d])),
-        (Protocol::Icmp, Icmp::ECHO) => (Port([e, f]), Port::new(0)),
-        (Protocol::Icmp, Icmp::ECHO_REPLY) => (Port::new(0), Port([e, f])),
+        (Protocol::Icmp, kind) if Icmp::is_query(kind) => (Port([e, f]), Port::new(0)),
+        (Protocol::Icmp, kind) if Icmp::is_reply(kind) => (Port::new(0), Port([e, f])),
         (Protocol::Icmp, _) => return false,
     };
     let answered = Tuple {
@@ -272,7 +272,7 @@ fn rewrite_quote<P: Packet>(packet: &mut P, error: &Error, known: &Tuple) -> boo
         }
         Protocol::Icmp => {
             // One of them is zero.
-            let [i, j] = if a == Icmp::ECHO {
+            let [i, j] = if Icmp::is_query(a) {
                 known.source_port.0
             } else {
                 known.target_port.0

@@ -283,3 +283,35 @@ fn a_next_hop_is_asked_for_once_and_again_when_routes_have_changed() {
         "while nobody tells, it is asked for from time to time"
     );
 }
+
+/// RFC 5508 REQ-1: every query that is not deprecated.
+#[test]
+fn a_timestamp_request_is_answered_as_an_echo_is() {
+    let site = Site::new(usual(), 16);
+    let asked = tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 4], 0));
+    let of_kind = |kind, sketch: Sketch, tuple: Tuple| Sketch {
+        message: Message::Icmp {
+            kind,
+            id: if kind == 13 {
+                tuple.source_port
+            } else {
+                tuple.target_port
+            },
+            seq: 1,
+        },
+        payload: vec![0; 12],
+        ..sketch
+    };
+
+    let request = of_kind(13, Sketch::first(Protocol::Icmp, asked), asked);
+    let out = site.send(INSIDE, &request);
+    assert_eq!(out.reason, Reason::TranslatedOut);
+    let (_, seen) = read(&out.after.bytes).expect("a query");
+    let answer = seen.reversed();
+    let reply = of_kind(14, Sketch::answer(Protocol::Icmp, answer), answer);
+    let back = site.send(OUTSIDE, &reply);
+
+    assert_eq!(back.reason, Reason::TranslatedIn);
+    let (_, got) = read(&back.after.bytes).expect("a reply");
+    assert_eq!(got, asked.reversed());
+}

@@ -7,7 +7,7 @@
 
 mod archive;
 mod guest;
-mod image;
+pub mod image;
 
 use std::{
     env, fmt,

@@ -9,9 +9,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    ebpf, process, programs,
+    ebpf,
+    kernels::image::Cache,
+    process, programs,
     setup::{self, Part},
     stages::Report,
+    toolchain,
     workspace::Workspace,
 };
 
@@ -102,6 +105,21 @@ fn chosen(names: Vec<String>, suite: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
+/// Fetches what suites need beside the lab's tools, and says by the environment where it is.
+///
+/// # Errors
+///
+/// If it cannot be fetched; then the tests that need it fail and say so.
+fn provide(cargo: &mut Command) -> Result<()> {
+    if toolchain::tools("turnutils_natdiscovery").next().is_some() {
+        return Ok(());
+    }
+    let why = "a STUN server, and what asks it how a NAT behaves";
+    let coturn = Cache::find()?.package("coturn", why)?;
+    cargo.env("EGRET_COTURN", coturn);
+    Ok(())
+}
+
 /// What a suite is called in a report.
 pub fn stage_name(suite: &str) -> String {
     format!("e2e {suite}")
@@ -112,6 +130,9 @@ pub fn stage_name(suite: &str) -> String {
 /// One test after the other, because they measure, and what they measure is printed.
 pub fn command(workspace: &Workspace, suite: &str, filter: &[String]) -> Command {
     let mut cargo = programs::cargo(workspace, "test");
+    if let Err(error) = provide(&mut cargo) {
+        eprintln!("xtask: {error:#}");
+    }
     cargo
         .args(["--test", suite, "--", "--nocapture", "--test-threads=1"])
         .args(filter);

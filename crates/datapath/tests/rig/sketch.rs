@@ -271,8 +271,8 @@ pub fn read(frame: &[u8]) -> Option<(Protocol, Tuple)> {
     let port = |at: usize| Some(Port([*data.get(at)?, *data.get(at + 1)?]));
     let (source_port, target_port) = match (protocol, data.first()?) {
         (Protocol::Tcp | Protocol::Udp, _) => (port(0)?, port(2)?),
-        (Protocol::Icmp, 8) => (port(4)?, Port::new(0)),
-        (Protocol::Icmp, 0) => (Port::new(0), port(4)?),
+        (Protocol::Icmp, 8 | 13) => (port(4)?, Port::new(0)),
+        (Protocol::Icmp, 0 | 14) => (Port::new(0), port(4)?),
         (Protocol::Icmp, _) => return None,
     };
     let tuple = Tuple {

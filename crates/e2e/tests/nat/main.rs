@@ -1,6 +1,7 @@
 //! What a gateway does with packets, with the kernel's own stacks at both ends, and at its very
 //! edges with single frames.
 
+mod behaviours;
 mod edges;
 mod errors;
 mod neighbours;
@@ -9,6 +10,7 @@ mod outsiders;
 mod routes;
 mod rules;
 mod shapes;
+mod stun;
 mod untouched;
 
 use std::net::{Ipv4Addr, SocketAddrV4};

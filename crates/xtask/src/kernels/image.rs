@@ -100,19 +100,8 @@ impl Cache {
         if let Some(installed) = toolchain::tools(QEMU).next() {
             return Ok(Command::new(installed));
         }
-        let folder = self.folder.join("qemu");
+        let folder = self.package("qemu-system-x86", "runs other kernels in guests")?;
         let program = folder.join("usr/bin").join(QEMU);
-        if !program.exists() {
-            println!("set-up: fetching into {}", folder.display());
-            println!("  {:16} runs other kernels in guests", "qemu-system-x86");
-            let archive = self.archive(&own_suite()?, Path::new(archive::HERE))?;
-            made(&folder, |fresh| {
-                let packages = fresh.join("packages");
-                archive.download_with_dependencies("qemu-system-x86", &packages)?;
-                archive::unpack(&packages, fresh)?;
-                remove(&packages)
-            })?;
-        }
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
             .map(|place| folder.join(place).display().to_string());
         let mut qemu = Command::new(program);
@@ -121,6 +110,28 @@ impl Cache {
             qemu.arg("-L").arg(folder.join(place));
         }
         Ok(qemu)
+    }
+
+    /// Returns the folder into which a package of this machine's Debian is unpacked, with what it
+    /// needs, fetched if it is not there. So nothing is installed, and no service started.
+    ///
+    /// # Errors
+    ///
+    /// If it has to be fetched and cannot.
+    pub fn package(&self, package: &str, why: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(package);
+        if !folder.exists() {
+            println!("set-up: fetching into {}", folder.display());
+            println!("  {package:16} {why}");
+            let archive = self.archive(&own_suite()?, Path::new(archive::HERE))?;
+            made(&folder, |fresh| {
+                let packages = fresh.join("packages");
+                archive.download_with_dependencies(package, &packages)?;
+                archive::unpack(&packages, fresh)?;
+                remove(&packages)
+            })?;
+        }
+        Ok(folder)
     }
 
     /// Returns a kernel, fetched if it is not there.
