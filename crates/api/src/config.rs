@@ -61,6 +61,8 @@ pub struct Pool {
     pub hairpinning: Option<String>,
     /// The largest TCP segment that both sides may agree on, in bytes.
     pub mss: Option<u64>,
+    /// How long its flows are kept; what it leaves out is as for all pools.
+    pub timeouts: Timeouts,
 }
 
 /// A behaviour by protocol: `endpoint-independent`, `address-dependent` or
@@ -106,6 +108,18 @@ pub struct Timeouts {
     pub udp: Option<String>,
     /// An ICMP query (RFC 5508 REQ-2).
     pub icmp: Option<String>,
+    /// Open flows to certain ports at the remote; the first that matches decides.
+    pub services: Option<Vec<ServiceTimeout>>,
+}
+
+/// How long an open flow to certain ports is kept after its last packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceTimeout {
+    /// `tcp/5432`, `udp/8000-8999`.
+    pub service: Option<String>,
+    /// `12h`.
+    pub timeout: Option<String>,
 }
 
 /// Sizes of tables. The kernel's memory for them is taken at start.

@@ -341,7 +341,7 @@ impl Driver {
         let mut idle = self.idle.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
-            timeouts: self.gateway.intent()?.timeouts,
+            patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
             log: self.sessions.clone(),

@@ -11,8 +11,7 @@ use std::{
 
 use abi::{External, ExternalState, FlowKey, Ip4, Protocol, ports::bitmap};
 use gateway::{
-    Sweep, Swept,
-    intent::Timeouts,
+    Patience, Sweep, Swept,
     sweep::{FlowState, Idle, Joined, reserved},
 };
 use kernel::Tables;
@@ -29,7 +28,7 @@ const LOGGED_AT_ONCE: usize = 4096;
 /// What one sweep is told.
 pub struct Order {
     /// How long silent flows are kept.
-    pub timeouts: Timeouts,
+    pub patience: Patience,
     /// The external addresses.
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
@@ -71,7 +70,7 @@ impl Report {
 pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Report> {
     let began = Instant::now();
     let now = kernel::now();
-    let mut sweep = Sweep::new(now, order.timeouts, &order.externals);
+    let mut sweep = Sweep::new(now, order.patience.clone(), &order.externals);
     tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
     tables
@@ -178,7 +177,7 @@ fn is_revived(
         return Ok(false);
     };
     let flow = Joined::new(Protocol::Tcp, (*one, a), (*other, b));
-    Ok(flow.state() == FlowState::Established && !flow.has_ended(&order.timeouts, now))
+    Ok(flow.state() == FlowState::Established && !flow.has_ended(&order.patience, now))
 }
 
 /// Adds what was removed to the counts in the tables, where a restart does not lose them.

@@ -11,6 +11,9 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
     pools(&before.pools, &after.pools, &mut changes);
     rules(&before.rules, &after.rules, &mut changes);
     timeouts(&before.timeouts, &after.timeouts, &mut changes);
+    if before.services != after.services {
+        changes.push("timeouts.services are others, for the flows there are too".to_owned());
+    }
     if before.limits != after.limits {
         changes.push(format!(
             "limits.flows is {} instead of {}: the tables keep their size until `egretd --uninstall` \
@@ -123,6 +126,12 @@ fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
             ));
         }
         behaviour(old, new, changes);
+        if (old.timeouts, &old.services) != (new.timeouts, &new.services) {
+            changes.push(format!(
+                "pool {} has other timeouts, for the flows there are too",
+                new.name
+            ));
+        }
     }
 }
 

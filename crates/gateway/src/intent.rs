@@ -53,6 +53,8 @@ pub struct Intent {
     pub rules: Vec<Rule>,
     /// How long silent flows are kept.
     pub timeouts: Timeouts,
+    /// The same of open flows to certain ports; the first that matches decides.
+    pub services: Vec<ServiceTimeout>,
     /// Sizes of tables.
     pub limits: Limits,
     /// The unix socket of the API.
@@ -98,6 +100,10 @@ pub struct Pool {
     pub ports: PortRange,
     /// How it translates.
     pub behaviour: Behaviour,
+    /// How long its silent flows are kept, if not as all pools' are.
+    pub timeouts: Option<Timeouts>,
+    /// The same of open flows to certain ports, before [`Intent::services`].
+    pub services: Vec<ServiceTimeout>,
 }
 
 impl Pool {
@@ -165,6 +171,17 @@ pub struct Timeouts {
     pub udp: Duration,
     /// ICMP queries.
     pub icmp: Duration,
+}
+
+/// How long an open flow to certain ports at the remote is kept after its last packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceTimeout {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The ports.
+    pub ports: PortRange,
+    /// Whole seconds, at least one.
+    pub timeout: Duration,
 }
 
 /// Sizes of tables.

@@ -20,9 +20,11 @@ pub mod changes;
 pub mod intent;
 pub mod machine;
 pub mod numbers;
+pub mod patience;
 pub mod policy;
 pub mod slots;
 pub mod sweep;
 
 pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
+pub use patience::Patience;
 pub use sweep::{Sweep, Swept};

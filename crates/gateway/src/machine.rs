@@ -15,6 +15,7 @@ use abi::{
 use crate::{
     intent::{Intent, Interface, Mode},
     numbers::{Numbers, NumbersError},
+    patience::Patience,
     policy::{self, Policy},
 };
 
@@ -171,6 +172,12 @@ impl Gateway {
     /// What was asked for last.
     pub fn intent(&self) -> Option<&Intent> {
         self.intent.as_deref()
+    }
+
+    /// How long silent flows are kept; nothing before anything was asked for.
+    pub fn patience(&self) -> Option<Patience> {
+        let intent = self.intent.as_deref()?;
+        Some(Patience::new(intent, &self.numbers))
     }
 
     /// The numbers of pools and addresses.

@@ -159,6 +159,8 @@ mod tests {
                 last: 65535,
             },
             behaviour: Pool::BEHAVIOUR_DEFAULT,
+            timeouts: None,
+            services: Vec::new(),
         }
     }
 

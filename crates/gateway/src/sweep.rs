@@ -17,7 +17,7 @@ use abi::{
     ports::{WORDS, bitmap, place},
 };
 
-use crate::intent::Timeouts;
+use crate::{intent::Timeouts, patience::Patience};
 
 /// Ticks after which an entry without its other half is not just being made.
 pub const YOUNG: u32 = 2;
@@ -133,8 +133,8 @@ impl Joined {
     }
 
     /// Whether it was silent for longer than it may be.
-    pub fn has_ended(&self, timeouts: &Timeouts, now: u64) -> bool {
-        self.silent(now) > self.state().timeout(self.protocol, timeouts)
+    pub fn has_ended(&self, patience: &Patience, now: u64) -> bool {
+        self.silent(now) > patience.timeout(self)
     }
 }
 
@@ -204,7 +204,7 @@ pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
 /// A sweep that is under way.
 pub struct Sweep<'a> {
     now: u64,
-    timeouts: Timeouts,
+    patience: Patience,
     externals: &'a BTreeMap<Ip4, External>,
     halves: HashMap<FlowKey, Half>,
     /// Which external ports have a flow with which remote.
@@ -241,10 +241,10 @@ pub struct Swept {
 
 impl<'a> Sweep<'a> {
     /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
-    pub fn new(now: u64, timeouts: Timeouts, externals: &'a BTreeMap<Ip4, External>) -> Self {
+    pub fn new(now: u64, patience: Patience, externals: &'a BTreeMap<Ip4, External>) -> Self {
         Self {
             now,
-            timeouts,
+            patience,
             externals,
             halves: HashMap::new(),
             talks: HashSet::new(),
@@ -270,7 +270,7 @@ impl<'a> Sweep<'a> {
 
     fn whole(&mut self, flow: &Joined) {
         let (state, silent) = (flow.state(), flow.silent(self.now));
-        let overdue = silent.checked_sub(state.timeout(flow.protocol, &self.timeouts));
+        let overdue = silent.checked_sub(self.patience.timeout(flow));
         let pool = flow.outbound.1.pool();
         match overdue.filter(|overdue| *overdue > 0) {
             Some(overdue) => {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use abi::{Flow as Entry, FlowKey, Picture, Protocol, Side, limits::POOLS_MAX, map};
 use api::http::Flow;
-use gateway::sweep::Joined;
+use gateway::{Patience, sweep::Joined};
 use kernel::Tables;
 
 use crate::{driver::interface_name, view::View};
@@ -137,6 +137,7 @@ pub(super) fn join(
 /// What flows are seen through: the time, and the names of their numbers.
 struct Lens<'a> {
     view: &'a View,
+    patience: Patience,
     now: u64,
     pools: Vec<Option<&'a str>>,
 }
@@ -146,6 +147,7 @@ impl<'a> Lens<'a> {
         let pools = (0..POOLS_MAX as u8).map(|number| view.numbers.pool_name(number));
         Self {
             view,
+            patience: Patience::new(&view.intent, &view.numbers),
             now: kernel::now(),
             pools: pools.collect(),
         }
@@ -155,9 +157,7 @@ impl<'a> Lens<'a> {
         let ((key, outbound), (_, inbound)) = (&flow.outbound, &flow.inbound);
         let state = flow.state();
         let silent = flow.silent(self.now);
-        let left = state
-            .timeout(flow.protocol, &self.view.intent.timeouts)
-            .saturating_sub(silent);
+        let left = self.patience.timeout(flow).saturating_sub(silent);
         let interface = |entry: &Entry<Picture>| {
             interface_name(&self.view.links, entry.ifindex()).map(str::to_owned)
         };

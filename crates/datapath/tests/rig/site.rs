@@ -213,12 +213,9 @@ impl Site {
     pub fn sweep_during(&mut self, mut between: impl FnMut(&Memory)) -> Swept {
         let memory = &self.memory;
         let externals = self.gateway.numbers().externals.clone();
-        let timeouts = self
-            .gateway
-            .intent()
-            .map_or(TIMEOUTS, |intent| intent.timeouts);
+        let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
-        let mut sweep = Sweep::new(self.nanos, timeouts, &externals);
+        let mut sweep = Sweep::new(self.nanos, patience, &externals);
         for (key, flow) in memory.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
@@ -351,6 +348,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         pools,
         rules,
         timeouts: TIMEOUTS,
+        services: Vec::new(),
         limits: Limits {
             flows: FLOWS_DEFAULT,
         },
@@ -374,6 +372,8 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
             last: ports.1,
         },
         behaviour: Pool::BEHAVIOUR_DEFAULT,
+        timeouts: None,
+        services: Vec::new(),
     }
 }
 

@@ -22,13 +22,15 @@ use super::{
 /// error: something has to stand in for what is wrong, so that everything else is judged too.
 pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let interfaces = interfaces::judge(config, report);
-    let pools = pools::judge(config, report);
+    let timeouts = settings::timeouts(config, report);
+    let pools = pools::judge(config, &timeouts, report);
     let rules = rules::judge(config, &pools, report);
     Intent {
         interfaces,
         pools: pools.pools,
         rules,
-        timeouts: settings::timeouts(config, report),
+        timeouts,
+        services: settings::services(&config.timeouts, &Path::ROOT.field("timeouts"), report),
         limits: settings::limits(config, report),
         api_socket: settings::api_socket(config, report),
         metrics: settings::metrics(config, report),

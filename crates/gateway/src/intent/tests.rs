@@ -130,6 +130,8 @@ state: /sys/fs/bpf/test
                     last: 19999,
                 },
                 behaviour: Pool::BEHAVIOUR_DEFAULT,
+                timeouts: None,
+                services: Vec::new(),
             },
             Pool {
                 name: "team-b".to_owned(),
@@ -139,6 +141,8 @@ state: /sys/fs/bpf/test
                     last: 65535,
                 },
                 behaviour: Pool::BEHAVIOUR_DEFAULT,
+                timeouts: None,
+                services: Vec::new(),
             },
         ],
         rules: vec![
@@ -169,6 +173,7 @@ state: /sys/fs/bpf/test
                 action: translate("team-b"),
             },
         ],
+        services: Vec::new(),
         timeouts: Timeouts {
             tcp_established: Duration::from_secs(86_400),
             tcp_transitory: Duration::from_secs(300),

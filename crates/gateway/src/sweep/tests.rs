@@ -67,7 +67,7 @@ fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
 fn sweep(entries: &[Half], mappings: &[(MappingKey, Mapping)], after: Duration) -> Swept {
     let externals = externals();
     let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
-    let mut sweep = Sweep::new(now, timeouts(), &externals);
+    let mut sweep = Sweep::new(now, timeouts().into(), &externals);
     for (key, flow) in entries {
         sweep.flows(&[*key], &[*flow]);
     }
@@ -264,4 +264,42 @@ fn ports_outside_the_range_are_kept_from_the_packet_path() {
             .iter()
             .all(|word| *word == 0)
     );
+}
+
+#[test]
+fn a_pool_and_a_service_may_have_timeouts_of_their_own() {
+    let text = "
+interfaces: [{name: eth0, realm: both}]
+pools:
+  - name: web
+    addresses: [192.0.2.1]
+    timeouts: {udp: 10m, services: [{service: tcp/443, timeout: 12h}]}
+  - {name: other, addresses: [192.0.2.2]}
+rules: [{name: all, sources: [10.0.0.0/8], pool: web}]
+timeouts: {services: [{service: udp/100-199, timeout: 7s}, {service: tcp/443, timeout: 3h}]}
+";
+    let intent = crate::intent::parse("test", text).expect("valid").intent;
+    let numbers = crate::numbers::Numbers::default().assign(&intent.pools);
+    let numbers = numbers.expect("numbers are free");
+    let patience = Patience::new(&intent, &numbers);
+    let kept = |protocol, pool: &str, port, seen: (u8, u8)| {
+        let [(mut key, mut out), (back, inbound)] = flow(protocol, 4000, seen);
+        key.tuple.target_port = Port::new(port);
+        let asked = (out.to, (out.ip_delta, out.l4_delta), START);
+        let number = numbers.pools[pool];
+        let fresh = Flow::new(Side::Outbound, number, asked.0, asked.1, asked.2);
+        let shown = out.seen;
+        out = fresh.picture();
+        out.seen = shown;
+        let flow = Joined::new(protocol, (key, out), (back, inbound));
+        Duration::from_nanos(patience.timeout(&flow)).as_secs()
+    };
+
+    assert_eq!(kept(Protocol::Tcp, "web", 443, OPEN), 12 * 3600);
+    assert_eq!(kept(Protocol::Tcp, "other", 443, OPEN), 3 * 3600);
+    assert_eq!(kept(Protocol::Tcp, "web", 80, OPEN), 7440);
+    assert_eq!(kept(Protocol::Tcp, "web", 443, (Seen::SYN, 0)), 240);
+    assert_eq!(kept(Protocol::Udp, "web", 53, (0, 0)), 600);
+    assert_eq!(kept(Protocol::Udp, "other", 53, (0, 0)), 300);
+    assert_eq!(kept(Protocol::Udp, "web", 150, (0, 0)), 7);
 }

@@ -11,11 +11,11 @@ use ipnet::Ipv4Net;
 
 use super::{
     super::{
-        Pool, PortRange,
+        Pool, PortRange, Timeouts,
         report::{Path, Report},
         words::{self, complaint},
     },
-    Names, accept, each, given, required,
+    Names, accept, each, given, required, settings,
 };
 
 /// The ports of a pool that says nothing: all but the well-known ones (RFC 6335), which servers
@@ -45,7 +45,7 @@ pub(super) struct Judged {
 /// Each address of the pools, with the entry that it came from and that pool's name.
 pub(super) type Owners = BTreeMap<Ipv4Addr, (Path, String)>;
 
-pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Judged {
+pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) -> Judged {
     let mut judged = Judged {
         pools: Vec::new(),
         names: BTreeMap::new(),
@@ -66,9 +66,11 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Judged {
     for (index, pool) in list.iter().enumerate() {
         let path = path.item(index);
         judged.all_named &= given(report, &path, "name", &pool.name).is_some();
-        judged
-            .pools
-            .extend(one(pool, &path, &mut names, &mut judged.owners, report));
+        let found = one(pool, &path, &mut names, &mut judged.owners, report);
+        judged.pools.extend(found.map(|found| Pool {
+            timeouts: timeouts(pool, &path, usual, report),
+            ..found
+        }));
     }
     judged.names = names.first;
     judged
@@ -100,7 +102,21 @@ fn one(
         addresses: addresses?,
         ports: ports?,
         behaviour,
+        timeouts: None,
+        services: settings::services(&pool.timeouts, &path.field("timeouts"), report),
     })
+}
+
+/// A pool's own timeouts, if it has some.
+fn timeouts(
+    pool: &config::Pool,
+    path: &Path,
+    usual: &Timeouts,
+    report: &mut Report<'_>,
+) -> Option<Timeouts> {
+    let section = path.field("timeouts");
+    let own = settings::timeouts_in(&pool.timeouts, &section, usual, report);
+    (own != *usual).then_some(own)
 }
 
 /// How the pool translates. What stands in for something bad never takes effect: the report has an

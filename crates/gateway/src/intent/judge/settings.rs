@@ -7,15 +7,15 @@ use std::{
 };
 
 use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN};
-use api::{Config, http::SOCKET};
+use api::{Config, config, http::SOCKET};
 
 use super::{
     super::{
-        Limits, Timeouts,
+        Limits, PortRange, Protocol, Service, ServiceTimeout, Timeouts,
         report::{Path, Report},
         words::{self, Complaint, complaint, quoted, spelled},
     },
-    accept, given,
+    accept, given, required,
 };
 
 /// Below a second a timeout means nothing: the packet path's clock is coarser.
@@ -30,6 +30,9 @@ pub const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
 pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// Bytes of any path: the kernel's `PATH_MAX`, less room for what is pinned below it.
 pub(super) const PATH_MAX: usize = 4096 - 256;
+
+/// Services with a timeout of their own, in one section: each is looked at for every open flow.
+const SERVICES_MAX: usize = 64;
 
 /// A timeout's default, and the shortest that an RFC allows.
 struct Standard {
@@ -65,25 +68,127 @@ const ICMP: Standard = Standard {
 };
 
 pub(super) fn timeouts(config: &Config, report: &mut Report<'_>) -> Timeouts {
-    let written = &config.timeouts;
+    let usual = Timeouts {
+        tcp_established: TCP_ESTABLISHED.default,
+        tcp_transitory: TCP_TRANSITORY.default,
+        udp: UDP.default,
+        icmp: ICMP.default,
+    };
+    timeouts_in(
+        &config.timeouts,
+        &Path::ROOT.field("timeouts"),
+        &usual,
+        report,
+    )
+}
+
+/// The timeouts of a section; what it leaves out is as `usual`.
+pub(super) fn timeouts_in(
+    written: &config::Timeouts,
+    section: &Path,
+    usual: &Timeouts,
+    report: &mut Report<'_>,
+) -> Timeouts {
+    let mut one = |standard: Standard, usual, word| {
+        let standard = Standard {
+            default: usual,
+            ..standard
+        };
+        timeout(standard, section, word, report)
+    };
     Timeouts {
-        tcp_established: timeout(TCP_ESTABLISHED, &written.tcp_established, report),
-        tcp_transitory: timeout(TCP_TRANSITORY, &written.tcp_transitory, report),
-        udp: timeout(UDP, &written.udp, report),
-        icmp: timeout(ICMP, &written.icmp, report),
+        tcp_established: one(
+            TCP_ESTABLISHED,
+            usual.tcp_established,
+            &written.tcp_established,
+        ),
+        tcp_transitory: one(
+            TCP_TRANSITORY,
+            usual.tcp_transitory,
+            &written.tcp_transitory,
+        ),
+        udp: one(UDP, usual.udp, &written.udp),
+        icmp: one(ICMP, usual.icmp, &written.icmp),
     }
 }
 
+/// The timeouts of services in a section.
+pub(super) fn services(
+    written: &config::Timeouts,
+    section: &Path,
+    report: &mut Report<'_>,
+) -> Vec<ServiceTimeout> {
+    let Some((path, list)) = given(report, section, "services", &written.services) else {
+        return Vec::new();
+    };
+    if list.len() > SERVICES_MAX {
+        let message = format!("{} services; at most {SERVICES_MAX} fit", list.len());
+        report.error(
+            &path,
+            complaint(message, "write ranges of ports: `tcp/8000-8999`"),
+        );
+    }
+    let entries = list.iter().enumerate();
+    let read = entries.filter_map(|(index, entry)| service(entry, &path.item(index), report));
+    read.collect()
+}
+
+fn service(
+    entry: &config::ServiceTimeout,
+    path: &Path,
+    report: &mut Report<'_>,
+) -> Option<ServiceTimeout> {
+    let help = "add `service: tcp/5432`";
+    let service = required(report, path, "service", &entry.service, help)
+        .and_then(|(path, word)| accept(report, &path, words::service(word).and_then(ports)));
+    let help = "add `timeout: 12h`";
+    let timeout =
+        required(report, path, "timeout", &entry.timeout, help).and_then(|(path, word)| {
+            let duration = words::duration(word).and_then(|duration| within(duration, word));
+            accept(report, &path, duration)
+        });
+    let (protocol, ports) = service?;
+    Some(ServiceTimeout {
+        protocol,
+        ports,
+        timeout: timeout?,
+    })
+}
+
+/// The ports of a service that has some.
+fn ports(service: Service) -> Result<(Protocol, PortRange), Complaint> {
+    match service {
+        Service::Ports(protocol, first, last) => Ok((protocol, PortRange { first, last })),
+        Service::Any | Service::Protocol(_) => Err(complaint(
+            "a timeout of its own is for ports",
+            "write `tcp/5432` here, or the protocol's timeout beside `services`",
+        )),
+    }
+}
+
+fn within(duration: Duration, word: &str) -> Result<Duration, Complaint> {
+    if (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&duration) {
+        return Ok(duration);
+    }
+    let (min, max) = (spelled(TIMEOUT_MIN), spelled(TIMEOUT_MAX));
+    let message = format!("{} is not from {min} to {max}", quoted(word));
+    Err(complaint(message, "write a duration such as `12h`"))
+}
+
 /// One timeout. What stands in for a bad one never takes effect: the report has an error.
-fn timeout(standard: Standard, word: &Option<String>, report: &mut Report<'_>) -> Duration {
+fn timeout(
+    standard: Standard,
+    section: &Path,
+    word: &Option<String>,
+    report: &mut Report<'_>,
+) -> Duration {
     let Standard {
         field,
         default,
         least,
         rfc,
     } = standard;
-    let section = Path::ROOT.field("timeouts");
-    let Some((path, word)) = given(report, &section, field, word) else {
+    let Some((path, word)) = given(report, section, field, word) else {
         return default;
     };
     let Some(duration) = accept(report, &path, words::duration(word)) else {
