@@ -74,9 +74,10 @@ fn a_scrape_says_what_the_tables_hold() {
         value("egret_table_entries_max", &[("table", "flows")]),
         131_072.0
     );
+    // A mapping stands under both of its ends.
     assert_eq!(
         value("egret_table_entries", &[("table", "mappings")]),
-        100.0
+        200.0
     );
     assert!(value("egret_table_entries", &[("table", "classes")]) > 0.0);
     let missing = [
