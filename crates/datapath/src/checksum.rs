@@ -56,5 +56,18 @@ pub const fn patch(check: [u8; 2], difference: u16) -> [u8; 2] {
     Sum((!u16::from_ne_bytes(check)) as u32 + difference as u32).checksum()
 }
 
+/// The same of UDP's: zero means "no checksum" and stays (RFC 768); a sum that comes out as zero is
+/// sent as its twin.
+#[inline(always)]
+pub const fn patch_udp(check: [u8; 2], difference: u16) -> [u8; 2] {
+    match check {
+        [0, 0] => check,
+        _ => match patch(check, difference) {
+            [0, 0] => [0xff, 0xff],
+            check => check,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use abi::{Flow, NextHop, Protocol, Reason, Seen, Side, Verdict};
 
 use crate::{
     Arrival, Piece,
-    checksum::{Sum, TTL_DECREMENT, patch},
+    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire},
     icmp, mss,
     route::next_hop,
@@ -173,13 +173,7 @@ fn rewrite<P: Packet>(
             };
             udp.source = to.source_port;
             udp.target = to.target_port;
-            // Zero means "no checksum" (RFC 768); a sum that comes out as zero is sent as its twin.
-            if udp.check != [0, 0] {
-                udp.check = match patch(udp.check, flow.l4_delta) {
-                    [0, 0] => [0xff, 0xff],
-                    check => check,
-                };
-            }
+            udp.check = patch_udp(udp.check, flow.l4_delta);
         }
         Protocol::Icmp => {
             let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {

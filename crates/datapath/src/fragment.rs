@@ -7,9 +7,9 @@
 use abi::{FlowKey, FragmentKey, Fragments, Protocol, Reason, Tick, Tuple};
 
 use crate::{
-    Arrival, Piece, forward,
+    Arrival, Piece,
     frame::{Ipv4, Link, Packet, Wire},
-    part, route,
+    hit, part,
     world::World,
 };
 
@@ -24,11 +24,17 @@ pub fn remember<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arriva
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return;
     };
-    let key = FragmentKey::new(ip.source, ip.target, ip.id, ip.protocol);
+    let key = key(ip);
     let (_, end) = span(ip);
     let tuple = &arrival.key.tuple;
     let ports = (tuple.source_port, tuple.target_port);
     world.put_fragments(&key, &Fragments::new(ports, end, world.now()));
+}
+
+/// What all fragments of a packet have in common.
+#[inline(always)]
+const fn key(ip: &Ipv4) -> FragmentKey {
+    FragmentKey::new(ip.source, ip.target, ip.id, ip.protocol)
 }
 
 /// The units of eight bytes that a fragment carries: the first, and the one after the last.
@@ -52,26 +58,15 @@ pub fn follow<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Re
         flags: 0,
         piece: Piece::Later,
     };
-    match find(packet, world, &mut arrival) {
-        Found::First => {}
-        Found::Nothing => return (part::refuse(packet, world, Reason::Fragment), ingress),
-        Found::Overlap => {
-            return (
-                part::refuse(packet, world, Reason::FragmentOverlap),
-                ingress,
-            );
-        }
-    }
-    let Some(config) = world.config() else {
-        return (Reason::Internal, ingress);
+    let refused = match find(packet, world, &mut arrival) {
+        Found::First => match world.flow(&arrival.key) {
+            Some(flow) => return hit(packet, world, &arrival, &flow),
+            None => part::refuse(packet, world, Reason::Fragment, Some(&arrival.key)),
+        },
+        Found::Nothing => part::refuse(packet, world, Reason::Fragment, None),
+        Found::Overlap => part::refuse(packet, world, Reason::FragmentOverlap, None),
     };
-    match world.flow(&arrival.key) {
-        Some(flow) => {
-            let generation = route::generation(config.generation, world.now());
-            forward::hit(packet, world, &arrival, &flow, generation)
-        }
-        None => (part::refuse_known(packet, world, &arrival), ingress),
-    }
+    (refused, ingress)
 }
 
 /// What is known of a later fragment.
@@ -93,7 +88,7 @@ fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival) -
     let Some(protocol) = Protocol::from_number(ip.protocol) else {
         return Found::Nothing;
     };
-    let key = FragmentKey::new(ip.source, ip.target, ip.id, ip.protocol);
+    let key = key(ip);
     let ((start, end), total) = (span(ip), ip.total());
     let Some(known) = world.fragments(&key) else {
         return Found::Nothing;

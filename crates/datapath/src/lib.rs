@@ -141,7 +141,7 @@ pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     let left = match parse(packet, bytes) {
         Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
         Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
-        Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason), packet.ingress()),
+        Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
         Err(Unusual::Leaves(_)) | Ok(_) => (Reason::Internal, packet.ingress()),
     };
     leave(packet, world, bytes, left)

@@ -116,7 +116,8 @@ pub fn judge<P: Packet, W: World>(
         Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
         Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
     };
-    if let Some(external) = world.external(&tuple.target) {
+    let external = world.external(&tuple.target);
+    if let Some(external) = &external {
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
         if has_port && !external.owns(tuple.target_port) {
             return foreign_port(packet, world, arrival, beginning);
@@ -140,8 +141,8 @@ pub fn judge<P: Packet, W: World>(
     {
         return Step::Leave(reason);
     }
-    if !matches!(beginning.way, Way::Out)
-        && let Some(step) = to_a_mapping(world, arrival, beginning)
+    if let Some(external) = &external
+        && let Some(step) = to_a_mapping(world, arrival, &external.behaviour, beginning)
     {
         return step;
     }
@@ -185,10 +186,15 @@ fn from_inside<W: World>(
     (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
 }
 
-/// Fills in whose the external port is that a packet is for, if its filter lets the packet in
-/// (RFC 4787 §5).
+/// Fills in whose the external port is that a packet is for, if the filter of the address that was
+/// `called` lets the packet in (RFC 4787 §5).
 #[inline(always)]
-fn to_a_mapping<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) -> Option<Step> {
+fn to_a_mapping<W: World>(
+    world: &W,
+    arrival: &Arrival,
+    called: &Behaviour,
+    beginning: &mut Beginning,
+) -> Option<Step> {
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
     if is_hairpin && !beginning.behaviour.hairpins() {
@@ -216,10 +222,6 @@ fn to_a_mapping<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginnin
     if is_hairpin && is_itself {
         return Some(Step::Leave(Reason::Hairpin));
     }
-    let Some(external) = world.external(&tuple.target) else {
-        return Some(Step::Leave(Reason::Internal));
-    };
-    let filtering = external.behaviour.filtering(protocol);
     let first = inward.remote;
     let remote = if is_hairpin {
         (
@@ -229,7 +231,7 @@ fn to_a_mapping<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginnin
     } else {
         (tuple.source, tuple.source_port)
     };
-    let permit = match filtering {
+    let permit = match called.filtering(protocol) {
         Dependence::Endpoint => return None,
         Dependence::Address if first.0 == remote.0.0 => return None,
         Dependence::Address => MappingKey::permit(protocol, end, (remote.0, Port::new(0))),
@@ -269,17 +271,9 @@ fn aim<W: World>(
     arrival: &Arrival,
     beginning: &mut Beginning,
 ) -> Option<Reason> {
-    let mut tuple = arrival.key.tuple;
-    if !matches!(beginning.way, Way::In) {
-        tuple.source = beginning.slot.address;
-    }
-    if !matches!(beginning.way, Way::Out) {
-        tuple.target = beginning.internal;
-        tuple.target_port = beginning.internal_port;
-    }
     let query = RouteQuery {
         ingress,
-        tuple,
+        tuple: readdressed(arrival, beginning),
         protocol: arrival.protocol as u8,
     };
     match next_hop(world, &query, &mut beginning.hop) {
@@ -332,17 +326,26 @@ const fn refused(error: InsertError) -> Reason {
     }
 }
 
+/// What a flow's packets become, but for the external port that they leave from.
+#[inline(always)]
+fn readdressed(arrival: &Arrival, beginning: &Beginning) -> Tuple {
+    let mut tuple = arrival.key.tuple;
+    if !matches!(beginning.way, Way::In) {
+        tuple.source = beginning.slot.address;
+    }
+    if !matches!(beginning.way, Way::Out) {
+        tuple.target = beginning.internal;
+        tuple.target_port = beginning.internal_port;
+    }
+    tuple
+}
+
 /// What a flow's packets become.
 #[inline(always)]
 fn sent(arrival: &Arrival, beginning: &Beginning) -> Tuple {
-    let mut sent = arrival.key.tuple;
+    let mut sent = readdressed(arrival, beginning);
     if !matches!(beginning.way, Way::In) {
-        sent.source = beginning.slot.address;
         sent.source_port = beginning.port;
-    }
-    if !matches!(beginning.way, Way::Out) {
-        sent.target = beginning.internal;
-        sent.target_port = beginning.internal_port;
     }
     sent
 }

@@ -1,10 +1,9 @@
 //! Packets that are no flow's and whose ports cannot be read: fragments, other protocols, ICMP
 //! errors, cut headers.
 
-use abi::{Action, Ip4, NextHop, Port, Reason, Tuple};
+use abi::{Action, FlowKey, NextHop, Port, Reason, Tuple};
 
 use crate::{
-    Arrival,
     classify::{Wish, classify, classify_part},
     frame::{Ipv4, Link, Packet, Wire},
     world::{Route, RouteQuery, World},
@@ -12,8 +11,15 @@ use crate::{
 
 /// Drops the packet for `reason` if it is ours, because sent on untranslated it would show a wrong
 /// address; leaves it to the kernel if it is not.
+///
+/// Its ports are `known` if it is a later fragment whose first one has come.
 #[inline(never)]
-pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) -> Reason {
+pub fn refuse<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    reason: Reason,
+    known: Option<&FlowKey>,
+) -> Reason {
     let Some(config) = world.config() else {
         return Reason::Internal;
     };
@@ -31,69 +37,40 @@ pub fn refuse<P: Packet, W: World>(packet: &mut P, world: &W, reason: Reason) ->
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return Reason::Malformed;
     };
-    let (source, target, protocol): (Ip4, Ip4, u8) = (ip.source, ip.target, ip.protocol);
-    if world.external(&target).is_some() {
+    let (addresses, protocol) = ((ip.source, ip.target), ip.protocol);
+    if world.external(&addresses.1).is_some() {
         return reason;
     }
     if !interface.is_internal() {
         return Reason::NoRule;
     }
-    match classify_part(world, version, (source, target), protocol) {
+    let (wish, source_port, target_port) = match known {
+        Some(FlowKey { tuple, .. }) => {
+            let wish = classify(world, version, addresses, (protocol, tuple.target_port));
+            (wish, tuple.source_port, tuple.target_port)
+        }
+        None => {
+            let wish = classify_part(world, version, addresses, protocol);
+            (wish, Port::new(0), Port::new(0))
+        }
+    };
+    match wish {
         Wish::Nothing => Reason::NoRule,
         Wish::Do(Action::Pass) => Reason::RulePass,
         Wish::Do(Action::Translate { .. }) => {
-            let (source_port, target_port) = (Port::new(0), Port::new(0));
+            let (source, target) = addresses;
             let tuple = Tuple {
                 source,
                 target,
                 source_port,
                 target_port,
             };
-            unless_local(
-                world,
-                &RouteQuery {
-                    ingress: packet.ingress(),
-                    tuple,
-                    protocol,
-                },
-                reason,
-            )
-        }
-        Wish::Broken => Reason::Internal,
-    }
-}
-
-/// What becomes of a later fragment whose first one belongs to no flow: what became of that one, but
-/// that it is no beginning.
-#[inline(never)]
-pub fn refuse_known<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> Reason {
-    let Some(config) = world.config() else {
-        return Reason::Internal;
-    };
-    let version = config.version;
-    if version == 0 {
-        return Reason::Unconfigured;
-    }
-    let tuple = &arrival.key.tuple;
-    if world.external(&tuple.target).is_some() {
-        return Reason::Fragment;
-    }
-    match world.interface(packet.ingress()) {
-        Some(interface) if interface.is_internal() => {}
-        Some(_) => return Reason::NoRule,
-        None => return Reason::NotForUs,
-    }
-    let service = (arrival.protocol as u8, tuple.target_port);
-    match classify(world, version, (tuple.source, tuple.target), service) {
-        Wish::Nothing => Reason::NoRule,
-        Wish::Do(Action::Pass) => Reason::RulePass,
-        Wish::Do(Action::Translate { .. }) => {
             let query = RouteQuery {
                 ingress: packet.ingress(),
-                tuple: *tuple,
-                protocol: arrival.protocol as u8,
+                tuple,
+                protocol,
             };
-            unless_local(world, &query, Reason::Fragment)
+            unless_local(world, &query, reason)
         }
         Wish::Broken => Reason::Internal,
     }

@@ -6,7 +6,7 @@
 use abi::{FlowKey, NextHop, Port, Protocol, Reason, Tuple};
 
 use crate::{
-    checksum::{Sum, TTL_DECREMENT, patch},
+    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
     frame::{Icmp, Ipv4, Link, Packet, Wire},
     part,
     route::next_hop,
@@ -49,10 +49,16 @@ pub fn translate<P: Packet, W: World>(packet: &mut P, world: &W) -> (Reason, u32
         protocol: Protocol::Udp,
     };
     if !read(packet, &mut error) {
-        return (part::refuse(packet, world, Reason::IcmpError), ingress);
+        return (
+            part::refuse(packet, world, Reason::IcmpError, None),
+            ingress,
+        );
     }
     let Some(flow) = world.flow(&error.key) else {
-        return (part::refuse(packet, world, Reason::IcmpError), ingress);
+        return (
+            part::refuse(packet, world, Reason::IcmpError, None),
+            ingress,
+        );
     };
     let (from, to) = (error.key.tuple, flow.to);
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
@@ -290,12 +296,8 @@ fn rewrite_quote<P: Packet>(packet: &mut P, error: &Error, known: &Tuple) -> boo
             [ports[2], ports[3]] = new;
             sum = sum.swap2([c, d], new);
         }
-        Protocol::Udp if g == 0 && h == 0 => {}
         Protocol::Udp => {
-            let new = match patch([g, h], covered.fold()) {
-                [0, 0] => [0xff, 0xff],
-                check => check,
-            };
+            let new = patch_udp([g, h], covered.fold());
             [ports[6], ports[7]] = new;
             sum = sum.swap2([g, h], new);
         }

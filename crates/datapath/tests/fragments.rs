@@ -235,3 +235,15 @@ fn a_later_fragment_that_cannot_go_on_is_dropped_without_an_answer() {
 
     assert_eq!(site.send_bytes(INSIDE, late).reason, Reason::TtlExceeded);
 }
+
+/// What another station's frames carry is not ours, whatever came before of it.
+#[test]
+fn a_later_fragment_for_another_station_is_the_kernels_as_its_first_one_was() {
+    let site = Site::new(usual(), 16);
+    let mut parts = fragments(&sketch(Protocol::Udp, 1), &[256]);
+    for part in &mut parts {
+        part[5] ^= 0x40;
+    }
+
+    assert_eq!(reasons(&send(&site, &parts)), [Reason::NotForUs; 2]);
+}
