@@ -47,7 +47,7 @@ pub use stage::Stage;
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
 pub mod map {
