@@ -1,6 +1,10 @@
 //! Addresses, ports and tuples exactly as they stand on the wire: bytes, alignment 1.
 
-use core::{fmt, hash::Hash};
+use core::{
+    fmt,
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// An IPv4 address in network byte order.
 #[repr(transparent)]
@@ -29,9 +33,26 @@ impl Ip6 {
     }
 }
 
+impl From<IpAddr> for Ip6 {
+    /// The address as a table for both versions writes it.
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::mapped(Ip4(address.octets())),
+            IpAddr::V6(address) => Self(address.octets()),
+        }
+    }
+}
+
+impl From<Ip6> for IpAddr {
+    /// The address that is meant, of either version.
+    fn from(address: Ip6) -> Self {
+        Ipv6Addr::from(address.0).to_canonical()
+    }
+}
+
 impl fmt::Debug for Ip6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::net::Ipv6Addr::from(self.0).to_canonical().fmt(f)
+        IpAddr::from(*self).fmt(f)
     }
 }
 

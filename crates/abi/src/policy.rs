@@ -220,6 +220,13 @@ impl core::fmt::Debug for Pool {
     }
 }
 
+impl core::fmt::Debug for Slots6 {
+    /// Without its thousand slots.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Slots6").finish_non_exhaustive()
+    }
+}
+
 /// Where rule `index` of a policy version stands in the rule map.
 #[inline(always)]
 pub const fn rule_index(version: u32, index: u32) -> u32 {

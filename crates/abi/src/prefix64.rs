@@ -1,5 +1,7 @@
 //! How IPv6 addresses stand for IPv4 ones (RFC 6052 §2.2).
 
+use core::{fmt, net::Ipv6Addr};
+
 use crate::{Address, Ip4, Ip6};
 
 /// A prefix whose addresses stand for IPv4 ones: the well-known `64:ff9b::/96`, or an operator's own.
@@ -51,6 +53,18 @@ impl Prefix64 {
         self.address
     }
 
+    /// Whether its addresses may stand for this IPv4 one: the well-known prefix never stands for one
+    /// that means something else in every network (RFC 6052 §3.1).
+    #[inline(always)]
+    pub const fn stands_for(&self, address: Ip4) -> bool {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.address.0;
+        let is_well_known = self.bits == 96
+            && same([a, b, c, d], [0, 0x64, 0xff, 0x9b])
+            && same([e, f, g, h], [0; 4])
+            && same([i, j, k, l], [0; 4]);
+        !is_well_known || is_global(address)
+    }
+
     /// The IPv6 address that stands for this IPv4 one.
     #[inline(always)]
     pub const fn embed(&self, address: Ip4) -> Ip6 {
@@ -90,6 +104,25 @@ impl Prefix64 {
     }
 }
 
+impl fmt::Display for Prefix64 {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Ipv6Addr::from(self.address.0), self.bits)
+    }
+}
+
+/// Whether an address means the same everywhere: not private (RFC 1918), shared (RFC 6598), this
+/// host, this network or this link, nor multicast or reserved (RFC 6890). Those for documentation
+/// and benchmarks (RFC 5737, RFC 2544) harm nobody, and examples and tests need them.
+#[inline(always)]
+const fn is_global(address: Ip4) -> bool {
+    let [a, b, ..] = address.0;
+    !matches!(
+        (a, b),
+        (0 | 10 | 127 | 224..=255, _) | (100, 64..=127) | (169, 254) | (172, 16..=31) | (192, 168)
+    )
+}
+
 #[inline(always)]
 const fn same(a: [u8; 4], b: [u8; 4]) -> bool {
     u32::from_ne_bytes(a) == u32::from_ne_bytes(b)
@@ -123,6 +156,26 @@ mod tests {
             assert_eq!(prefix.embed(address), ip6(expected), "{prefix:?}");
             assert_eq!(prefix.extract(&ip6(expected)), Some(address), "{prefix:?}");
             assert_eq!(prefix.extract(&ip6("2001:db9::1")), None, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn the_well_known_prefix_does_not_stand_for_private_addresses() {
+        let own = Prefix64::new(ip6("64:ff9b:1::"), 96).unwrap();
+        for (address, is_global) in [
+            ([192, 0, 2, 33], true),
+            ([100, 63, 0, 1], true),
+            ([10, 0, 0, 1], false),
+            ([172, 31, 255, 255], false),
+            ([192, 168, 0, 1], false),
+            ([100, 64, 0, 1], false),
+            ([169, 254, 0, 1], false),
+            ([224, 0, 0, 1], false),
+        ] {
+            let stands_for = Prefix64::WELL_KNOWN.stands_for(Ip4(address));
+
+            assert_eq!(stands_for, is_global, "{address:?}");
+            assert!(own.stands_for(Ip4(address)));
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: Option<Vec<Pool>>,
     /// Which flows are translated; the first rule that matches decides.
     pub rules: Option<Vec<Rule>>,
+    /// How IPv6 clients reach IPv4 targets.
+    pub nat64: Nat64,
     /// How long a silent flow is kept.
     pub timeouts: Timeouts,
     /// Sizes of tables.
@@ -96,6 +98,14 @@ pub struct Rule {
     pub action: Option<String>,
 }
 
+/// Translation of IPv6 clients' flows to IPv4 targets (RFC 6146).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nat64 {
+    /// The prefixes whose addresses stand for IPv4 ones (RFC 6052): `64:ff9b::/96`.
+    pub prefixes: Option<Vec<String>>,
+}
+
 /// How long a flow is kept after its last packet: `2h4m`, `90s`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,8 +136,10 @@ pub struct ServiceTimeout {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Flows at one time.
+    /// Flows at one time that have IPv4 addresses only.
     pub flows: Option<u64>,
+    /// Flows at one time that have an IPv6 address on one side or both.
+    pub flows6: Option<u64>,
 }
 
 /// The daemon's HTTP API.

@@ -1,6 +1,6 @@
 //! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use abi::{Counter, Reason};
 use api::{
@@ -201,6 +201,7 @@ impl Driver {
             name: link.name.clone(),
             mac: link.mac,
             addresses: link.addresses.clone(),
+            addresses6: link.addresses6.clone(),
         });
         let event = Event::Links(seen.collect());
         self.shared.update(|view| view.links = Arc::new(links));
@@ -422,7 +423,7 @@ impl Driver {
                 }),
                 attached: attached.is_some(),
                 pinned: attached.is_some(),
-                addresses: link.map(|link| link.addresses.clone()).unwrap_or_default(),
+                addresses: link.map(own_addresses).unwrap_or_default(),
             }
         });
         let interfaces = interfaces.collect();
@@ -453,16 +454,23 @@ impl Driver {
                 Some(_) => {}
             }
         }
-        let wanted = self
-            .gateway
-            .intent()
-            .map_or(0, |intent| intent.limits.flows);
-        let there = self.world.tables().flows.max() / 2;
-        if wanted != there {
+        let tables = self.world.tables();
+        let limits = self.gateway.intent().map(|intent| intent.limits);
+        let flows = tables.flows.max() / 2;
+        if let Some(limits) = limits.filter(|limits| limits.flows != flows) {
             notes.push(format!(
-                "the tables were made for {there} flows and the configuration asks for {wanted}; \
+                "the tables were made for {flows} flows and the configuration asks for {}; \
                  `egretd --uninstall` removes them, with their flows, and the next start makes \
-                 them anew"
+                 them anew",
+                limits.flows
+            ));
+        }
+        let flows6 = tables.flows6.max() / 2;
+        if let Some(limits) = limits.filter(|limits| limits.flows6 != flows6) {
+            notes.push(format!(
+                "the tables were made for {flows6} flows with IPv6 addresses and the configuration \
+                 asks for {}; the next start makes them anew, if there is no such flow then",
+                limits.flows6
             ));
         }
         notes
@@ -516,6 +524,12 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
         }
         None => std::future::pending().await,
     }
+}
+
+fn own_addresses(link: &gateway::Link) -> Vec<IpAddr> {
+    let v4 = link.addresses.iter().copied().map(IpAddr::V4);
+    let v6 = link.addresses6.iter().copied().map(IpAddr::V6);
+    v4.chain(v6).collect()
 }
 
 /// The names of interfaces by index, for those that show flows.

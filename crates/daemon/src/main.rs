@@ -22,7 +22,7 @@ use daemon::{
 };
 use gateway::Gateway;
 use jiff::Timestamp;
-use kernel::{State, netlink::Netlink};
+use kernel::{Sizes, State, netlink::Netlink};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
@@ -102,7 +102,11 @@ fn run(path: &Path) -> Result<()> {
 
 async fn serve(path: &Path, config: Config) -> Result<()> {
     let intent = &config.parsed.intent;
-    let world = World::open(&intent.state, intent.limits.flows)?;
+    let sizes = Sizes {
+        flows: intent.limits.flows,
+        flows6: intent.limits.flows6,
+    };
+    let world = World::open(&intent.state, sizes)?;
     let gateway = Gateway::new(world.found()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip4, Protocol, ports::bitmap};
+use abi::{External, ExternalState, FlowKey, Ip6, Protocol, ports::bitmap};
 use gateway::{
     Patience, Sweep, Swept,
     sweep::{FlowState, Idle, Joined, reserved},
@@ -30,7 +30,7 @@ pub struct Order {
     /// How long silent flows are kept.
     pub patience: Patience,
     /// The external addresses.
-    pub externals: BTreeMap<Ip4, External>,
+    pub externals: BTreeMap<Ip6, External>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
     /// Who is told of flows that have ended.
@@ -44,7 +44,7 @@ pub struct Report {
     /// Entries it removed.
     pub removed: usize,
     /// Draining addresses that nobody uses any more.
-    pub idle: BTreeSet<Ip4>,
+    pub idle: BTreeSet<Ip6>,
     /// Unwanted pools that no flow is of any more.
     pub idle_pools: BTreeSet<u8>,
     /// How long it took.
@@ -200,7 +200,7 @@ fn free_ports(
     order: &Order,
     idle: &mut Idle,
     swept: &Swept,
-    unused: &BTreeSet<Ip4>,
+    unused: &BTreeSet<Ip6>,
 ) {
     let mut bitmaps = BTreeSet::new();
     // Most addresses have the same range of ports.
@@ -227,12 +227,12 @@ fn free_ports(
     idle.keep(&bitmaps);
 }
 
-fn idle_addresses(order: &Order, swept: &Swept) -> BTreeSet<Ip4> {
+fn idle_addresses(order: &Order, swept: &Swept) -> BTreeSet<Ip6> {
     let draining = order
         .externals
         .iter()
         .filter(|(_, external)| external.state() == Some(ExternalState::Draining));
-    let is_idle = |address: &Ip4, external: &External| {
+    let is_idle = |address: &Ip6, external: &External| {
         let has_ports = Protocol::ALL
             .into_iter()
             .any(|protocol| swept.used.is_used(bitmap(external.index, protocol)));

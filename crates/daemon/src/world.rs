@@ -7,11 +7,13 @@ use std::{
 };
 
 use abi::{
-    Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap,
+    Address, Config, External, ExternalState, Ip6, Layout, Protocol, limits::POOLS_MAX,
+    policy::pool_index, ports::bitmap,
 };
 use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
 use kernel::{
-    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables, links, sysctl,
+    AttachError, Attached, Events, LoadError, Program, Sizes, State, StateError, Tables, links,
+    sysctl, tables::Table,
 };
 
 /// Why the kernel could not be brought to what is wanted.
@@ -51,15 +53,15 @@ pub struct World {
 }
 
 impl World {
-    /// Loads the program over what is pinned in the state directory, or over new tables for `flows`
-    /// flows, and puts it in the place of its predecessor wherever that is attached.
+    /// Loads the program over what is pinned in the state directory, or over new tables of
+    /// these sizes, and puts it in the place of its predecessor wherever that is attached.
     ///
     /// # Errors
     ///
     /// See [`WorldError`]; what a predecessor left goes on as it was.
-    pub fn open(root: &std::path::Path, flows: u32) -> Result<Self, WorldError> {
+    pub fn open(root: &std::path::Path, sizes: Sizes) -> Result<Self, WorldError> {
         let state = State::open(root)?;
-        let loaded = Program::load(&state, flows)?;
+        let loaded = Program::load(&state, sizes)?;
         seed(&loaded.tables)?;
         let attached = links::adopt(&state, loaded.program.fd()?)?;
         loaded.program.retire_others(&state)?;
@@ -135,10 +137,12 @@ impl World {
         Ok(Found {
             config,
             pools,
-            externals: read("EXTERNALS", tables.externals.all())?
-                .into_iter()
-                .collect(),
+            externals: self.externals()?,
             classes: read("CLASSES", tables.classes.all())?
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            classes6: read("CLASSES6", tables.classes6.all())?
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),
@@ -153,6 +157,14 @@ impl World {
         })
     }
 
+    /// The external addresses of both versions.
+    fn externals(&self) -> Result<BTreeMap<Ip6, External>, WorldError> {
+        let v4 = read("EXTERNALS", self.tables.externals.all())?;
+        let v6 = read("EXTERNALS6", self.tables.externals6.all())?;
+        let v4 = v4.into_iter().map(|(key, it)| (key.wide(), it));
+        Ok(v4.chain(v6).collect())
+    }
+
     /// Does what the gateway decided. Returns what came of it, for the gateway.
     ///
     /// # Errors
@@ -163,15 +175,28 @@ impl World {
         match action {
             Action::PutExternal(address, external) => {
                 self.reserve(&external);
-                write("EXTERNALS", tables.externals.put(&address, &external))?;
+                match address.ip4() {
+                    Some(ip4) => write("EXTERNALS", tables.externals.put(&ip4, &external))?,
+                    None => write("EXTERNALS6", tables.externals6.put(&address, &external))?,
+                }
             }
             Action::RemoveExternal(address) => {
-                let external = read("EXTERNALS", tables.externals.get(&address))?;
-                write("EXTERNALS", tables.externals.remove(&address))?;
+                let external = match address.ip4() {
+                    Some(ip4) => take("EXTERNALS", &tables.externals, &ip4)?,
+                    None => take("EXTERNALS6", &tables.externals6, &address)?,
+                };
                 external.iter().for_each(|external| self.release(external));
             }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
+            Action::PutSlots6(index, slots) => write("POOLS6", tables.pools6.put(&index, &slots))?,
+            Action::PutClasses6(classes) => {
+                let (keys, sets): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
+                write("CLASSES6", tables.classes6.put_all(&keys, &sets))?;
+            }
+            Action::RemoveClasses6(keys) => {
+                write("CLASSES6", tables.classes6.remove_all(&keys))?;
+            }
             Action::PutClasses(classes) => {
                 let (keys, sets): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
                 write("CLASSES", tables.classes.put_all(&keys, &sets))?;
@@ -290,6 +315,17 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
         ..Config::default()
     };
     write("CONFIG", tables.config.put(&0, &config))
+}
+
+/// Removes an entry, and returns what it was.
+fn take<K: Layout, V: Layout>(
+    name: &'static str,
+    table: &Table<K, V>,
+    key: &K,
+) -> Result<Option<V>, WorldError> {
+    let value = read(name, table.get(key))?;
+    write(name, table.remove(key))?;
+    Ok(value)
 }
 
 fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {

@@ -1,6 +1,6 @@
 //! The page of metrics, from readings that no kernel was asked for.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use abi::{Counter, Protocol, Reason};
 use api::http::{
@@ -95,7 +95,7 @@ fn readings() -> Readings {
 
 fn pool() -> Pool {
     let address = |last, state| PoolAddress {
-        address: Ipv4Addr::new(192, 0, 2, last),
+        address: [192, 0, 2, last].into(),
         state,
         tcp: Ports { used: 7, free: 11 },
         udp: Ports::default(),

@@ -52,8 +52,8 @@ fn fate(left: &Left) -> Fate {
 /// What may become of a packet if these rules are read.
 fn fates(intent: &Intent, asked: Tuple) -> BTreeSet<Fate> {
     let matches = |rule: &&Rule| {
-        let has = |nets: &[ipnet::Ipv4Net], address: abi::Ip4| {
-            let address = std::net::Ipv4Addr::from(address.0);
+        let has = |nets: &[ipnet::IpNet], address: abi::Ip4| {
+            let address = std::net::IpAddr::from(address.0);
             nets.iter().any(|net| net.contains(&address))
         };
         has(&rule.sources, asked.source) && has(&rule.destinations, asked.target)
@@ -72,7 +72,10 @@ fn fates(intent: &Intent, asked: Tuple) -> BTreeSet<Fate> {
         .expect("rules name pools that are");
     pool.addresses
         .iter()
-        .map(|address| Fate::From(address.octets()))
+        .filter_map(|address| match address {
+            std::net::IpAddr::V4(address) => Some(Fate::From(address.octets())),
+            std::net::IpAddr::V6(_) => None,
+        })
         .collect()
 }
 

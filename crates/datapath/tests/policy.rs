@@ -1,6 +1,6 @@
 //! Rules as people read them, first match wins, beside rules as the packet path reads them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use abi::{Port, Protocol, Reason, Tuple};
 use gateway::{
@@ -8,7 +8,7 @@ use gateway::{
     intent::{Action, Intent, Rule, Service},
     policy::compile,
 };
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 
 use crate::cases;
@@ -19,7 +19,7 @@ use crate::rig::{
 };
 
 /// Prefixes that lie inside and beside each other, and the edges of the address space.
-fn prefix() -> impl Strategy<Value = Ipv4Net> {
+fn prefix() -> impl Strategy<Value = IpNet> {
     let address = prop_oneof![
         4 => (0..4u8, 0..4u8).prop_map(|(b, d)| Ipv4Addr::new(10, b, 0, d)),
         1 => any::<u32>().prop_map(Ipv4Addr::from),
@@ -34,9 +34,8 @@ fn prefix() -> impl Strategy<Value = Ipv4Net> {
         0..=32u8
     ];
     (address, bits).prop_map(|(address, bits)| {
-        Ipv4Net::new(address, bits)
-            .expect("32 bits at most")
-            .trunc()
+        let net = Ipv4Net::new(address, bits).expect("32 bits at most");
+        net.trunc().into()
     })
 }
 
@@ -176,11 +175,13 @@ fn looks_as_if_translated(intent: &Intent, asked: Asked) -> bool {
 }
 
 fn addresses_match(rule: &Rule, asked: Asked) -> bool {
-    rule.sources.iter().any(|net| net.contains(&asked.source))
+    rule.sources
+        .iter()
+        .any(|net| net.contains(&IpAddr::V4(asked.source)))
         && rule
             .destinations
             .iter()
-            .any(|net| net.contains(&asked.target))
+            .any(|net| net.contains(&IpAddr::V4(asked.target)))
 }
 
 fn sketch(asked: Asked) -> Sketch {
@@ -295,7 +296,7 @@ proptest! {
         let policy = compile(&after, beside.gateway.numbers(), version);
         policy.classes.iter().for_each(|(key, set)| beside.memory.v4.classes.put(*key, *set));
         policy.rules.iter().for_each(|(index, rule)| beside.memory.rules.put(*index, *rule));
-        policy.pools.iter().for_each(|(index, pool)| beside.memory.pools.put(*index, **pool));
+        policy.pools.iter().for_each(|(index, pool, _)| beside.memory.pools.put(*index, **pool));
 
         for asked in packets {
             let sketch = sketch(asked);

@@ -2,7 +2,7 @@
 //! can, all of them listed, all of them gone after their timeout, every port free again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -149,9 +149,9 @@ fn check_listed(listed: &Listed, sink: &FlowSink) -> Result<()> {
 
 /// `egret pools`: as many ports are used as there are flows, by address and in all.
 fn check_pools(gateway: &Gateway, listed: &Listed) -> Result<()> {
-    let mut flows_of: BTreeMap<Ipv4Addr, u32> = BTreeMap::new();
+    let mut flows_of: BTreeMap<IpAddr, u32> = BTreeMap::new();
     for flow in &listed.flows {
-        *flows_of.entry(flow.external.address).or_default() += 1;
+        *flows_of.entry(flow.external.address.into()).or_default() += 1;
     }
     let pools: Pools = gateway.egret_json(&["pools"])?;
     let addresses = pools.pools.iter().flat_map(|pool| &pool.addresses);

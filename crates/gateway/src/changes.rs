@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::intent::{Action, Intent, Interface, Pool, Protocol, Rule, SessionLog, Timeouts};
+use crate::intent::{
+    Action, Intent, Interface, Pool, Prefix64, Protocol, Rule, SessionLog, Timeouts,
+};
 
 /// The differences between two configurations; none if there are none.
 pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
@@ -14,13 +16,21 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
     if before.services != after.services {
         changes.push("timeouts.services are others, for the flows there are too".to_owned());
     }
-    if before.limits != after.limits {
+    if before.limits.flows != after.limits.flows {
         changes.push(format!(
             "limits.flows is {} instead of {}: the tables keep their size until `egretd --uninstall` \
              removes them",
             after.limits.flows, before.limits.flows
         ));
     }
+    if before.limits.flows6 != after.limits.flows6 {
+        changes.push(format!(
+            "limits.flows6 is {} instead of {}: the tables get that size when the daemon is \
+             restarted while no such flow is there",
+            after.limits.flows6, before.limits.flows6
+        ));
+    }
+    prefixes(&before.prefixes, &after.prefixes, &mut changes);
     if before.api_socket != after.api_socket {
         let socket = after.api_socket.display();
         changes.push(format!(
@@ -213,6 +223,15 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     if order(before) != order(after) {
         changes.push("rules stand in another order".to_owned());
     }
+}
+
+fn prefixes(before: &[Prefix64], after: &[Prefix64], changes: &mut Vec<String>) {
+    let gone = before.iter().filter(|prefix| !after.contains(prefix));
+    changes.extend(gone.map(|prefix| {
+        format!("{prefix} no longer stands for IPv4 targets: flows stay until they end")
+    }));
+    let new = after.iter().filter(|prefix| !before.contains(prefix));
+    changes.extend(new.map(|prefix| format!("{prefix} stands for IPv4 targets")));
 }
 
 fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {

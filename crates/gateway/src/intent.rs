@@ -26,14 +26,14 @@ mod words;
 mod yaml;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-pub use abi::{Behaviour, Dependence, Protocol, Realm};
+pub use abi::{Behaviour, Dependence, Prefix64, Protocol, Realm};
 use api::{Problem, Problems};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 pub use judge::STATE_DEFAULT;
 use report::Report;
@@ -51,6 +51,9 @@ pub struct Intent {
     pub pools: Vec<Pool>,
     /// The rules; the first that matches decides.
     pub rules: Vec<Rule>,
+    /// The prefixes whose addresses stand for IPv4 ones: none overlaps another, none holds a pool's
+    /// address; at most [`abi::limits::PREFIXES64_MAX`].
+    pub prefixes: Vec<Prefix64>,
     /// How long silent flows are kept.
     pub timeouts: Timeouts,
     /// The same of open flows to certain ports; the first that matches decides.
@@ -94,8 +97,8 @@ pub enum Mode {
 pub struct Pool {
     /// Unique; a DNS label.
     pub name: String,
-    /// Sorted, not empty, and in no other pool.
-    pub addresses: Vec<Ipv4Addr>,
+    /// Of both versions: sorted, not empty, and in no other pool.
+    pub addresses: Vec<IpAddr>,
     /// The ports that are given out on each address.
     pub ports: PortRange,
     /// How it translates.
@@ -113,6 +116,13 @@ impl Pool {
         Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0);
 }
 
+impl Pool {
+    /// Whether it has an address that flows of this kind can leave from.
+    pub fn has(&self, is_wanted: impl Fn(&IpAddr) -> bool) -> bool {
+        self.addresses.iter().any(is_wanted)
+    }
+}
+
 /// Ports from `first` to `last`, both included; never zero, never backwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
@@ -128,9 +138,10 @@ pub struct Rule {
     /// Unique; a DNS label.
     pub name: String,
     /// Sorted, unique, not empty. Of a rule that translates, none holds a pool's address.
-    pub sources: Vec<Ipv4Net>,
-    /// Sorted, unique, not empty: any destination is the prefix of length zero.
-    pub destinations: Vec<Ipv4Net>,
+    pub sources: Vec<IpNet>,
+    /// Sorted, unique, not empty: any destination is both versions' prefix of length zero. An IPv4
+    /// one is also what an address of [`Intent::prefixes`] stands for.
+    pub destinations: Vec<IpNet>,
     /// Sorted, unique, not empty: any service is [`Service::Any`].
     pub services: Vec<Service>,
     /// What becomes of them.
@@ -187,8 +198,10 @@ pub struct ServiceTimeout {
 /// Sizes of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Flows at one time, each with both directions.
+    /// Flows of IPv4 at one time, each with both directions.
     pub flows: u32,
+    /// The same of flows that have an IPv6 address on one side or both.
+    pub flows6: u32,
 }
 
 /// Which events of flows are written down, and where: in one place at least.

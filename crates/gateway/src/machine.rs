@@ -5,11 +5,15 @@
 //! and without touching a flow: the new version is written beside the old one, then the version in
 //! force is changed; the old one is removed before the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use abi::{
-    ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Pool as PoolEntry,
-    Rule as RuleEntry, RuleSet, limits::CLASSES_MAX,
+    Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Ip6, Pool as PoolEntry,
+    Prefix64, Rule as RuleEntry, RuleSet, Slots6,
+    limits::{CLASSES_MAX, PREFIXES64_MAX},
 };
 
 use crate::{
@@ -29,7 +33,9 @@ pub struct Link {
     /// Its MAC address; without one it carries no Ethernet and cannot be listened on.
     pub mac: Option<[u8; 6]>,
     /// Its IPv4 addresses, primary first.
-    pub addresses: Vec<std::net::Ipv4Addr>,
+    pub addresses: Vec<Ipv4Addr>,
+    /// Its IPv6 addresses, those that others reach it by first.
+    pub addresses6: Vec<Ipv6Addr>,
 }
 
 /// Who runs the program on an interface.
@@ -49,9 +55,11 @@ pub struct Found {
     /// Pools by number, from the bank in force.
     pub pools: BTreeMap<u8, String>,
     /// External addresses.
-    pub externals: BTreeMap<Ip4, External>,
-    /// Prefixes of all versions.
+    pub externals: BTreeMap<Ip6, External>,
+    /// Prefixes of all versions of the policy.
     pub classes: Vec<ClassKey>,
+    /// The same of IPv6.
+    pub classes6: Vec<ClassKey<Ip6>>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, InterfaceEntry>,
     /// Where the program is attached, and how.
@@ -68,7 +76,7 @@ pub enum Event {
     /// Routes or neighbours changed.
     RoutesChanged,
     /// Nobody uses these draining addresses.
-    Idle(BTreeSet<Ip4>),
+    Idle(BTreeSet<Ip6>),
     /// No flow is of the pools with these numbers, which were not wanted any more before that was
     /// looked at.
     PoolsIdle(BTreeSet<u8>),
@@ -82,17 +90,23 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Keep the ports outside its range from the packet path, then let it know the address.
-    PutExternal(Ip4, External),
+    PutExternal(Ip6, External),
     /// Forget an address, and give back all its ports.
-    RemoveExternal(Ip4),
+    RemoveExternal(Ip6),
     /// Write a rule.
     PutRule(u32, RuleEntry),
     /// Write a pool.
     PutPool(u32, Box<PoolEntry>),
+    /// Write the IPv6 addresses of a pool.
+    PutSlots6(u32, Box<Slots6>),
     /// Write prefixes.
     PutClasses(Vec<(ClassKey, RuleSet)>),
+    /// Write prefixes of IPv6.
+    PutClasses6(Vec<(ClassKey<Ip6>, RuleSet)>),
     /// Remove prefixes.
     RemoveClasses(Vec<ClassKey>),
+    /// Remove prefixes of IPv6.
+    RemoveClasses6(Vec<ClassKey<Ip6>>),
     /// Put these words in force.
     SetConfig(Config),
     /// Let the packet path know an interface.
@@ -136,6 +150,8 @@ pub struct Gateway {
     policy: Option<Policy>,
     /// Prefixes in the tables that are not the policy's.
     stale: Vec<ClassKey>,
+    /// The same of IPv6.
+    stale6: Vec<ClassKey<Ip6>>,
     /// What interfaces there are; nothing until that is known.
     links: Option<Vec<Link>>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
@@ -161,6 +177,7 @@ impl Gateway {
             config: found.config,
             policy: None,
             stale: found.classes,
+            stale6: found.classes6,
             links: None,
             interfaces: found.interfaces,
             attached: found.attached,
@@ -243,17 +260,18 @@ impl Gateway {
 
     fn configure(&mut self, intent: Box<Intent>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
-        let is_same = self
-            .intent
-            .as_ref()
-            .is_some_and(|before| before.rules == intent.rules && before.pools == intent.pools);
+        let is_same = self.intent.as_ref().is_some_and(|before| {
+            before.rules == intent.rules
+                && before.pools == intent.pools
+                && before.prefixes == intent.prefixes
+        });
         let policy =
             (!is_same).then(|| policy::compile(&intent, &numbers, next(self.config.version)));
-        if let Some(policy) = policy
+        let largest = policy
             .as_ref()
-            .filter(|new| new.classes.len() > CLASSES_MAX / 2)
-        {
-            return Err(Refusal::Classes(policy.classes.len()));
+            .map_or(0, |new| new.classes.len().max(new.classes6.len()));
+        if largest > CLASSES_MAX / 2 {
+            return Err(Refusal::Classes(largest));
         }
         for (address, external) in &numbers.externals {
             if self.numbers.externals.get(address) != Some(external) || self.policy.is_none() {
@@ -262,7 +280,7 @@ impl Gateway {
         }
         self.numbers = numbers;
         if let Some(policy) = policy {
-            self.enforce(policy, actions);
+            self.enforce(policy, prefixes(&intent.prefixes), actions);
         }
         self.intent = Some(intent);
         self.refused.clear();
@@ -272,42 +290,46 @@ impl Gateway {
 
     /// Writes a policy beside the one in force and puts it in force. The other one stays until the
     /// next change: a packet may be in the middle of reading it.
-    fn enforce(&mut self, policy: Policy, actions: &mut Vec<Action>) {
+    fn enforce(
+        &mut self,
+        policy: Policy,
+        prefixes: [Prefix64; PREFIXES64_MAX],
+        actions: &mut Vec<Action>,
+    ) {
         // Also what an interrupted predecessor left of the same version, which would mix with this.
         let in_force = self.config.version;
-        let (stale, outdated) = std::mem::take(&mut self.stale)
-            .into_iter()
-            .partition(|key: &ClassKey| key.version() == in_force);
-        self.stale = stale;
+        let outdated = keep(&mut self.stale, in_force);
         if !outdated.is_empty() {
             actions.push(Action::RemoveClasses(outdated));
         }
-        actions.extend(
-            policy
-                .pools
-                .iter()
-                .map(|(index, pool)| Action::PutPool(*index, pool.clone())),
-        );
+        let outdated = keep(&mut self.stale6, in_force);
+        if !outdated.is_empty() {
+            actions.push(Action::RemoveClasses6(outdated));
+        }
+        for (index, pool, slots6) in &policy.pools {
+            actions.push(Action::PutPool(*index, pool.clone()));
+            actions.push(Action::PutSlots6(*index, slots6.clone()));
+        }
         actions.extend(
             policy
                 .rules
                 .iter()
                 .map(|(index, rule)| Action::PutRule(*index, *rule)),
         );
-        let classes = policy
-            .classes
-            .iter()
-            .map(|(key, set)| (*key, *set))
-            .collect();
-        actions.push(Action::PutClasses(classes));
+        actions.push(Action::PutClasses(pairs(&policy.classes)));
+        if !policy.classes6.is_empty() {
+            actions.push(Action::PutClasses6(pairs(&policy.classes6)));
+        }
         self.config = Config {
             version: policy.version,
             generation: next(self.config.generation),
+            prefixes,
             ..self.config
         };
         actions.push(Action::SetConfig(self.config));
         if let Some(before) = self.policy.replace(policy) {
             self.stale.extend(before.classes.into_keys());
+            self.stale6.extend(before.classes6.into_keys());
         }
     }
 
@@ -316,7 +338,7 @@ impl Gateway {
         actions.push(Action::SetConfig(self.config));
     }
 
-    fn forget(&mut self, idle: &BTreeSet<Ip4>, actions: &mut Vec<Action>) {
+    fn forget(&mut self, idle: &BTreeSet<Ip6>, actions: &mut Vec<Action>) {
         let forgotten = self.numbers.forget(|address| idle.contains(address));
         actions.extend(forgotten.into_iter().map(Action::RemoveExternal));
     }
@@ -342,7 +364,9 @@ impl Gateway {
             .filter_map(|(interface, link)| {
                 let link = link?;
                 let address = link.addresses.first().map(|address| Ip4(address.octets()));
-                let entry = InterfaceEntry::new(address, link.mac?, interface.realm);
+                let address6 = link.addresses6.first().map(|address| Ip6(address.octets()));
+                let entry = InterfaceEntry::new(address, link.mac?, interface.realm)
+                    .with_address6(address6.unwrap_or(Ip6::NONE));
                 let entry = usable(entry, self.attached.get(&link.ifindex));
                 Some((link.ifindex, (entry, link.name.clone(), interface.mode)))
             })
@@ -392,6 +416,24 @@ const fn usable(entry: InterfaceEntry, attachment: Option<&Attachment>) -> Inter
         Some(Attachment::Generic) => entry.without_redirect(),
         Some(Attachment::Native) | None => entry,
     }
+}
+
+/// Takes the keys of other versions out.
+fn keep<A: Address>(keys: &mut Vec<ClassKey<A>>, version: u32) -> Vec<ClassKey<A>> {
+    let (kept, others) = std::mem::take(keys)
+        .into_iter()
+        .partition(|key| key.version() == version);
+    *keys = kept;
+    others
+}
+
+fn pairs<A: Address>(classes: &BTreeMap<ClassKey<A>, RuleSet>) -> Vec<(ClassKey<A>, RuleSet)> {
+    classes.iter().map(|(key, set)| (*key, *set)).collect()
+}
+
+/// The prefixes as the packet path has them; an intent has no more than fit.
+fn prefixes(wanted: &[Prefix64]) -> [Prefix64; PREFIXES64_MAX] {
+    std::array::from_fn(|index| wanted.get(index).copied().unwrap_or(Prefix64::NONE))
 }
 
 /// The number after this one; never zero, which stands for none.

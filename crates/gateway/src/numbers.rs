@@ -3,10 +3,10 @@
 //! A number never changes while something uses it: a flow names its pool by number, and an address
 //! its port bitmaps. So numbers are read back from the tables before new ones are given.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use abi::{
-    External, ExternalState, Ip4, Port,
+    External, ExternalState, Ip6, Port,
     limits::{ADDRESSES_MAX, POOLS_MAX},
 };
 
@@ -17,8 +17,8 @@ use crate::intent::Pool;
 pub struct Numbers {
     /// The number of each pool that is wanted or still draining.
     pub pools: BTreeMap<String, u8>,
-    /// Every external address, serving or draining.
-    pub externals: BTreeMap<Ip4, External>,
+    /// Every external address of both versions, serving or draining.
+    pub externals: BTreeMap<Ip6, External>,
 }
 
 /// Why numbers could not be given.
@@ -35,7 +35,7 @@ pub enum NumbersError {
         "no port tables are left for address {0}: {ADDRESSES_MAX} addresses are in use or still \
          draining; wait until the flows of removed addresses have ended"
     )]
-    Addresses(std::net::Ipv4Addr),
+    Addresses(IpAddr),
 }
 
 impl Numbers {
@@ -63,13 +63,8 @@ impl Numbers {
         Ok(next)
     }
 
-    fn serve(
-        &mut self,
-        pool: u8,
-        address: std::net::Ipv4Addr,
-        wanted: &Pool,
-    ) -> Result<(), NumbersError> {
-        let key = Ip4(address.octets());
+    fn serve(&mut self, pool: u8, address: IpAddr, wanted: &Pool) -> Result<(), NumbersError> {
+        let key = Ip6::from(address);
         let index = match self.externals.get(&key) {
             Some(external) => external.index,
             None => free(0..ADDRESSES_MAX as u16, |index| {
@@ -107,7 +102,7 @@ impl Numbers {
     }
 
     /// Forgets the draining addresses that `is_idle` says nothing uses. Returns them.
-    pub fn forget(&mut self, is_idle: impl Fn(&Ip4) -> bool) -> Vec<Ip4> {
+    pub fn forget(&mut self, is_idle: impl Fn(&Ip6) -> bool) -> Vec<Ip6> {
         let forgotten: Vec<_> = self
             .externals
             .iter()
@@ -153,7 +148,7 @@ mod tests {
     fn pool(name: &str, addresses: &[[u8; 4]]) -> Pool {
         Pool {
             name: name.to_owned(),
-            addresses: addresses.iter().map(|address| (*address).into()).collect(),
+            addresses: addresses.iter().map(|it| IpAddr::from(*it)).collect(),
             ports: PortRange {
                 first: 1024,
                 last: 65535,
@@ -162,6 +157,10 @@ mod tests {
             timeouts: None,
             services: Vec::new(),
         }
+    }
+
+    fn key(address: [u8; 4]) -> Ip6 {
+        IpAddr::from(address).into()
     }
 
     const A: [u8; 4] = [192, 0, 2, 1];
@@ -175,7 +174,7 @@ mod tests {
         let after = before.assign(&[pool("b", &[B])]).expect("numbers are free");
 
         assert_eq!(after.pools["b"], before.pools["b"]);
-        assert_eq!(after.externals[&Ip4(B)], before.externals[&Ip4(B)]);
+        assert_eq!(after.externals[&key(B)], before.externals[&key(B)]);
     }
 
     #[test]
@@ -186,14 +185,14 @@ mod tests {
 
         let mut after = before.assign(&[pool("a", &[A])]).expect("numbers are free");
         assert_eq!(
-            after.externals[&Ip4(B)].state(),
+            after.externals[&key(B)].state(),
             Some(ExternalState::Draining)
         );
         assert!(after.forget(|_| false).is_empty());
-        assert_eq!(after.forget(|_| true), [Ip4(B)]);
+        assert_eq!(after.forget(|_| true), [key(B)]);
 
-        assert!(!after.externals.contains_key(&Ip4(B)));
-        assert!(after.externals.contains_key(&Ip4(A)));
+        assert!(!after.externals.contains_key(&key(B)));
+        assert!(after.externals.contains_key(&key(A)));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    Behaviour, ClassKey, Dimension, Ip4, Pool as PoolEntry, Port, Protocol, Rule as RuleEntry,
-    RuleSet,
+    Address, Behaviour, ClassKey, Dimension, Ip4, Ip6, Pool as PoolEntry, Port, Protocol,
+    Rule as RuleEntry, RuleSet, Slots6,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{
     intent::{Action, Intent, Rule, Service},
@@ -21,33 +21,30 @@ use crate::{
 pub struct Policy {
     /// The version its entries carry.
     pub version: u32,
-    /// Prefixes and the rules that want them.
+    /// Prefixes of IPv4 addresses and services, and the rules that want them.
     pub classes: BTreeMap<ClassKey, RuleSet>,
+    /// The same of IPv6 addresses.
+    pub classes6: BTreeMap<ClassKey<Ip6>, RuleSet>,
     /// Rules, in the bank of the version.
     pub rules: Vec<(u32, RuleEntry)>,
-    /// Pools, in the bank of the version.
-    pub pools: Vec<(u32, Box<PoolEntry>)>,
+    /// Pools, in the bank of the version, each with its IPv6 addresses.
+    pub pools: Vec<(u32, Box<PoolEntry>, Box<Slots6>)>,
 }
 
 /// Compiles an intent whose pools and addresses have these numbers.
 pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
-    let mut classes = BTreeMap::new();
-    for (dimension, prefixes) in [
-        (
-            Dimension::Source,
-            address_prefixes(&intent.rules, |rule| &rule.sources),
-        ),
-        (
-            Dimension::Destination,
-            address_prefixes(&intent.rules, |rule| &rule.destinations),
-        ),
-    ] {
-        for (prefix, set) in nest(prefixes) {
-            let address = Ip4(prefix.value.to_be_bytes());
-            classes.insert(
-                ClassKey::address(version, dimension, address, u32::from(prefix.bits)),
-                set,
-            );
+    let (mut classes, mut classes6) = (BTreeMap::new(), BTreeMap::new());
+    for (dimension, of) in DIMENSIONS {
+        let (v4, v6) = address_prefixes(&intent.rules, of);
+        for (prefix, set) in nest(v4) {
+            let address = Ip4(((prefix.value >> 96) as u32).to_be_bytes());
+            let bits = u32::from(prefix.bits);
+            classes.insert(ClassKey::address(version, dimension, address, bits), set);
+        }
+        for (prefix, set) in nest(v6) {
+            let address = Ip6(prefix.value.to_be_bytes());
+            let bits = u32::from(prefix.bits);
+            classes6.insert(ClassKey::address(version, dimension, address, bits), set);
         }
     }
     for (prefix, set) in nest(service_prefixes(&intent.rules)) {
@@ -63,10 +60,20 @@ pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
     Policy {
         version,
         classes,
+        classes6,
         rules: rules.collect(),
         pools: pools(intent, numbers, version),
     }
 }
+
+/// Prefixes of addresses that a rule has.
+type Nets = fn(&Rule) -> &Vec<IpNet>;
+
+/// The dimensions that are addresses, and what a rule says of them.
+const DIMENSIONS: [(Dimension, Nets); 2] = [
+    (Dimension::Source, |rule| &rule.sources),
+    (Dimension::Destination, |rule| &rule.destinations),
+];
 
 fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
     match &rule.action {
@@ -81,32 +88,42 @@ fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
 
 /// An entry for every number: pools that drain keep their names, without an address to give, for the
 /// daemon that comes after; and no name of an older policy stays where it could be taken for one.
-fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<PoolEntry>)> {
-    let entry = |number: u8| {
-        let Some(name) = numbers.pool_name(number) else {
-            return PoolEntry {
-                name: [0; NAME_BYTES],
-                behaviour: Behaviour::STRICTEST,
-                slots: *slots::spread(&[]),
-            };
+fn pools(
+    intent: &Intent,
+    numbers: &Numbers,
+    version: u32,
+) -> Vec<(u32, Box<PoolEntry>, Box<Slots6>)> {
+    let entries = |number: u8| {
+        let name = numbers.pool_name(number);
+        let wanted = intent
+            .pools
+            .iter()
+            .find(|pool| Some(pool.name.as_str()) == name);
+        let addresses = || {
+            let all = wanted.into_iter().flat_map(|pool| &pool.addresses);
+            all.filter_map(|address| {
+                let address = Ip6::from(*address);
+                Some((address, numbers.externals.get(&address)?.index))
+            })
         };
-        let wanted = intent.pools.iter().find(|pool| pool.name == name);
-        let addresses: Vec<_> = wanted
-            .into_iter()
-            .flat_map(|pool| &pool.addresses)
-            .map(|address| Ip4(address.octets()))
-            .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
+        let v4: Vec<_> = addresses()
+            .filter_map(|(address, index)| Some((address.ip4()?, index)))
             .collect();
-        PoolEntry {
-            name: name_bytes(name),
+        let v6: Vec<_> = addresses()
+            .filter(|(address, _)| address.ip4().is_none())
+            .collect();
+        let pool = PoolEntry {
+            name: name_bytes(name.unwrap_or("")),
             behaviour: wanted.map_or(Behaviour::STRICTEST, |pool| pool.behaviour),
-            slots: *slots::spread(&addresses),
-        }
+            slots: *slots::spread(&v4),
+        };
+        (
+            policy::pool_index(version, number),
+            Box::new(pool),
+            Box::new(Slots6(*slots::spread(&v6))),
+        )
     };
-    let numbers = 0..POOLS_MAX as u8;
-    numbers
-        .map(|number| (policy::pool_index(version, number), Box::new(entry(number))))
-        .collect()
+    (0..POOLS_MAX as u8).map(entries).collect()
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.
@@ -131,16 +148,27 @@ pub fn name(entry: &PoolEntry) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-/// Bits that are the same in all values of a class, from the highest.
+/// Bits that are the same in all values of a class, from the highest: a value that has fewer than
+/// these begins at the highest too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Prefix {
-    value: u32,
+    value: u128,
     bits: u8,
 }
 
 impl Prefix {
+    /// The first bits of a value of 32.
+    fn of_word(value: u32, bits: u8) -> Self {
+        Self {
+            value: u128::from(value) << 96,
+            bits,
+        }
+    }
+
     fn covers(self, other: Self) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+        let mask = u128::MAX
+            .checked_shl(128 - u32::from(self.bits))
+            .unwrap_or(0);
         self.bits <= other.bits && (self.value ^ other.value) & mask == 0
     }
 }
@@ -178,19 +206,24 @@ fn include(set: &mut RuleSet, rule: usize) {
     }
 }
 
-fn address_prefixes(rules: &[Rule], of: impl Fn(&Rule) -> &Vec<Ipv4Net>) -> Vec<(Prefix, usize)> {
-    let all = rules.iter().enumerate().flat_map(|(index, rule)| {
-        of(rule).iter().map(move |net| {
-            (
-                Prefix {
-                    value: net.network().into(),
-                    bits: net.prefix_len(),
-                },
-                index,
-            )
-        })
-    });
-    all.collect()
+/// The prefixes of all rules, those of IPv4 and those of IPv6.
+fn address_prefixes(rules: &[Rule], of: Nets) -> (Vec<(Prefix, usize)>, Vec<(Prefix, usize)>) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (index, rule) in rules.iter().enumerate() {
+        for net in of(rule) {
+            match net {
+                IpNet::V4(net) => {
+                    let prefix = Prefix::of_word(net.network().into(), net.prefix_len());
+                    v4.push((prefix, index));
+                }
+                IpNet::V6(net) => {
+                    let (value, bits) = (net.network().into(), net.prefix_len());
+                    v6.push((Prefix { value, bits }, index));
+                }
+            }
+        }
+    }
+    (v4, v6)
 }
 
 /// Services as prefixes of protocol, zero, port.
@@ -199,22 +232,17 @@ fn service_prefixes(rules: &[Rule]) -> Vec<(Prefix, usize)> {
     for (index, rule) in rules.iter().enumerate() {
         for service in &rule.services {
             match service {
-                Service::Any => all.push((Prefix { value: 0, bits: 0 }, index)),
+                Service::Any => all.push((Prefix::of_word(0, 0), index)),
                 Service::Protocol(protocol) => {
                     let value = u32::from(*protocol as u8) << 24;
-                    all.push((Prefix { value, bits: 16 }, index));
+                    all.push((Prefix::of_word(value, 16), index));
                 }
                 Service::Ports(protocol, first, last) => {
                     let lead = u32::from(*protocol as u8) << 24;
                     let ports = port_prefixes(*first, *last).into_iter();
                     all.extend(ports.map(|(port, bits)| {
-                        (
-                            Prefix {
-                                value: lead | u32::from(port),
-                                bits: 16 + bits,
-                            },
-                            index,
-                        )
+                        let value = lead | u32::from(port);
+                        (Prefix::of_word(value, 16 + bits), index)
                     }));
                 }
             }
@@ -238,7 +266,7 @@ fn port_prefixes(first: u16, last: u16) -> Vec<(u16, u8)> {
 }
 
 fn service_key(version: u32, prefix: Prefix) -> ClassKey {
-    let [protocol, _, high, low] = prefix.value.to_be_bytes();
+    let [protocol, _, high, low, ..] = prefix.value.to_be_bytes();
     match prefix.bits.checked_sub(16) {
         None => ClassKey::protocol(version, None),
         Some(0) => ClassKey::protocol(version, Protocol::from_number(protocol)),

@@ -4,10 +4,10 @@
 //! order of its own. So shares differ by one slot at most, few clients move when an address comes or
 //! goes, and every gateway that has the same addresses comes to the same result without a word.
 
-use abi::{Ip4, Slot, limits::SLOTS};
+use abi::{Address, Slot, limits::SLOTS};
 
 /// Fills all slots from addresses and the indices of their port bitmaps; none if there are none.
-pub fn spread(addresses: &[(Ip4, u16)]) -> Box<[Slot; SLOTS]> {
+pub fn spread<A: Address>(addresses: &[(A, u16)]) -> Box<[Slot<A>; SLOTS]> {
     let mut slots = Box::new([Slot::default(); SLOTS]);
     if addresses.is_empty() {
         return slots;
@@ -46,8 +46,9 @@ struct Order {
 }
 
 impl Order {
-    fn of(address: Ip4) -> Self {
-        let hash = mix(u64::from(u32::from_be_bytes(address.0)));
+    fn of(address: impl Address) -> Self {
+        let (high, low) = address.words();
+        let hash = mix(high ^ low.wrapping_mul(STEP));
         // An odd step visits every slot, because their number is a power of two.
         Self {
             next: hash as usize % SLOTS,
@@ -68,10 +69,13 @@ impl Iterator for Order {
     }
 }
 
+/// Odd, so that multiples of different numbers differ.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Spreads close numbers far apart (the finalizer of SplitMix64). Part of what gateways of one
 /// cluster agree on: never change it.
 fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = number.wrapping_add(STEP);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
@@ -81,6 +85,8 @@ fn mix(number: u64) -> u64 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use abi::{Ip4, Ip6};
+
     use super::*;
 
     fn addresses(count: u8) -> Vec<(Ip4, u16)> {
@@ -89,7 +95,12 @@ mod tests {
             .collect()
     }
 
-    fn shares(slots: &[Slot; SLOTS]) -> BTreeMap<Ip4, usize> {
+    fn addresses6(count: u8) -> Vec<(Ip6, u16)> {
+        let address = |n| Ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
+        (0..count).map(|n| (address(n), u16::from(n))).collect()
+    }
+
+    fn shares<A: Address>(slots: &[Slot<A>; SLOTS]) -> BTreeMap<A, usize> {
         let mut shares = BTreeMap::new();
         for slot in slots {
             assert_eq!(slot.filled, 1);
@@ -101,21 +112,25 @@ mod tests {
     #[test]
     fn every_address_has_its_share_and_shares_differ_by_one_at_most() {
         for count in [1, 2, 3, 4, 7, 64, 255] {
-            let shares = shares(&spread(&addresses(count)));
-
-            assert_eq!(shares.len(), usize::from(count));
-            let (least, most) = (shares.values().min(), shares.values().max());
-            assert!(
-                most.zip(least)
-                    .is_some_and(|(most, least)| most - least <= 1),
-                "{shares:?}"
-            );
+            are_even(&spread(&addresses(count)), count);
+            are_even(&spread(&addresses6(count)), count);
         }
+    }
+
+    fn are_even<A: Address>(slots: &[Slot<A>; SLOTS], count: u8) {
+        let shares = shares(slots);
+        assert_eq!(shares.len(), usize::from(count));
+        let (least, most) = (shares.values().min(), shares.values().max());
+        assert!(
+            most.zip(least)
+                .is_some_and(|(most, least)| most - least <= 1),
+            "{shares:?}"
+        );
     }
 
     #[test]
     fn an_empty_pool_has_no_filled_slot() {
-        assert!(spread(&[]).iter().all(|slot| slot.filled == 0));
+        assert!(spread::<Ip4>(&[]).iter().all(|slot| slot.filled == 0));
     }
 
     #[test]

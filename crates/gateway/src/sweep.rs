@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    End, External, Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side,
-    Tick, Tuple,
+    Address, End, External, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, Protocol,
+    Seen, Side, Tick, Tuple,
     ports::{WORDS, bitmap, place},
 };
 
@@ -205,7 +205,7 @@ pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
 pub struct Sweep<'a> {
     now: u64,
     patience: Patience,
-    externals: &'a BTreeMap<Ip4, External>,
+    externals: &'a BTreeMap<Ip6, External>,
     halves: HashMap<FlowKey, Half>,
     /// Which external ports have a flow with which remote.
     talks: HashSet<(Protocol, Ip4, Port, Ip4)>,
@@ -232,7 +232,7 @@ pub struct Swept {
     /// Living flows by pool.
     pub by_pool: BTreeMap<u8, u64>,
     /// Living flows by external address.
-    pub by_external: BTreeMap<Ip4, u64>,
+    pub by_external: BTreeMap<Ip6, u64>,
     /// Entries without their other half that are not young; they are among `ended`.
     pub orphans: u64,
     /// The longest time by which an ended flow was overdue, in nanoseconds.
@@ -241,7 +241,7 @@ pub struct Swept {
 
 impl<'a> Sweep<'a> {
     /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
-    pub fn new(now: u64, patience: Patience, externals: &'a BTreeMap<Ip4, External>) -> Self {
+    pub fn new(now: u64, patience: Patience, externals: &'a BTreeMap<Ip6, External>) -> Self {
         Self {
             now,
             patience,
@@ -286,7 +286,7 @@ impl<'a> Sweep<'a> {
                     source_port: port,
                     ..
                 } = flow.outbound.1.to;
-                *self.swept.by_external.entry(external).or_default() += 1;
+                *self.swept.by_external.entry(external.wide()).or_default() += 1;
                 self.uses(flow.protocol, external, port);
                 self.talks(
                     flow.protocol,
@@ -304,7 +304,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn uses(&mut self, protocol: Protocol, external: Ip4, port: Port) {
-        if let Some(external) = self.externals.get(&external) {
+        if let Some(external) = self.externals.get(&external.wide()) {
             self.swept
                 .used
                 .insert(bitmap(external.index, protocol), port);
@@ -342,7 +342,8 @@ impl<'a> Sweep<'a> {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
                 continue;
             };
-            let (Some(external), Some(end)) = (self.externals.get(&key.external), key.what())
+            let (Some(external), Some(end)) =
+                (self.externals.get(&key.external.wide()), key.what())
             else {
                 self.swept.unmapped.push(*key);
                 continue;

@@ -27,6 +27,6 @@ mod sys;
 
 pub use events::Events;
 pub use links::{AttachError, Attached, Mode};
-pub use programs::{LoadError, Program};
+pub use programs::{LoadError, Program, Sizes};
 pub use state::{State, StateError};
 pub use tables::{Tables, now};

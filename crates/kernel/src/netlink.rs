@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -20,7 +20,7 @@ use rtnetlink::{
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        address::AddressAttribute,
+        address::{AddressAttribute, AddressFlags, AddressMessage},
         link::{LinkAttribute, LinkFlags},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     },
@@ -46,6 +46,8 @@ pub struct Link {
     pub is_up: bool,
     /// Its IPv4 addresses, primary first.
     pub addresses: Vec<Ipv4Addr>,
+    /// Its IPv6 addresses that packets from beyond the link may be answered from, the best first.
+    pub addresses6: Vec<Ipv6Addr>,
 }
 
 /// What a notification was about.
@@ -112,6 +114,7 @@ impl Netlink {
                 mac: None,
                 is_up: message.header.flags.contains(LinkFlags::Up),
                 addresses: Vec::new(),
+                addresses6: Vec::new(),
             };
             for attribute in message.attributes {
                 match attribute {
@@ -132,26 +135,58 @@ impl Netlink {
                 .iter_mut()
                 .find(|link| link.ifindex == message.header.index);
             // `Local` is this side's address; on a point-to-point link `Address` is the other's.
+            // Of IPv6 there is only `Address`, unless the link is point-to-point.
             let local = message
                 .attributes
                 .iter()
                 .find_map(|attribute| match attribute {
-                    AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+                    AddressAttribute::Local(address) => Some(*address),
                     _ => None,
                 });
-            if let (Some(link), Some(address)) = (link, local) {
-                link.addresses.push(address);
+            let other = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
+                    _ => None,
+                });
+            match (link, local.or(other)) {
+                (Some(link), Some(IpAddr::V4(address))) => link.addresses.push(address),
+                (Some(link), Some(IpAddr::V6(address))) if is_usable(&message, address) => {
+                    link.addresses6.push(address);
+                }
+                _ => {}
             }
         }
         links.sort_by_key(|link| link.ifindex);
+        for link in &mut links {
+            // A unique local address (RFC 4193) answers only if there is no better one.
+            link.addresses6.sort_by_key(Ipv6Addr::is_unique_local);
+        }
         Ok(links)
     }
+}
+
+/// Whether packets from beyond the link may be answered from an IPv6 address: it is known to be ours
+/// alone, and its scope is not the link.
+fn is_usable(message: &AddressMessage, address: Ipv6Addr) -> bool {
+    let flags = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => Some(*flags),
+            _ => None,
+        });
+    let unsure = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+    !flags.is_some_and(|flags| flags.intersects(unsure))
+        && !address.is_unicast_link_local()
+        && !address.is_loopback()
 }
 
 /// Word of changes.
 pub struct Watch {
     messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    neighbours: HashMap<(u32, Ipv4Addr), Option<Vec<u8>>>,
+    neighbours: HashMap<(u32, IpAddr), Option<Vec<u8>>>,
 }
 
 impl Watch {
@@ -167,6 +202,9 @@ impl Watch {
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv6Rule,
         ];
         let (mut connection, _, messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(NetlinkError::Socket)?;
@@ -212,7 +250,10 @@ impl Watch {
         for attribute in &message.attributes {
             match attribute {
                 NeighbourAttribute::Destination(NeighbourAddress::Inet(inet)) => {
-                    address = Some(*inet);
+                    address = Some(IpAddr::V4(*inet));
+                }
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(inet)) => {
+                    address = Some(IpAddr::V6(*inet));
                 }
                 NeighbourAttribute::LinkLayerAddress(bytes) => mac = Some(bytes.clone()),
                 _ => {}

@@ -7,11 +7,13 @@
 use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use abi::{
-    LAYOUT, Stage, map,
+    Flow, FlowKey, Ip6, LAYOUT, Picture, Stage,
+    limits::FRAGMENTS_MAX,
+    map,
     stage::{self, ENTRY},
 };
 use aya::{
@@ -21,7 +23,11 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 
-use crate::{probe::Advice, state::State, tables::Tables};
+use crate::{
+    probe::Advice,
+    state::State,
+    tables::{Table, Tables},
+};
 
 /// The object that `cargo xtask ebpf` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egret.o"));
@@ -49,6 +55,14 @@ pub enum LoadError {
     Missing {
         /// What is missing.
         name: &'static str,
+    },
+    /// A pinned map that is empty could not be looked into or removed, to be made in another size.
+    #[error("cannot make the map {name} in its new size")]
+    Resize {
+        /// Which map.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
     },
     /// The kernel refused a map.
     #[error("the kernel refused the tables{advice}")]
@@ -101,6 +115,15 @@ pub struct Program {
     stages: PathBuf,
 }
 
+/// How large tables are to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Flows with IPv4 addresses only.
+    pub flows: u32,
+    /// Flows with an IPv6 address on one side or both.
+    pub flows6: u32,
+}
+
 /// What loading found and made.
 pub struct Loaded {
     /// The program.
@@ -113,21 +136,28 @@ pub struct Loaded {
 
 impl Program {
     /// Loads the programs. Tables that are pinned are taken over as they are; missing ones are made
-    /// for `flows` flows and pinned.
+    /// in these sizes and pinned. Those of flows with IPv6 addresses are made anew in another size if
+    /// there is no such flow, so that a gateway that is only now told of IPv6 has room for it.
     ///
     /// # Errors
     ///
     /// See [`LoadError`]. Nothing that was pinned is changed.
-    pub fn load(state: &State, flows: u32) -> Result<Loaded, LoadError> {
+    pub fn load(state: &State, sizes: Sizes) -> Result<Loaded, LoadError> {
         let maps = state.maps();
         let adopted = maps.join(map::CONFIG).exists();
+        if adopted {
+            resize6(&maps, sizes.flows6)?;
+        }
         let mut loader = EbpfLoader::new();
         for name in map::ALL {
             loader.map_pin_path(name, maps.join(name));
         }
         loader
-            .map_max_entries(map::FLOWS, 2 * flows)
-            .map_max_entries(map::MAPPINGS, 2 * flows);
+            .map_max_entries(map::FLOWS, 2 * sizes.flows)
+            .map_max_entries(map::MAPPINGS, 2 * sizes.flows)
+            .map_max_entries(map::FLOWS6, 2 * sizes.flows6)
+            .map_max_entries(map::MAPPINGS6, 2 * sizes.flows6)
+            .map_max_entries(map::FRAGMENTS6, sizes.flows6.min(FRAGMENTS_MAX as u32));
         let mut ebpf = loader.load(OBJECT).map_err(|source| LoadError::Tables {
             advice: Advice::ask(),
             source: Box::new(source),
@@ -212,6 +242,23 @@ impl Program {
         let info = self.as_xdp().ok()?.info().ok()?;
         Some(format!("{:016x}", info.tag()))
     }
+}
+
+/// Lets go of the tables of flows with IPv6 addresses if they have another size and are empty. The
+/// program of an earlier daemon keeps its own until it is replaced, a moment later; a flow that begins
+/// in that moment begins again.
+fn resize6(maps: &Path, flows6: u32) -> Result<(), LoadError> {
+    let flows: Table<FlowKey<Ip6>, Flow<Picture, Ip6>> = Table::open(maps, map::FLOWS6)?;
+    if flows.max() == 2 * flows6 {
+        return Ok(());
+    }
+    let failed = |name| move |source| LoadError::Resize { name, source };
+    if flows.is_empty().map_err(failed(map::FLOWS6))? {
+        for name in [map::FLOWS6, map::MAPPINGS6, map::FRAGMENTS6] {
+            fs::remove_file(maps.join(name)).map_err(failed(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn refused(name: &'static str) -> impl FnOnce(ProgramError) -> LoadError {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping,
-    MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Ip6, Layout, Mapping,
+    MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, Slots6, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -45,7 +45,7 @@ pub struct Table<K, V> {
 }
 
 impl<K: Layout, V: Layout> Table<K, V> {
-    fn open(maps: &Path, name: &'static str) -> Result<Self, LoadError> {
+    pub(crate) fn open(maps: &Path, name: &'static str) -> Result<Self, LoadError> {
         let path = maps.join(name);
         let fd = sys::open_pinned(&path).map_err(|source| LoadError::Open { name, source })?;
         let max = max_entries(&path, name, size_of::<K>(), size_of::<V>())?;
@@ -126,6 +126,17 @@ impl<K: Layout, V: Layout> Table<K, V> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether it has no element at all.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        let mut count = 0;
+        self.walk(|keys, _| count += keys.len())?;
+        Ok(count == 0)
     }
 
     /// Every element, for small tables.
@@ -277,16 +288,26 @@ pub struct Tables {
     pub flows: Table<FlowKey, Flow<Picture>>,
     /// See [`map::MAPPINGS`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::FLOWS6`].
+    pub flows6: Table<FlowKey<Ip6>, Flow<Picture, Ip6>>,
+    /// See [`map::MAPPINGS6`].
+    pub mappings6: Table<MappingKey<Ip6>, Mapping<Ip6>>,
     /// See [`map::PORTS`].
     pub ports: Ports,
     /// See [`map::EXTERNALS`].
     pub externals: Table<Ip4, External>,
+    /// See [`map::EXTERNALS6`].
+    pub externals6: Table<Ip6, External>,
     /// See [`map::CLASSES`].
     pub classes: Table<ClassKey, RuleSet>,
+    /// See [`map::CLASSES6`].
+    pub classes6: Table<ClassKey<Ip6>, RuleSet>,
     /// See [`map::RULES`].
     pub rules: Table<u32, Rule>,
     /// See [`map::POOLS`].
     pub pools: Table<u32, Pool>,
+    /// See [`map::POOLS6`].
+    pub pools6: Table<u32, Slots6>,
     /// See [`map::INTERFACES`].
     pub interfaces: Table<u32, Interface>,
     /// See [`map::CONFIG`].
@@ -317,11 +338,16 @@ impl Tables {
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
+            flows6: Table::open(maps, map::FLOWS6)?,
+            mappings6: Table::open(maps, map::MAPPINGS6)?,
             ports: Ports::open(maps)?,
             externals: Table::open(maps, map::EXTERNALS)?,
+            externals6: Table::open(maps, map::EXTERNALS6)?,
             classes: Table::open(maps, map::CLASSES)?,
+            classes6: Table::open(maps, map::CLASSES6)?,
             rules: Table::open(maps, map::RULES)?,
             pools: Table::open(maps, map::POOLS)?,
+            pools6: Table::open(maps, map::POOLS6)?,
             interfaces: Table::open(maps, map::INTERFACES)?,
             config: Table::open(maps, map::CONFIG)?,
             counters: PerCpu::open(maps, map::COUNTERS, cpus)?,

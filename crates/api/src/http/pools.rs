@@ -1,6 +1,6 @@
 //! What the pools have given and have left.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub struct Pool {
 pub struct PoolAddress {
     /// The address.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.0.2.1"))]
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether new flows may use it.
     pub state: AddressState,
     /// TCP ports.

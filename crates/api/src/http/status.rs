@@ -1,6 +1,6 @@
 //! How the daemon is, in one body.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,9 +97,9 @@ pub struct InterfaceStatus {
     pub attached: bool,
     /// Whether the program stays there when the daemon ends.
     pub pinned: bool,
-    /// The interface's own IPv4 addresses.
+    /// The interface's own addresses.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The flow table. A flow is counted once, though each direction has an entry.

@@ -1,9 +1,9 @@
 //! What the pools have given and have left.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, net::IpAddr, sync::atomic::Ordering::Relaxed};
 
 use abi::{
-    External, ExternalState, Ip4, PoolCounters, Port, Protocol, map,
+    External, ExternalState, Ip6, PoolCounters, Port, Protocol, map,
     ports::{WORDS, bitmap},
 };
 use api::http::{AddressState, Pool, PoolAddress, Pools, Ports};
@@ -70,7 +70,7 @@ fn counters(tables: &Tables, number: u8) -> Result<PoolCounters, ReadError> {
 }
 
 /// The ports that a pool's addresses last had.
-fn widest(externals: &[(&Ip4, &External)]) -> PortRange {
+fn widest(externals: &[(&Ip6, &External)]) -> PortRange {
     let first = externals.iter().map(|(_, external)| external.first.get());
     let last = externals.iter().map(|(_, external)| external.last.get());
     PortRange {
@@ -82,7 +82,7 @@ fn widest(externals: &[(&Ip4, &External)]) -> PortRange {
 fn pool_address(
     taken: &mut Taken<'_>,
     view: &View,
-    address: Ip4,
+    address: Ip6,
     external: &External,
 ) -> PoolAddress {
     let state = match external.state() {
@@ -92,7 +92,7 @@ fn pool_address(
     };
     let flows = view.sweep.last.by_external.get(&address);
     PoolAddress {
-        address: Ipv4Addr::from(address.0),
+        address: IpAddr::from(address),
         state,
         tcp: taken.ports(external, Protocol::Tcp, state),
         udp: taken.ports(external, Protocol::Udp, state),

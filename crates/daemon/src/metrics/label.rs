@@ -1,6 +1,6 @@
 //! The labels of metrics, as types: what a label is called belongs to what its values are.
 
-use std::{borrow::Cow, net::Ipv4Addr};
+use std::{borrow::Cow, net::IpAddr};
 
 use api::http::{AttachMode, FlowState, Protocol, Realm, Verdict};
 
@@ -68,7 +68,7 @@ words! {
     /// A pool, by its name.
     Pool = "pool", |name: String| name.into();
     /// An external address.
-    Address = "address", |address: Ipv4Addr| address.to_string().into();
+    Address = "address", |address: IpAddr| address.to_string().into();
     /// A protocol.
     Transport = "protocol", |protocol: Protocol| protocol.label().into();
     /// How far flows are.

@@ -5,12 +5,14 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
+    net::{IpAddr, Ipv6Addr},
     rc::Rc,
     time::Duration,
 };
 
 use abi::{
-    Config, External, ExternalState, Ip4, Mapping, NextHop, Port, Protocol, Tick, Tuple,
+    Address, Config, External, ExternalState, Ip4, Ip6, Mapping, NextHop, Port, Protocol, Tick,
+    Tuple,
     limits::{FLOWS_DEFAULT, POOLS_MAX},
     policy,
     ports::{WORDS, bitmap},
@@ -48,6 +50,11 @@ pub const fn own_mac(ifindex: u32) -> [u8; 6] {
     [0x02, 0, 0, 0, 0, ifindex as u8]
 }
 
+/// The IPv6 address of one of our interfaces.
+pub const fn own_address6(ifindex: u32) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xff, ifindex as u16)
+}
+
 /// The MAC address of the next hop on an interface.
 pub const fn peer_mac(ifindex: u32) -> [u8; 6] {
     [0x02, 0, 0, 0, 0xff, ifindex as u8]
@@ -77,6 +84,7 @@ impl Site {
             pools: BTreeMap::new(),
             externals: BTreeMap::new(),
             classes: Vec::new(),
+            classes6: Vec::new(),
             interfaces: BTreeMap::new(),
             attached: BTreeMap::new(),
         };
@@ -107,9 +115,16 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
-            externals: all(&memory.v4.externals),
+            externals: externals(&memory),
             classes: memory
                 .v4
+                .classes
+                .all()
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            classes6: memory
+                .v6
                 .classes
                 .all()
                 .into_iter()
@@ -153,15 +168,16 @@ impl Site {
                         word.fetch_or(*bits);
                     }
                 }
-                memory.v4.externals.put(*address, *external);
+                match address.ip4() {
+                    Some(ip4) => memory.v4.externals.put(ip4, *external),
+                    None => memory.v6.externals.put(*address, *external),
+                }
             }
             Action::RemoveExternal(address) => {
-                let external = memory
-                    .v4
-                    .externals
-                    .get(address)
-                    .expect("only known ones go");
-                memory.v4.externals.remove(address);
+                let external = match address.ip4() {
+                    Some(ip4) => taken(&memory.v4.externals, &ip4),
+                    None => taken(&memory.v6.externals, address),
+                };
                 for protocol in Protocol::ALL {
                     let words = memory.bitmap(bitmap(external.index, protocol));
                     words.iter().for_each(|word| word.set(0));
@@ -169,6 +185,15 @@ impl Site {
             }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
+            Action::PutSlots6(index, slots) => memory.pools6.put(*index, **slots),
+            Action::PutClasses6(classes) => {
+                classes
+                    .iter()
+                    .for_each(|(key, set)| memory.v6.classes.put(*key, *set));
+            }
+            Action::RemoveClasses6(keys) => {
+                keys.iter().for_each(|key| memory.v6.classes.remove(key));
+            }
             Action::PutClasses(classes) => {
                 classes
                     .iter()
@@ -265,7 +290,7 @@ impl Site {
         self.idle.keep(&remembered);
 
         let unused = externals.iter().filter(|(_, external)| is_unused(external));
-        let unused: BTreeSet<Ip4> = unused.map(|(address, _)| *address).collect();
+        let unused: BTreeSet<Ip6> = unused.map(|(address, _)| *address).collect();
         self.handle(Event::Idle(unused));
         swept
     }
@@ -285,6 +310,19 @@ fn kept(external: &External, protocol: Protocol) -> Rc<[u64; WORDS]> {
     })
 }
 
+/// Takes an entry out of a table that must hold it.
+fn taken<K: Hash + Eq + Copy, V: Copy>(table: &Table<K, V>, key: &K) -> V {
+    let value = table.get(key).expect("only known ones go");
+    table.remove(key);
+    *value
+}
+
+fn externals(memory: &Memory) -> BTreeMap<Ip6, External> {
+    let v4 = all(&memory.v4.externals).into_iter();
+    let v4 = v4.map(|(address, external)| (address.wide(), external));
+    v4.chain(all(&memory.v6.externals)).collect()
+}
+
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
     table
         .all()
@@ -299,6 +337,7 @@ fn link(ifindex: u32) -> Link {
         name: name(ifindex),
         mac: Some(own_mac(ifindex)),
         addresses: vec![[10, 255, 255, ifindex as u8].into()],
+        addresses6: vec![own_address6(ifindex)],
     }
 }
 
@@ -352,10 +391,12 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         ],
         pools,
         rules,
+        prefixes: Vec::new(),
         timeouts: TIMEOUTS,
         services: Vec::new(),
         limits: Limits {
             flows: FLOWS_DEFAULT,
+            flows6: FLOWS_DEFAULT,
         },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
@@ -370,7 +411,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
         name: name.to_owned(),
         addresses: addresses
             .into_iter()
-            .map(|last| [192, 0, 2, last].into())
+            .map(|last| IpAddr::from([192, 0, 2, last]))
             .collect(),
         ports: PortRange {
             first: ports.0,

@@ -6,10 +6,10 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use abi::Side;
+use abi::{Side, limits::FLOWS6_UNUSED};
 use anyhow::{Context, Result, ensure};
 use aya::programs::Xdp;
-use kernel::{Program, State, links};
+use kernel::{Program, Sizes, State, links};
 use lab::Frame;
 
 use super::figures::Samples;
@@ -77,7 +77,11 @@ pub(super) fn measure(rig: &mut Rig) -> Result<Section> {
     let ended = lane.gateway()?.stop()?;
     ensure!(ended.success(), "the daemon ended with {ended}");
     let state = State::open(lane.gateway()?.state())?;
-    let loaded = Program::load(&state, FLOWS)?;
+    let sizes = Sizes {
+        flows: FLOWS,
+        flows6: FLOWS6_UNUSED,
+    };
+    let loaded = Program::load(&state, sizes)?;
     // Each run of a program that hangs nowhere waits for all CPUs twice, for the kernel rewrites its
     // XDP dispatcher for it.
     links::adopt(&state, loaded.program.fd()?)?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use datapath::{Exit, native::Frame};
 use kernel::{
-    Program, State, Tables,
+    Program, Sizes, State, Tables,
     links::{self, Mode},
 };
 use nix::net::if_::if_nametoindex;
@@ -52,7 +52,12 @@ impl Twins {
     /// changes its seed.
     pub fn new(state: &Path, native: Site, flows: usize, spoil: u64) -> Result<Self> {
         let state = State::open(state)?;
-        let loaded = Program::load(&state, flows as u32)?;
+        let flows = flows as u32;
+        let sizes = Sizes {
+            flows,
+            flows6: flows,
+        };
+        let loaded = Program::load(&state, sizes)?;
         // A test run of a program that hangs nowhere patches the kernel's text before and after;
         // one that hangs on a loopback without addresses costs what its packets cost.
         links::attach(&state, loaded.program.fd()?, LOOPBACK, Mode::Generic)?;

@@ -1,7 +1,9 @@
 //! From the model to the intent: what values mean, alone and together.
 
 mod interfaces;
+mod kinds;
 mod log;
+mod nat64;
 mod pools;
 mod rules;
 mod settings;
@@ -24,14 +26,17 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let interfaces = interfaces::judge(config, report);
     let timeouts = settings::timeouts(config, report);
     let pools = pools::judge(config, &timeouts, report);
-    let rules = rules::judge(config, &pools, report);
+    let prefixes = nat64::judge(config, &pools.owners, report);
+    let rules = rules::judge(config, &pools, &prefixes, report);
+    let limits = settings::limits(config, &pools.pools, &prefixes, report);
     Intent {
         interfaces,
         pools: pools.pools,
         rules,
+        prefixes,
         timeouts,
         services: settings::services(&config.timeouts, &Path::ROOT.field("timeouts"), report),
-        limits: settings::limits(config, report),
+        limits,
         api_socket: settings::api_socket(config, report),
         metrics: settings::metrics(config, report),
         log: log::judge(config, report),

@@ -155,6 +155,11 @@ impl<'a> Report<'a> {
         self.push(Severity::Warning, self.place(path), path, complaint);
     }
 
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// Whether the value at `path`, or what it is in, is [broken](Self::broken).
     pub fn is_broken(&self, path: &Path) -> bool {
         !self.broken.is_empty() && path.ancestors().any(|place| self.broken.contains(&place))

@@ -3,7 +3,9 @@
 //! What only several rules together take is not found: that would be a search, and the common
 //! mistake is one wide rule above a narrow one.
 
-use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+use ipnet::IpNet;
 
 use super::{Protocol, Rule, Service};
 
@@ -31,8 +33,8 @@ pub(super) fn find<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Vec<Shadow>
 
 /// What a rule matches, as numbers.
 struct Reach {
-    sources: Ranges,
-    destinations: Ranges,
+    sources: Addresses,
+    destinations: Addresses,
     every_protocol: bool,
     /// By [`Protocol::space`].
     ports: [Ranges; 3],
@@ -42,16 +44,16 @@ impl Reach {
     fn of(rule: &Rule) -> Self {
         let ports = Protocol::ALL.map(|wanted| {
             Ranges::of(rule.services.iter().filter_map(|service| match *service {
-                Service::Any => Some((0, u32::MAX)),
-                Service::Protocol(protocol) => (protocol == wanted).then_some((0, u32::MAX)),
+                Service::Any => Some((0, u128::MAX)),
+                Service::Protocol(protocol) => (protocol == wanted).then_some((0, u128::MAX)),
                 Service::Ports(protocol, first, last) => {
                     (protocol == wanted).then_some((first.into(), last.into()))
                 }
             }))
         });
         Self {
-            sources: Ranges::of(rule.sources.iter().map(bounds)),
-            destinations: Ranges::of(rule.destinations.iter().map(bounds)),
+            sources: Addresses::of(&rule.sources),
+            destinations: Addresses::of(&rule.destinations),
             every_protocol: rule.services.contains(&Service::Any),
             ports,
         }
@@ -69,18 +71,45 @@ impl Reach {
     }
 }
 
-fn bounds(net: &Ipv4Net) -> (u32, u32) {
-    (net.network().into(), net.broadcast().into())
+/// Addresses of both versions.
+struct Addresses {
+    v4: Ranges,
+    v6: Ranges,
+}
+
+impl Addresses {
+    fn of(nets: &[IpNet]) -> Self {
+        let v4 = nets.iter().filter_map(|net| match net {
+            IpNet::V4(net) => Some((bits(net.network()), bits(net.broadcast()))),
+            IpNet::V6(_) => None,
+        });
+        let v6 = nets.iter().filter_map(|net| match net {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => Some((net.network().into(), net.broadcast().into())),
+        });
+        Self {
+            v4: Ranges::of(v4),
+            v6: Ranges::of(v6),
+        }
+    }
+
+    fn cover(&self, other: &Self) -> bool {
+        self.v4.cover(&other.v4) && self.v6.cover(&other.v6)
+    }
+}
+
+fn bits(address: Ipv4Addr) -> u128 {
+    u32::from(address).into()
 }
 
 /// Numbers, as ranges that are sorted and do not touch.
-struct Ranges(Vec<(u32, u32)>);
+struct Ranges(Vec<(u128, u128)>);
 
 impl Ranges {
-    fn of(ranges: impl Iterator<Item = (u32, u32)>) -> Self {
-        let mut sorted: Vec<(u32, u32)> = ranges.collect();
+    fn of(ranges: impl Iterator<Item = (u128, u128)>) -> Self {
+        let mut sorted: Vec<(u128, u128)> = ranges.collect();
         sorted.sort_unstable();
-        let mut merged: Vec<(u32, u32)> = Vec::new();
+        let mut merged: Vec<(u128, u128)> = Vec::new();
         for (first, last) in sorted {
             match merged.last_mut() {
                 Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),

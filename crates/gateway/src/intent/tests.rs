@@ -43,11 +43,11 @@ fn warnings(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn net(text: &str) -> Ipv4Net {
+fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-fn addresses(list: &[&str]) -> Vec<Ipv4Addr> {
+fn addresses(list: &[&str]) -> Vec<IpAddr> {
     list.iter()
         .map(|address| address.parse().unwrap())
         .collect()
@@ -86,8 +86,11 @@ timeouts:
   tcp_transitory: 300s
   udp: 1h30m
   icmp: 90s
+nat64:
+  prefixes: [64:ff9b::/96]
 limits:
   flows: 1000000
+  flows6: 500000
 api:
   socket: /run/test.sock
 metrics:
@@ -168,11 +171,12 @@ state: /sys/fs/bpf/test
             Rule {
                 name: "rest".to_owned(),
                 sources: vec![net("10.0.0.0/8")],
-                destinations: vec![net("0.0.0.0/0")],
+                destinations: vec![net("0.0.0.0/0"), net("::/0")],
                 services: vec![Service::Any],
                 action: translate("team-b"),
             },
         ],
+        prefixes: vec![Prefix64::WELL_KNOWN],
         services: Vec::new(),
         timeouts: Timeouts {
             tcp_established: Duration::from_secs(86_400),
@@ -180,7 +184,10 @@ state: /sys/fs/bpf/test
             udp: Duration::from_secs(5_400),
             icmp: Duration::from_secs(90),
         },
-        limits: Limits { flows: 1_000_000 },
+        limits: Limits {
+            flows: 1_000_000,
+            flows6: 500_000,
+        },
         api_socket: PathBuf::from("/run/test.sock"),
         metrics: Some("[::1]:9469".parse().unwrap()),
         log: Some(SessionLog {

@@ -6,7 +6,7 @@ mod name;
 mod service;
 mod size;
 
-pub(super) use address::{pool_addresses, prefix};
+pub(super) use address::{pool_addresses, prefix, prefix64};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
 pub(super) use service::{port_range, service};

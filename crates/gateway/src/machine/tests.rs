@@ -27,6 +27,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         name: name.to_owned(),
         mac,
         addresses: vec![[10, 0, 0, 1].into()],
+        addresses6: vec![Ipv6Addr::LOCALHOST],
     }
 }
 
@@ -35,9 +36,11 @@ fn link(ifindex: u32, name: &str) -> Link {
 struct World {
     config: Option<Config>,
     classes: BTreeMap<ClassKey, RuleSet>,
+    classes6: BTreeMap<ClassKey<Ip6>, RuleSet>,
     rules: BTreeMap<u32, RuleEntry>,
     pools: BTreeMap<u32, Box<PoolEntry>>,
-    externals: BTreeMap<Ip4, External>,
+    slots6: BTreeMap<u32, Box<Slots6>>,
+    externals: BTreeMap<Ip6, External>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
 }
@@ -60,6 +63,7 @@ impl World {
             pools: pools.collect(),
             externals: self.externals.clone(),
             classes: self.classes.keys().copied().collect(),
+            classes6: self.classes6.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
             attached: self.attached.clone(),
         }
@@ -79,7 +83,12 @@ impl World {
             Action::PutPool(index, pool) => {
                 self.pools.insert(index, pool);
             }
+            Action::PutSlots6(index, slots) => {
+                self.slots6.insert(index, slots);
+            }
             Action::PutClasses(classes) => self.classes.extend(classes),
+            Action::PutClasses6(classes) => self.classes6.extend(classes),
+            Action::RemoveClasses6(keys) => self.classes6.retain(|key, _| !keys.contains(key)),
             Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
             Action::PutInterface(ifindex, entry) => {
@@ -188,7 +197,10 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         Action::PutExternal(..)
         | Action::PutRule(..)
         | Action::PutPool(..)
+        | Action::PutSlots6(..)
         | Action::PutClasses(_)
+        | Action::PutClasses6(_)
+        | Action::RemoveClasses6(_)
         | Action::RemoveClasses(_)
         | Action::SetConfig(_)
         | Action::PutInterface(..) => false,
@@ -234,7 +246,10 @@ fn a_successor_of_one_killed_at_any_point_ends_with_the_same_tables() {
         let serving: Vec<_> = serving.map(|(address, _)| *address).collect();
         assert_eq!(
             serving,
-            [Ip4([192, 0, 2, 1]), Ip4([192, 0, 2, 3])],
+            [
+                Ip6::mapped(Ip4([192, 0, 2, 1])),
+                Ip6::mapped(Ip4([192, 0, 2, 3]))
+            ],
             "{killed}"
         );
     }
@@ -283,7 +298,7 @@ fn until_it_is_in_force_a_new_policy_changes_nothing_of_the_old_one() {
 #[test]
 fn an_address_that_left_is_forgotten_only_when_it_is_idle() {
     let (mut gateway, mut world) = started();
-    let gone = Ip4([192, 0, 2, 2]);
+    let gone = Ip6::mapped(Ip4([192, 0, 2, 2]));
 
     step(
         &mut gateway,

@@ -14,14 +14,8 @@ fn the_prefixes_of_a_range_are_exactly_the_range() {
 
             let within = |port: u16| {
                 prefixes.iter().filter(move |(start, bits)| {
-                    let prefix = Prefix {
-                        value: u32::from(*start),
-                        bits: 16 + bits,
-                    };
-                    prefix.covers(Prefix {
-                        value: u32::from(port),
-                        bits: 32,
-                    })
+                    let prefix = Prefix::of_word(u32::from(*start), 16 + bits);
+                    prefix.covers(Prefix::of_word(u32::from(port), 32))
                 })
             };
             for port in 0..=u16::MAX {
@@ -39,7 +33,7 @@ fn the_prefixes_of_a_range_are_exactly_the_range() {
 
 #[test]
 fn a_prefix_knows_the_rules_of_the_prefixes_around_it() {
-    let prefix = |value, bits| Prefix { value, bits };
+    let prefix = Prefix::of_word;
     let nested = nest(vec![
         (prefix(0x0a00_0000, 8), 0),
         (prefix(0x0a01_0000, 16), 1),
@@ -50,7 +44,7 @@ fn a_prefix_knows_the_rules_of_the_prefixes_around_it() {
 
     let words: Vec<_> = nested
         .iter()
-        .map(|(prefix, set)| (prefix.value, set.0[0]))
+        .map(|(prefix, set)| ((prefix.value >> 96) as u32, set.0[0]))
         .collect();
 
     assert_eq!(

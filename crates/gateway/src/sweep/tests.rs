@@ -21,10 +21,10 @@ fn timeouts() -> Timeouts {
     }
 }
 
-fn externals() -> BTreeMap<Ip4, External> {
+fn externals() -> BTreeMap<Ip6, External> {
     let (first, last) = (Port::new(1024), Port::new(65535));
     [(
-        EXTERNAL,
+        EXTERNAL.wide(),
         External::new(
             (3, 0),
             ExternalState::Serving,
@@ -210,12 +210,12 @@ fn living_flows_are_counted_by_state_pool_and_address() {
     ];
     assert_eq!(swept.flows, expected.into());
     assert_eq!(swept.by_pool, [(0, 3)].into());
-    assert_eq!(swept.by_external, [(EXTERNAL, 3)].into());
+    assert_eq!(swept.by_external, [(EXTERNAL.wide(), 3)].into());
 }
 
 #[test]
 fn a_port_is_freed_when_nobody_used_it_twice_and_not_before() {
-    let external = externals()[&EXTERNAL];
+    let external = externals()[&EXTERNAL.wide()];
     let bitmap = bitmap(external.index, Protocol::Udp);
     let reserved = reserved(&external, Protocol::Udp);
     let (word, bit) = place(Port::new(4000));
@@ -244,7 +244,7 @@ fn a_port_is_freed_when_nobody_used_it_twice_and_not_before() {
 
 #[test]
 fn ports_outside_the_range_are_kept_from_the_packet_path() {
-    let external = externals()[&EXTERNAL];
+    let external = externals()[&EXTERNAL.wide()];
     let reserved = reserved(&external, Protocol::Tcp);
 
     let corrections = Idle::default().judge(

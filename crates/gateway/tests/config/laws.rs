@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -84,7 +84,7 @@ fn promises(intent: &Intent) {
     assert!(realms().any(|realm| realm != Realm::External));
     assert!(realms().any(|realm| realm != Realm::Internal));
 
-    let mut owners: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
+    let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
     for pool in &intent.pools {
         assert!(!pool.addresses.is_empty());
         assert!(pool.addresses.is_sorted());
@@ -92,7 +92,9 @@ fn promises(intent: &Intent) {
         assert!(pool.ports.first <= pool.ports.last);
         for address in &pool.addresses {
             assert_eq!(owners.insert(*address, &pool.name), None);
-            assert!(!address.is_multicast() && !address.is_loopback() && !address.is_broadcast());
+            assert!(!address.is_multicast() && !address.is_loopback());
+            assert!(*address != IpAddr::from([255; 4]));
+            assert_eq!(address.to_canonical(), *address, "mapped ones mean IPv4");
         }
     }
     assert!(owners.len() <= abi::limits::ADDRESSES_MAX);
@@ -115,7 +117,7 @@ fn promises(intent: &Intent) {
             Action::Pass => {}
             Action::Translate { pool } => {
                 assert!(intent.pools.iter().any(|known| known.name == *pool));
-                let looped = |net: &ipnet::Ipv4Net| owners.keys().any(|a| net.contains(a));
+                let looped = |net: &ipnet::IpNet| owners.keys().any(|a| net.contains(a));
                 assert!(!rule.sources.iter().any(looped));
             }
         }

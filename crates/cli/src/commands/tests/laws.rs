@@ -75,7 +75,7 @@ fn any_address() -> impl Strategy<Value = PoolAddress> {
         any::<u64>(),
     )
         .prop_map(|(address, state, (tcp, udp, icmp), flows)| PoolAddress {
-            address: Ipv4Addr::from(address),
+            address: Ipv4Addr::from(address).into(),
             state,
             tcp,
             udp,

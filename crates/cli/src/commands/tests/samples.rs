@@ -79,7 +79,11 @@ fn interface(name: &str, realm: Realm, addresses: &[[u8; 4]]) -> InterfaceStatus
         mode: Some(AttachMode::Native),
         attached: true,
         pinned: true,
-        addresses: addresses.iter().copied().map(Ipv4Addr::from).collect(),
+        addresses: addresses
+            .iter()
+            .copied()
+            .map(std::net::IpAddr::from)
+            .collect(),
     }
 }
 
@@ -200,7 +204,7 @@ pub fn flows() -> Flows {
 
 fn address(last: u8, used: u32, free: u32) -> PoolAddress {
     PoolAddress {
-        address: Ipv4Addr::new(192, 0, 2, last),
+        address: [192, 0, 2, last].into(),
         state: AddressState::Serving,
         tcp: Ports { used, free },
         udp: Ports {

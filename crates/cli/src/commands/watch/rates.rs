@@ -1,6 +1,6 @@
 //! The difference of two samples.
 
-use std::{cmp::Reverse, net::Ipv4Addr, time::Instant};
+use std::{cmp::Reverse, net::IpAddr, time::Instant};
 
 use api::http::{
     ActiveFlows, ByProtocol, Drops, Pool, PoolAddress, Pools, Ports, Protocol, Status, Traffic,
@@ -82,7 +82,7 @@ pub struct PortUse {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Fullest {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The protocol.
     pub protocol: Protocol,
     /// Its ports there.

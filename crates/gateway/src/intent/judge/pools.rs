@@ -1,13 +1,16 @@
 //! Which external addresses, and that each is given out once.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use abi::{
     Behaviour, Dependence,
     limits::{ADDRESSES_MAX, POOLS_MAX},
 };
 use api::{Config, config};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     super::{
@@ -38,18 +41,21 @@ pub(super) struct Judged {
     pub names: BTreeMap<String, Path>,
     /// Whether that is all there are: if not, a rule may name one that only could not be read.
     pub all_named: bool,
+    /// Those in which something is wrong: nothing is said of what they lack.
+    pub doubtful: BTreeSet<String>,
     /// Which pool has an address.
     pub owners: Owners,
 }
 
 /// Each address of the pools, with the entry that it came from and that pool's name.
-pub(super) type Owners = BTreeMap<Ipv4Addr, (Path, String)>;
+pub(super) type Owners = BTreeMap<IpAddr, (Path, String)>;
 
 pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) -> Judged {
     let mut judged = Judged {
         pools: Vec::new(),
         names: BTreeMap::new(),
         all_named: !report.is_broken(&Path::ROOT.field("pools")),
+        doubtful: BTreeSet::new(),
         owners: BTreeMap::new(),
     };
     let Some((path, list)) = given(report, &Path::ROOT, "pools", &config.pools) else {
@@ -66,7 +72,11 @@ pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) 
     for (index, pool) in list.iter().enumerate() {
         let path = path.item(index);
         judged.all_named &= given(report, &path, "name", &pool.name).is_some();
+        let errors = report.errors();
         let found = one(pool, &path, &mut names, &mut judged.owners, report);
+        if report.errors() > errors {
+            judged.doubtful.extend(pool.name.clone());
+        }
         judged.pools.extend(found.map(|found| Pool {
             timeouts: timeouts(pool, &path, usual, report),
             ..found
@@ -172,7 +182,7 @@ fn addresses(
     pool: &str,
     owners: &mut Owners,
     report: &mut Report<'_>,
-) -> Vec<Ipv4Addr> {
+) -> Vec<IpAddr> {
     if list.is_empty() {
         let message = "a pool without addresses refuses every flow";
         report.error(
@@ -183,8 +193,8 @@ fn addresses(
     let mut addresses = Vec::new();
     for (path, net) in each(report, path, list, words::pool_addresses) {
         // As a number, because a prefix may stand for more addresses than could be listed.
-        let total = owners.len() as u64 + size(net);
-        if total > ADDRESSES_MAX as u64 {
+        let total = size(net).saturating_add(owners.len() as u128);
+        if total > ADDRESSES_MAX as u128 {
             let message = format!("with `{net}` the pools have {total} addresses");
             let help = format!("at most {ADDRESSES_MAX} fit: write a longer prefix, or fewer");
             report.error(&path, complaint(message, help));
@@ -209,12 +219,26 @@ fn addresses(
 }
 
 /// How many addresses a prefix has.
-fn size(net: Ipv4Net) -> u64 {
-    1 << (32 - net.prefix_len())
+fn size(net: IpNet) -> u128 {
+    let free = net.max_prefix_len() - net.prefix_len();
+    1_u128.checked_shl(free.into()).unwrap_or(u128::MAX)
 }
 
 /// Every address of a prefix: the first and the last too, because an external address is on no
 /// link where they would mean the network or everybody.
-fn owned(net: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
+fn owned(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let (v4, v6) = match net {
+        IpNet::V4(net) => (Some(owned4(net)), None),
+        IpNet::V6(net) => (None, Some(owned6(net))),
+    };
+    let v4 = v4.into_iter().flatten().map(IpAddr::V4);
+    v4.chain(v6.into_iter().flatten().map(IpAddr::V6))
+}
+
+fn owned4(net: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
     (u32::from(net.network())..=u32::from(net.broadcast())).map(Ipv4Addr::from)
+}
+
+fn owned6(net: Ipv6Net) -> impl Iterator<Item = Ipv6Addr> {
+    (u128::from(net.network())..=u128::from(net.broadcast())).map(Ipv6Addr::from)
 }

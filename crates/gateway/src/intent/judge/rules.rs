@@ -1,19 +1,22 @@
 //! Which flows, what becomes of them, and that the rules make sense together.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use abi::limits::{CLASSES_MAX, RULES_MAX};
 use api::{Config, config};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     super::{
-        Action, Rule, Service, near,
+        Action, Prefix64, Rule, Service, near,
         report::{Path, Report},
         shadow,
         words::{self, complaint, quoted},
     },
-    Names, accept, each, given,
+    Names, accept, each, given, kinds,
     pools::{Judged, Owners},
     required,
 };
@@ -24,10 +27,18 @@ const PREFIXES_MAX: usize = CLASSES_MAX / 2;
 /// Pools that a message names: more would hide the one that was meant.
 const POOLS_LISTED_MAX: usize = 8;
 
-/// Any destination.
-const EVERYWHERE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+/// Any destination, of either version.
+const EVERYWHERE: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
 
-pub(super) fn judge(config: &Config, pools: &Judged, report: &mut Report<'_>) -> Vec<Rule> {
+pub(super) fn judge(
+    config: &Config,
+    pools: &Judged,
+    prefixes: &[Prefix64],
+    report: &mut Report<'_>,
+) -> Vec<Rule> {
     let list = given(report, &Path::ROOT, "rules", &config.rules);
     let path = Path::ROOT.field("rules");
     let list = list.map_or(&[][..], |(_, list)| list.as_slice());
@@ -49,6 +60,9 @@ pub(super) fn judge(config: &Config, pools: &Judged, report: &mut Report<'_>) ->
     let rules: Vec<(Path, Rule)> = list.iter().enumerate().filter_map(&mut judge_one).collect();
 
     too_many_prefixes(&rules, &path, report);
+    for rule in &rules {
+        kinds::judge(rule, pools, prefixes, report);
+    }
     for shadow in shadow::find(rules.iter().map(|(_, rule)| rule)) {
         let (Some((path, rule)), Some((first, above))) =
             (rules.get(shadow.rule), rules.get(shadow.by))
@@ -87,7 +101,7 @@ fn one(
             filled(report, &path, list, help);
             sorted(each(report, &path, list, words::prefix))
         }
-        None => vec![EVERYWHERE],
+        None => EVERYWHERE.to_vec(),
     };
     let services = match given(report, path, "services", &rule.services) {
         Some((path, list)) => {
@@ -191,7 +205,7 @@ fn sources(
     path: &Path,
     owners: &Owners,
     report: &mut Report<'_>,
-) -> Vec<Ipv4Net> {
+) -> Vec<IpNet> {
     let help = "add `sources: [10.0.0.0/8]`, the prefixes of the clients";
     let Some((path, list)) = required(report, path, "sources", &rule.sources, help) else {
         return Vec::new();
@@ -220,11 +234,17 @@ fn sources(
 
 fn too_many_prefixes(rules: &[(Path, Rule)], path: &Path, report: &mut Report<'_>) {
     let rules = || rules.iter().map(|(_, rule)| rule);
-    let sources: BTreeSet<_> = rules().flat_map(|rule| &rule.sources).collect();
-    let destinations: BTreeSet<_> = rules().flat_map(|rule| &rule.destinations).collect();
+    let count = |of: fn(&Rule) -> &Vec<IpNet>, is_v4: bool| {
+        let nets: BTreeSet<_> = rules().flat_map(of).collect();
+        let wanted = nets.iter().filter(|net| net.network().is_ipv4() == is_v4);
+        wanted.count()
+    };
+    let addresses =
+        |is_v4| count(|rule| &rule.sources, is_v4) + count(|rule| &rule.destinations, is_v4);
     let services: BTreeSet<_> = rules().flat_map(|rule| &rule.services).collect();
     let services: usize = services.into_iter().map(|service| prefixes(*service)).sum();
-    let total = sources.len() + destinations.len() + services;
+    // Those of IPv6 addresses stand in a table of their own.
+    let total = (addresses(true) + services).max(addresses(false));
     if total > PREFIXES_MAX {
         let message = format!("the rules have {total} different prefixes and port ranges");
         let help = format!(

@@ -1,17 +1,17 @@
 //! Timeouts, limits, and where the daemon is reached.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN};
+use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN, FLOWS6_UNUSED};
 use api::{Config, config, http::SOCKET};
 
 use super::{
     super::{
-        Limits, PortRange, Protocol, Service, ServiceTimeout, Timeouts,
+        Limits, Pool, PortRange, Prefix64, Protocol, Service, ServiceTimeout, Timeouts,
         report::{Path, Report},
         words::{self, Complaint, complaint, quoted, spelled},
     },
@@ -208,24 +208,33 @@ fn timeout(
     duration
 }
 
-pub(super) fn limits(config: &Config, report: &mut Report<'_>) -> Limits {
+/// Sizes of tables. Those of flows with IPv6 addresses cost the same memory, full or empty, so they
+/// are small where the configuration has no use for them.
+pub(super) fn limits(
+    config: &Config,
+    pools: &[Pool],
+    prefixes: &[Prefix64],
+    report: &mut Report<'_>,
+) -> Limits {
+    let flows = flows("flows", &config.limits.flows, report).unwrap_or(FLOWS_DEFAULT);
+    let has_ipv6 = !prefixes.is_empty() || pools.iter().any(|pool| pool.has(IpAddr::is_ipv6));
+    let usual = if has_ipv6 { flows } else { FLOWS6_UNUSED };
+    let flows6 = self::flows("flows6", &config.limits.flows6, report).unwrap_or(usual);
+    Limits { flows, flows6 }
+}
+
+fn flows(field: &str, number: &Option<u64>, report: &mut Report<'_>) -> Option<u32> {
     let section = Path::ROOT.field("limits");
-    let Some((path, flows)) = given(report, &section, "flows", &config.limits.flows) else {
-        return Limits {
-            flows: FLOWS_DEFAULT,
-        };
-    };
-    match u32::try_from(*flows) {
-        Ok(flows) if (FLOWS_MIN..=FLOWS_MAX).contains(&flows) => Limits { flows },
-        Ok(_) | Err(_) => {
-            let message = format!("a table of {flows} flows cannot be made");
-            let help = format!("write a number from {FLOWS_MIN} to {FLOWS_MAX}");
-            report.error(&path, complaint(message, help));
-            Limits {
-                flows: FLOWS_DEFAULT,
-            }
-        }
-    }
+    let (path, flows) = given(report, &section, field, number)?;
+    let fitting = u32::try_from(*flows)
+        .ok()
+        .filter(|flows| (FLOWS_MIN..=FLOWS_MAX).contains(flows));
+    let fitting = fitting.ok_or_else(|| {
+        let message = format!("a table of {flows} flows cannot be made");
+        let help = format!("write a number from {FLOWS_MIN} to {FLOWS_MAX}");
+        complaint(message, help)
+    });
+    accept(report, &path, fitting)
 }
 
 pub(super) fn api_socket(config: &Config, report: &mut Report<'_>) -> PathBuf {

@@ -1,8 +1,9 @@
 //! A rule that can never match is found, beside a model that tries every packet.
 
-use std::net::Ipv4Addr;
-
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
+
+use std::net::IpAddr;
 
 use super::*;
 use crate::intent::{Action, words};
@@ -82,7 +83,7 @@ fn all_protocols_by_name_are_not_every_protocol() {
 fn small_rule() -> impl Strategy<Value = Rule> {
     let nets = || {
         let net = (0_u8..16, 28_u8..=32).prop_map(|(host, length)| {
-            Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, host), length).trunc()
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, host), length).trunc())
         });
         prop::collection::vec(net, 1..4)
     };
@@ -112,9 +113,9 @@ fn small_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn matches(rule: &Rule, (source, destination, protocol, port): Packet) -> bool {
-    let holds = |nets: &[Ipv4Net], host| {
+    let holds = |nets: &[IpNet], host| {
         nets.iter()
-            .any(|net| net.contains(&Ipv4Addr::new(0, 0, 0, host)))
+            .any(|net| net.contains(&IpAddr::from([0, 0, 0, host])))
     };
     let wants = |service: &Service| match *service {
         Service::Any => true,
