@@ -58,7 +58,7 @@ impl fmt::Debug for Ip6 {
 
 /// An address as keys and values of tables hold it: [`Ip4`] where both sides of a flow have one,
 /// [`Ip6`] where one of them has not.
-pub trait Address: Copy + Ord + Hash + fmt::Debug + Default + 'static {
+pub trait Address: kind::Kind + Copy + Ord + Hash + fmt::Debug + Default + 'static {
     /// Address bits as a longest-prefix-match table compares them.
     type Bits: Copy + Ord + Hash + fmt::Debug;
     /// What makes a key of three addresses and eight bytes a multiple of eight bytes.
@@ -94,6 +94,13 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + Default + 'static {
     fn sum(self) -> u32;
     /// The same of the complements of its words.
     fn inverse_sum(self) -> u32;
+}
+
+/// There are two kinds of addresses, and layouts are checked for both.
+mod kind {
+    pub trait Kind {}
+    impl Kind for super::Ip4 {}
+    impl Kind for super::Ip6 {}
 }
 
 /// The 16-bit word that two bytes are to this machine, for one's complement sums.

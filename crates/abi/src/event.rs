@@ -3,7 +3,7 @@
 //! Events stand in a ring between kernel and daemon. When it is full, events are lost and counted;
 //! packets never wait. The end of a flow is not an event of the packet path: the daemon ends flows.
 
-use crate::{FlowKey, Ip4, Ip6, Tuple};
+use crate::{Address, FlowKey, Ip4, Ip6, Tuple};
 
 /// A flow that has begun. Its length tells which addresses it has.
 #[repr(C)]
@@ -33,6 +33,13 @@ impl<A> Opened<A> {
             _pad: 0,
             _pad16: 0,
         }
+    }
+}
+
+impl<A: Address> Opened<A> {
+    /// The same, as one that has IPv6 addresses says it.
+    pub fn wide(&self) -> Opened<Ip6> {
+        Opened::new(self.at, self.asked.wide(), self.sent.wide(), self.pool)
     }
 }
 

@@ -3,7 +3,9 @@
 //! An entry says everything the packet path needs to send the packet on. Nothing points from one
 //! direction to the other; whoever wants both computes the other's key ([`Flow::twin`]).
 
-use crate::{Ip4, Ip6, Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX};
+use crate::{
+    Address, Ip4, Ip6, Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX,
+};
 
 /// What a packet carries when it arrives.
 #[repr(C)]
@@ -24,6 +26,19 @@ impl<A: Copy> FlowKey<A> {
         Self {
             tuple,
             protocol: protocol as u8,
+            _pad: 0,
+            _pad16: 0,
+        }
+    }
+}
+
+impl<A: Address> FlowKey<A> {
+    /// The same, as tables for both versions of IP hold it.
+    #[inline(always)]
+    pub fn wide(&self) -> FlowKey<Ip6> {
+        FlowKey {
+            tuple: self.tuple.wide(),
+            protocol: self.protocol,
             _pad: 0,
             _pad16: 0,
         }

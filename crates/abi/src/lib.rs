@@ -150,36 +150,27 @@ pub unsafe trait Layout: Copy + 'static {}
 )]
 mod layouts {
     use super::*;
-    // SAFETY: see the reason above; sizes are asserted beside each type.
-    unsafe impl Layout for FlowKey {}
+    // SAFETY: see the reason above; sizes are asserted beside each type, for both kinds of address,
+    // and there is no third.
+    unsafe impl<A: Address> Layout for FlowKey<A> {}
     // SAFETY: as above; a `Picture` holds plain integers.
-    unsafe impl Layout for Flow<Picture> {}
+    unsafe impl<A: Address> Layout for Flow<Picture, A> {}
     // SAFETY: as above.
-    unsafe impl Layout for FlowKey<Ip6> {}
+    unsafe impl<A: Address> Layout for MappingKey<A> {}
     // SAFETY: as above.
-    unsafe impl Layout for Flow<Picture, Ip6> {}
+    unsafe impl<A: Address> Layout for Mapping<A> {}
     // SAFETY: as above.
-    unsafe impl Layout for MappingKey<Ip6> {}
+    unsafe impl<A: Address> Layout for ClassKey<A> {}
     // SAFETY: as above.
-    unsafe impl Layout for Mapping<Ip6> {}
+    unsafe impl<A: Address> Layout for Opened<A> {}
     // SAFETY: as above.
     unsafe impl Layout for Ip6 {}
     // SAFETY: as above.
-    unsafe impl Layout for ClassKey<Ip6> {}
-    // SAFETY: as above.
     unsafe impl Layout for Slots6 {}
-    // SAFETY: as above.
-    unsafe impl Layout for Opened<Ip6> {}
-    // SAFETY: as above.
-    unsafe impl Layout for MappingKey {}
-    // SAFETY: as above.
-    unsafe impl Layout for Mapping {}
     // SAFETY: as above.
     unsafe impl Layout for Ip4 {}
     // SAFETY: as above.
     unsafe impl Layout for External {}
-    // SAFETY: as above.
-    unsafe impl Layout for ClassKey {}
     // SAFETY: as above.
     unsafe impl Layout for RuleSet {}
     // SAFETY: as above.
@@ -200,6 +191,4 @@ mod layouts {
     unsafe impl Layout for u32 {}
     // SAFETY: as above.
     unsafe impl Layout for u64 {}
-    // SAFETY: as above.
-    unsafe impl Layout for Opened {}
 }

@@ -344,6 +344,7 @@ impl Driver {
         let order = Order {
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
+            prefixes: self.gateway.intent()?.prefixes.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
             log: self.sessions.clone(),
         };

@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use abi::Opened;
+use abi::{Address, Ip6, Opened};
 use gateway::{intent::SessionLog, numbers::Numbers, sweep::Joined};
 use sessions::Record;
 
@@ -130,7 +130,7 @@ impl Sessions {
     }
 
     /// Says that flows began.
-    pub fn opened(&self, events: &[Opened]) {
+    pub fn opened(&self, events: &[Opened<Ip6>]) {
         if events.is_empty() || !self.wants_opened() {
             return;
         }
@@ -140,7 +140,7 @@ impl Sessions {
     }
 
     /// Says that flows ended.
-    pub fn closed(&self, flows: &[Joined]) {
+    pub fn closed<A: Address>(&self, flows: &[Joined<A>]) {
         if flows.is_empty() {
             return;
         }

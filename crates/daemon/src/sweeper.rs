@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip6, Protocol, ports::bitmap};
+use abi::{External, ExternalState, FlowKey, Ip6, Prefix64, Protocol, ports::bitmap};
 use gateway::{
     Patience, Sweep, Swept,
     sweep::{FlowState, Idle, Joined, reserved},
 };
-use kernel::Tables;
+use kernel::{Tables, tables::In};
 
 use crate::sessions::Sessions;
 
@@ -31,6 +31,8 @@ pub struct Order {
     pub patience: Patience,
     /// The external addresses.
     pub externals: BTreeMap<Ip6, External>,
+    /// The prefixes whose addresses stand for IPv4 ones.
+    pub prefixes: Vec<Prefix64>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
     /// Who is told of flows that have ended.
@@ -70,17 +72,11 @@ impl Report {
 pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Report> {
     let began = Instant::now();
     let now = kernel::now();
-    let mut sweep = Sweep::new(now, order.patience.clone(), &order.externals);
-    tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
-    sweep.flows_done();
-    tables
-        .mappings
-        .walk(|keys, mappings| sweep.mappings(keys, mappings))?;
-    let mut swept = sweep.finish();
+    let mut swept: Swept = walk(tables, order, now)?;
+    let mut swept6: Swept<Ip6> = walk(tables, order, now)?;
+    swept.count(&swept6);
 
-    spare_the_revived(tables, order, &mut swept)?;
-    let removed = remove(tables, &swept.ended, &order.log)?;
-    tables.mappings.remove_all(&swept.unmapped)?;
+    let removed = clear(tables, order, &mut swept)? + clear(tables, order, &mut swept6)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     free_ports(tables, order, idle, &swept, &unused);
@@ -100,11 +96,29 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
     })
 }
 
+/// Looks at all flows and mappings of one kind of address.
+fn walk<A: In>(tables: &Tables, order: &Order, now: u64) -> io::Result<Swept<A>> {
+    let sweep = Sweep::new(now, order.patience.clone(), &order.externals);
+    let mut sweep = sweep.knowing(order.prefixes.iter().copied());
+    A::flows(tables).walk(|keys, flows| sweep.flows(keys, flows))?;
+    sweep.flows_done();
+    A::mappings(tables).walk(|keys, mappings| sweep.mappings(keys, mappings))?;
+    Ok(sweep.finish())
+}
+
+/// Removes what a sweep found to have ended; says how many entries of flows that were.
+fn clear<A: In>(tables: &Tables, order: &Order, swept: &mut Swept<A>) -> io::Result<usize> {
+    spare_the_revived(tables, order, swept)?;
+    let removed = remove(tables, &swept.ended, &order.log)?;
+    A::mappings(tables).remove_all(&swept.unmapped)?;
+    Ok(removed)
+}
+
 /// Removes what ended, and tells the log. Its last words are read just before it goes, some at a
 /// time: the table may hold more than memory should.
-fn remove(tables: &Tables, ended: &[FlowKey], log: &Sessions) -> io::Result<usize> {
+fn remove<A: In>(tables: &Tables, ended: &[FlowKey<A>], log: &Sessions) -> io::Result<usize> {
     if !log.wants_closed() {
-        return tables.flows.remove_all(ended);
+        return A::flows(tables).remove_all(ended);
     }
     let mut removed = 0;
     let mut rest = ended;
@@ -126,30 +140,38 @@ fn remove(tables: &Tables, ended: &[FlowKey], log: &Sessions) -> io::Result<usiz
                 rest = behind;
             }
         }
-        removed += tables.flows.remove_all(&keys)?;
+        removed += A::flows(tables).remove_all(&keys)?;
         log.closed(&flows);
     }
     Ok(removed)
 }
 
 /// The flow of two entries, if they are its two directions.
-fn joined(tables: &Tables, one: &FlowKey, other: &FlowKey) -> io::Result<Option<Joined>> {
+fn joined<A: In>(
+    tables: &Tables,
+    one: &FlowKey<A>,
+    other: &FlowKey<A>,
+) -> io::Result<Option<Joined<A>>> {
     let Some(protocol) = Protocol::from_number(one.protocol) else {
         return Ok(None);
     };
-    let Some(first) = tables.flows.get(one)? else {
+    let Some(first) = A::flows(tables).get(one)? else {
         return Ok(None);
     };
     if first.twin(protocol) != *other {
         return Ok(None);
     }
-    let second = tables.flows.get(other)?;
+    let second = A::flows(tables).get(other)?;
     Ok(second.map(|second| Joined::new(protocol, (*one, first), (*other, second))))
 }
 
 /// Looks again at connections that were open: one that spoke just now, after hours of silence, is
 /// worth the two system calls.
-fn spare_the_revived(tables: &Tables, order: &Order, swept: &mut Swept) -> io::Result<()> {
+fn spare_the_revived<A: In>(
+    tables: &Tables,
+    order: &Order,
+    swept: &mut Swept<A>,
+) -> io::Result<()> {
     let now = kernel::now();
     let mut ended = Vec::with_capacity(swept.ended.len());
     for pair in swept.ended.chunks(2) {
@@ -166,14 +188,14 @@ fn spare_the_revived(tables: &Tables, order: &Order, swept: &mut Swept) -> io::R
     Ok(())
 }
 
-fn is_revived(
+fn is_revived<A: In>(
     tables: &Tables,
     order: &Order,
     now: u64,
-    one: &FlowKey,
-    other: &FlowKey,
+    one: &FlowKey<A>,
+    other: &FlowKey<A>,
 ) -> io::Result<bool> {
-    let (Some(a), Some(b)) = (tables.flows.get(one)?, tables.flows.get(other)?) else {
+    let (Some(a), Some(b)) = (A::flows(tables).get(one)?, A::flows(tables).get(other)?) else {
         return Ok(false);
     };
     let flow = Joined::new(Protocol::Tcp, (*one, a), (*other, b));

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
 
 use abi::{Protocol, Seen};
-use api::http::{ApiError, Endpoint, Flow, FlowState, Flows, path};
+use api::http::{ApiError, Endpoint, Flow, FlowState, Flows, Pools, Status, path};
 
 use crate::rig::{
     Gateway, Request,
@@ -39,10 +39,9 @@ fn find(gateway: &Gateway, tuple: &str) -> Option<Flow> {
 fn many(count: u16) -> Vec<Entry> {
     let entry = |number: u16| {
         let [high, low] = number.to_be_bytes();
-        let external = Ipv4Addr::new(192, 0, 2, 10 + low % 2);
         Entry {
-            client: SocketAddrV4::new(Ipv4Addr::new(10, 1, high, low), 40_000),
-            external: SocketAddrV4::new(external, 1024 + number),
+            client: SocketAddr::from(([10, 1, high, low], 40_000)),
+            external: SocketAddr::from(([192, 0, 2, 10 + low % 2], 1024 + number)),
             ..Entry::tcp("0.0.0.0:0", "0.0.0.0:0", "198.51.100.9:5432")
         }
     };
@@ -50,9 +49,9 @@ fn many(count: u16) -> Vec<Entry> {
 }
 
 fn endpoint(text: &str) -> Endpoint {
-    let endpoint: SocketAddrV4 = text.parse().unwrap();
+    let endpoint: SocketAddr = text.parse().unwrap();
     Endpoint {
-        address: *endpoint.ip(),
+        address: endpoint.ip(),
         port: endpoint.port(),
     }
 }
@@ -157,8 +156,8 @@ fn a_flow_shows_both_its_directions_and_its_times() {
 fn states_and_what_they_leave_of_a_flow_are_told_apart() {
     let gateway = Gateway::start();
     let tcp = |port: u16, seen| Entry {
-        client: SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 7), port),
-        external: SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 10), port),
+        client: SocketAddr::from(([10, 1, 0, 7], port)),
+        external: SocketAddr::from(([192, 0, 2, 10], port)),
         seen,
         ..Entry::tcp("0.0.0.0:0", "0.0.0.0:0", "198.51.100.9:5432")
     };
@@ -297,4 +296,86 @@ fn who_does_not_read_does_not_keep_the_daemon_from_ending() {
 
     assert!(start.elapsed() < Duration::from_secs(5));
     drop(sleepers);
+}
+
+/// Addresses of both versions, and IPv4 targets for IPv6 clients.
+const BOTH_VERSIONS: &str = "\
+interfaces:
+  - {name: egret-test-in, realm: internal}
+  - {name: egret-test-out, realm: external}
+pools:
+  - {name: team-a, addresses: [192.0.2.10, '2001:db8:a::10']}
+rules:
+  - {name: a, sources: [10.1.0.0/16, '2001:db8:1::/48'], pool: team-a}
+nat64: {prefixes: ['64:ff9b::/96']}
+limits: {flows: 65536}
+";
+
+/// A flow of each kind: within IPv4, within IPv6, and from IPv6 to IPv4.
+fn of_each_kind() -> [Entry; 3] {
+    let between = Entry {
+        reached: "198.51.100.9:5432".parse().unwrap(),
+        ..Entry::tcp(
+            "[2001:db8:1::7]:40001",
+            "192.0.2.10:40001",
+            "[64:ff9b::c633:6409]:5432",
+        )
+    };
+    [
+        Entry::tcp("10.1.0.7:40000", "192.0.2.10:40000", "198.51.100.9:5432"),
+        Entry::tcp(
+            "[2001:db8:1::7]:40000",
+            "[2001:db8:a::10]:40000",
+            "[2001:db8:9::9]:5432",
+        ),
+        between,
+    ]
+}
+
+#[test]
+fn flows_of_both_versions_and_between_them_are_listed_and_found() {
+    let gateway = Gateway::start_with(BOTH_VERSIONS);
+    entries::write(&gateway.tables, &of_each_kind());
+
+    let all = list(&gateway, &[]);
+    let of_client = list(&gateway, &[("client", "2001:db8:1::/48")]);
+    let of_external = list(&gateway, &[("external", "192.0.2.10")]);
+
+    assert_eq!((all.matched, all.total), (3, 3));
+    assert_eq!((of_client.matched, of_external.matched), (2, 2));
+    for tuple in [
+        "tcp [2001:db8:1::7]:40001 [64:ff9b::198.51.100.9]:5432",
+        "tcp 198.51.100.9:5432 192.0.2.10:40001",
+    ] {
+        let flow = find(&gateway, tuple).unwrap();
+        assert_eq!(flow.client, endpoint("[2001:db8:1::7]:40001"));
+        assert_eq!(flow.external, endpoint("192.0.2.10:40001"));
+        assert_eq!(flow.remote, endpoint("[64:ff9b::c633:6409]:5432"));
+        assert_eq!(flow.remote.to_string(), "[64:ff9b::c633:6409]:5432");
+    }
+    let flow = find(&gateway, "tcp [2001:db8:9::9]:5432 [2001:db8:a::10]:40000").unwrap();
+    assert_eq!(flow.client, endpoint("[2001:db8:1::7]:40000"));
+}
+
+#[test]
+fn ports_and_flows_of_both_versions_are_counted_together() {
+    let gateway = Gateway::start_with(BOTH_VERSIONS);
+    entries::write(&gateway.tables, &of_each_kind());
+
+    let address = |name: &str| {
+        let pools: Pools = gateway.ask(&Request::get(path::POOLS)).json();
+        let mut all = pools.pools.into_iter().flat_map(|pool| pool.addresses);
+        all.find(|it| it.address.to_string() == name).unwrap()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while address("192.0.2.10").flows < 2 || address("2001:db8:a::10").flows < 1 {
+        assert!(Instant::now() < deadline, "no sweep counted the flows");
+        std::thread::yield_now();
+    }
+
+    // Swept, and still there: each port has its mapping and its flow.
+    assert_eq!(address("192.0.2.10").tcp.used, 2);
+    assert_eq!(address("2001:db8:a::10").tcp.used, 1);
+    let status: Status = gateway.ask(&Request::get(path::STATUS)).json();
+    assert_eq!(status.flows.active, 3);
 }

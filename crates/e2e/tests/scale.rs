@@ -115,10 +115,10 @@ fn check_listed(listed: &Listed, sink: &FlowSink) -> Result<()> {
     assert_eq!(listed.flows.len() as u64, FLOWS);
     let mut clients = HashSet::new();
     let mut externals = HashSet::new();
-    let mut address_of: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+    let mut address_of: BTreeMap<IpAddr, BTreeSet<IpAddr>> = BTreeMap::new();
     for flow in &listed.flows {
         ensure!(flow.protocol == Protocol::Udp, "{flow:?}");
-        ensure!(flow.remote.address == *DB.ip(), "{flow:?}");
+        ensure!(flow.remote.address == IpAddr::V4(*DB.ip()), "{flow:?}");
         ensure!(flow.packets_out >= 1 && flow.packets_in == 0, "{flow:?}");
         ensure!(clients.insert(flow.client), "{flow:?} is listed twice");
         ensure!(
@@ -139,7 +139,7 @@ fn check_listed(listed: &Listed, sink: &FlowSink) -> Result<()> {
     for number in (0..FLOWS).step_by(997) {
         let seen = sink.external_of(number).context("every flow arrived")?;
         let seen = Endpoint {
-            address: *seen.ip(),
+            address: IpAddr::V4(*seen.ip()),
             port: seen.port(),
         };
         ensure!(externals.contains(&seen), "{seen} is not listed");
@@ -151,7 +151,7 @@ fn check_listed(listed: &Listed, sink: &FlowSink) -> Result<()> {
 fn check_pools(gateway: &Gateway, listed: &Listed) -> Result<()> {
     let mut flows_of: BTreeMap<IpAddr, u32> = BTreeMap::new();
     for flow in &listed.flows {
-        *flows_of.entry(flow.external.address.into()).or_default() += 1;
+        *flows_of.entry(flow.external.address).or_default() += 1;
     }
     let pools: Pools = gateway.egret_json(&["pools"])?;
     let addresses = pools.pools.iter().flat_map(|pool| &pool.addresses);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use abi::Protocol;
+use abi::{Address, Protocol};
 
 use crate::{
     intent::{Intent, ServiceTimeout, Timeouts},
@@ -51,7 +51,7 @@ impl Patience {
     }
 
     /// How long this flow may be silent, in nanoseconds.
-    pub fn timeout(&self, flow: &Joined) -> u64 {
+    pub fn timeout<A: Address>(&self, flow: &Joined<A>) -> u64 {
         let (state, pool) = (flow.state(), flow.outbound.1.pool());
         let service = match (state, flow.protocol) {
             (FlowState::Established, _) | (FlowState::Active, Protocol::Udp) => {
@@ -67,7 +67,7 @@ impl Patience {
     }
 
     /// What is said of the service at the flow's remote end.
-    fn service(&self, flow: &Joined, pool: u8) -> Option<Duration> {
+    fn service<A: Address>(&self, flow: &Joined<A>, pool: u8) -> Option<Duration> {
         let port = flow.outbound.0.tuple.target_port.get();
         let is_meant = |of: Option<u8>, it: &ServiceTimeout| {
             of.is_none_or(|of| of == pool)

@@ -1,4 +1,7 @@
-//! One walk over the flow table: which flows have ended, which ports nobody uses, what there is.
+//! One walk over a flow table: which flows have ended, which ports nobody uses, what there is.
+//!
+//! There is one for each kind of address, and what they count is added up ([`Swept::count`]): the ports
+//! of an external IPv4 address are in use by flows of both.
 //!
 //! The two directions of a flow are entries of their own; only here they are joined. A flow has ended
 //! when it was silent for longer than its state allows, counted from the last packet in either
@@ -12,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    Address, End, External, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, Protocol,
-    Seen, Side, Tick, Tuple,
+    Address, End, External, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, Prefix64,
+    Protocol, Seen, Side, Tick, Tuple,
     ports::{WORDS, bitmap, place},
 };
 
@@ -89,22 +92,18 @@ impl FlowState {
 
 /// Both directions of a flow.
 #[derive(Clone, Copy, Debug)]
-pub struct Joined {
+pub struct Joined<A: Address = Ip4> {
     /// Its protocol.
     pub protocol: Protocol,
     /// The key and entry towards the external realm.
-    pub outbound: (FlowKey, Flow<Picture>),
+    pub outbound: (FlowKey<A>, Flow<Picture, A>),
     /// The key and entry towards the internal realm.
-    pub inbound: (FlowKey, Flow<Picture>),
+    pub inbound: (FlowKey<A>, Flow<Picture, A>),
 }
 
-impl Joined {
+impl<A: Address> Joined<A> {
     /// Joins an entry with its other half.
-    pub fn new(
-        protocol: Protocol,
-        one: (FlowKey, Flow<Picture>),
-        other: (FlowKey, Flow<Picture>),
-    ) -> Self {
+    pub fn new(protocol: Protocol, one: Half<A>, other: Half<A>) -> Self {
         match one.1.side() {
             Side::Outbound => Self {
                 protocol,
@@ -139,7 +138,7 @@ impl Joined {
 }
 
 /// What is known of half a flow until its other half comes.
-type Half = (FlowKey, Flow<Picture>);
+type Half<A = Ip4> = (FlowKey<A>, Flow<Picture, A>);
 
 /// Ports of which something is known, one set for each bitmap.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -202,29 +201,31 @@ pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
 }
 
 /// A sweep that is under way.
-pub struct Sweep<'a> {
+pub struct Sweep<'a, A: Address = Ip4> {
     now: u64,
     patience: Patience,
     externals: &'a BTreeMap<Ip6, External>,
-    halves: HashMap<FlowKey, Half>,
+    /// The prefixes whose addresses stand for IPv4 ones.
+    prefixes: Vec<Prefix64>,
+    halves: HashMap<FlowKey<A>, Half<A>>,
     /// Which external ports have a flow with which remote.
-    talks: HashSet<(Protocol, Ip4, Port, Ip4)>,
+    talks: HashSet<(Protocol, A, Port, A)>,
     /// Ports that a mapping has.
     mapped: PortSets,
-    swept: Swept,
+    swept: Swept<A>,
 }
 
 /// What a sweep found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Swept {
+pub struct Swept<A: Address = Ip4> {
     /// The keys of flows that have ended, both directions of a flow side by side.
-    pub ended: Vec<FlowKey>,
+    pub ended: Vec<FlowKey<A>>,
     /// Flows that have ended, by pool and port space.
     pub removed: BTreeMap<u8, [u64; 4]>,
     /// Entries of the mapping table.
     pub mappings: u64,
     /// Mappings without a flow.
-    pub unmapped: Vec<MappingKey>,
+    pub unmapped: Vec<MappingKey<A>>,
     /// Ports that a flow or a mapping uses.
     pub used: PortSets,
     /// Living flows by protocol and state.
@@ -239,13 +240,14 @@ pub struct Swept {
     pub lag: u64,
 }
 
-impl<'a> Sweep<'a> {
+impl<'a, A: Address> Sweep<'a, A> {
     /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
     pub fn new(now: u64, patience: Patience, externals: &'a BTreeMap<Ip6, External>) -> Self {
         Self {
             now,
             patience,
             externals,
+            prefixes: Vec::new(),
             halves: HashMap::new(),
             talks: HashSet::new(),
             mapped: PortSets::default(),
@@ -253,8 +255,16 @@ impl<'a> Sweep<'a> {
         }
     }
 
+    /// The same, of flows that know IPv4 addresses by these prefixes.
+    pub fn knowing(self, prefixes: impl IntoIterator<Item = Prefix64>) -> Self {
+        Self {
+            prefixes: prefixes.into_iter().collect(),
+            ..self
+        }
+    }
+
     /// Takes in entries of the flow table, in any order.
-    pub fn flows(&mut self, keys: &[FlowKey], flows: &[Flow<Picture>]) {
+    pub fn flows(&mut self, keys: &[FlowKey<A>], flows: &[Flow<Picture, A>]) {
         for (key, flow) in keys.iter().zip(flows) {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
                 continue;
@@ -268,7 +278,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn whole(&mut self, flow: &Joined) {
+    fn whole(&mut self, flow: &Joined<A>) {
         let (state, silent) = (flow.state(), flow.silent(self.now));
         let overdue = silent.checked_sub(self.patience.timeout(flow));
         let pool = flow.outbound.1.pool();
@@ -286,24 +296,27 @@ impl<'a> Sweep<'a> {
                     source_port: port,
                     ..
                 } = flow.outbound.1.to;
+                let external = self.seen(external);
                 *self.swept.by_external.entry(external.wide()).or_default() += 1;
                 self.uses(flow.protocol, external, port);
                 self.talks(
                     flow.protocol,
                     (external, port),
-                    flow.outbound.0.tuple.target,
+                    self.seen(flow.outbound.0.tuple.target),
                 );
                 // Of a hairpinned flow both ends are ours.
                 let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
-                if back.source != key.source {
-                    self.uses(flow.protocol, back.source, back.source_port);
-                    self.talks(flow.protocol, (back.source, back.source_port), key.target);
+                let (came, shown) = (self.seen(key.source), self.seen(back.source));
+                if shown != came {
+                    self.uses(flow.protocol, shown, back.source_port);
+                    let remote = self.seen(key.target);
+                    self.talks(flow.protocol, (shown, back.source_port), remote);
                 }
             }
         }
     }
 
-    fn uses(&mut self, protocol: Protocol, external: Ip4, port: Port) {
+    fn uses(&mut self, protocol: Protocol, external: A, port: Port) {
         if let Some(external) = self.externals.get(&external.wide()) {
             self.swept
                 .used
@@ -311,7 +324,17 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn talks(&mut self, protocol: Protocol, end: (Ip4, Port), remote: Ip4) {
+    /// The address that is meant: the IPv4 one that an IPv6 one stands for, if it does.
+    fn seen(&self, address: A) -> A {
+        if A::LENGTH == Ip4::LENGTH {
+            return address;
+        }
+        let mut prefixes = self.prefixes.iter();
+        let meant = prefixes.find_map(|prefix| prefix.extract(&address.wide()));
+        meant.map_or(address, A::of_ip4)
+    }
+
+    fn talks(&mut self, protocol: Protocol, end: (A, Port), remote: A) {
         self.talks.insert((protocol, end.0, end.1, remote));
     }
 
@@ -327,7 +350,7 @@ impl<'a> Sweep<'a> {
                     Side::Outbound => (flow.to.source, flow.to.source_port),
                     Side::Inbound => (key.tuple.target, key.tuple.target_port),
                 };
-                self.uses(protocol, external, port);
+                self.uses(protocol, self.seen(external), port);
             } else {
                 self.swept.ended.push(key);
                 self.swept.orphans += 1;
@@ -336,7 +359,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Takes in mappings, after all flows.
-    pub fn mappings(&mut self, keys: &[MappingKey], mappings: &[Mapping]) {
+    pub fn mappings(&mut self, keys: &[MappingKey<A>], mappings: &[Mapping<A>]) {
         self.swept.mappings += keys.len() as u64;
         for (key, mapping) in keys.iter().zip(mappings) {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
@@ -376,7 +399,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Ends the sweep.
-    pub fn finish(mut self) -> Swept {
+    pub fn finish(mut self) -> Swept<A> {
         self.swept.used.add(&self.mapped);
         self.swept
     }
@@ -387,6 +410,29 @@ impl<'a> Sweep<'a> {
 
     fn is_within(&self, created: Tick, ticks: u32) -> bool {
         Tick::from_nanos(self.now).0.saturating_sub(created.0) <= ticks
+    }
+}
+
+impl<A: Address> Swept<A> {
+    /// Adds what a sweep of the other tables counted; what it says is to be removed stays with it.
+    pub fn count<B: Address>(&mut self, other: &Swept<B>) {
+        for (pool, counts) in &other.removed {
+            let sums = self.removed.entry(*pool).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, it)| *sum += it);
+        }
+        add(&mut self.flows, &other.flows);
+        add(&mut self.by_pool, &other.by_pool);
+        add(&mut self.by_external, &other.by_external);
+        self.used.add(&other.used);
+        self.mappings += other.mappings;
+        self.orphans += other.orphans;
+        self.lag = self.lag.max(other.lag);
+    }
+}
+
+fn add<K: Ord + Copy>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
+    for (key, count) in counts {
+        *sums.entry(*key).or_default() += count;
     }
 }
 

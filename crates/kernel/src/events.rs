@@ -5,7 +5,7 @@
 
 use std::io;
 
-use abi::{Opened, map};
+use abi::{Address, Ip4, Ip6, Opened, map};
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -33,13 +33,13 @@ impl Events {
         Ok(Self(ring))
     }
 
-    /// Waits for events and takes them out, oldest first, at most `max` of them. Perhaps none: then
-    /// there were none after all.
+    /// Waits for events and takes them out, oldest first, at most `max` of them; with the addresses
+    /// of IPv4 as mapped ones. Perhaps none: then there were none after all.
     ///
     /// # Errors
     ///
     /// If the ring cannot be waited for.
-    pub async fn take(&mut self, max: usize) -> io::Result<Vec<Opened>> {
+    pub async fn take(&mut self, max: usize) -> io::Result<Vec<Opened<Ip6>>> {
         let mut ready = self.0.readable_mut().await?;
         let ring = ready.get_inner_mut();
         let mut events = Vec::new();
@@ -49,11 +49,15 @@ impl Events {
                 ready.clear_ready();
                 break;
             };
-            if item.len() >= size_of::<Opened>() {
-                // SAFETY: in bounds; `Layout` promises that any bytes are a valid value.
-                events.push(unsafe { item.as_ptr().cast::<Opened>().read_unaligned() });
-            }
+            events.extend(read::<Ip6>(&item).or_else(|| Some(read::<Ip4>(&item)?.wide())));
         }
         Ok(events)
     }
+}
+
+/// The event in a record of the ring, if it is as long as one of such addresses.
+fn read<A: Address>(record: &[u8]) -> Option<Opened<A>> {
+    let is_one = record.len() == size_of::<Opened<A>>();
+    // SAFETY: in bounds; `Layout` promises that any bytes are a valid value.
+    is_one.then(|| unsafe { record.as_ptr().cast::<Opened<A>>().read_unaligned() })
 }

@@ -109,7 +109,7 @@ struct Batch {
 #[derive(Default)]
 pub struct Cursor {
     /// Hash maps keep a bucket number here, others their last key.
-    at: [u64; 4],
+    at: [u64; 8],
     started: bool,
 }
 
@@ -132,8 +132,8 @@ pub fn lookup_batch<K, V>(
     keys: &mut [K],
     values: &mut [V],
 ) -> io::Result<Step> {
-    const { assert!(size_of::<K>() <= size_of::<[u64; 4]>()) };
-    let mut next = [0u64; 4];
+    const { assert!(size_of::<K>() <= size_of::<[u64; 8]>()) };
+    let mut next = [0u64; 8];
     let mut attr = Batch {
         from: if cursor.started {
             cursor.at.as_ptr() as u64

@@ -9,8 +9,8 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Ip6, Layout, Mapping,
-    MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, Slots6, map,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Ip6, Layout,
+    Mapping, MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, Slots6, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -322,6 +322,34 @@ pub struct Tables {
     pub events_wanted: Table<u32, u32>,
     /// See [`map::EVENTS_LOST`].
     pub events_lost: PerCpu<u64>,
+}
+
+/// A kind of address, and its tables.
+pub trait In: Address {
+    /// The flows.
+    fn flows(tables: &Tables) -> &Table<FlowKey<Self>, Flow<Picture, Self>>;
+    /// Their mappings.
+    fn mappings(tables: &Tables) -> &Table<MappingKey<Self>, Mapping<Self>>;
+}
+
+impl In for Ip4 {
+    fn flows(tables: &Tables) -> &Table<FlowKey, Flow<Picture>> {
+        &tables.flows
+    }
+
+    fn mappings(tables: &Tables) -> &Table<MappingKey, Mapping> {
+        &tables.mappings
+    }
+}
+
+impl In for Ip6 {
+    fn flows(tables: &Tables) -> &Table<FlowKey<Self>, Flow<Picture, Self>> {
+        &tables.flows6
+    }
+
+    fn mappings(tables: &Tables) -> &Table<MappingKey<Self>, Mapping<Self>> {
+        &tables.mappings6
+    }
 }
 
 impl Tables {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::namespace::Namespace;
 use crate::tool::{self, Place};
-use crate::{Error, Prefix};
+use crate::{Error, Prefix, mirror};
 
 /// The nftables table that holds the list.
 const TABLE: &str = "egret_lab";
@@ -15,7 +15,7 @@ const TABLE: &str = "egret_lab";
 /// Who may reach a host, and what the others get.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Acl {
-    /// The addresses that may.
+    /// The addresses that may, and their [mirrors](crate::mirror()).
     pub admitted: Vec<Prefix>,
     /// What happens to everybody else.
     pub refusal: Refusal,
@@ -46,7 +46,7 @@ pub(crate) fn enforce(namespace: &Namespace, acl: &Acl) -> Result<(), Error> {
 
 /// Reads the counters of the list in force.
 pub(crate) fn admissions(namespace: &Namespace) -> Result<Admissions, Error> {
-    let args = ["-j", "list", "counters", "table", "ip", TABLE];
+    let args = ["-j", "list", "counters", "table", "inet", TABLE];
     let output = tool::run(Place::In(namespace), "nft", &args, "")?;
     let document: Option<Value> = serde_json::from_str(&output).ok();
     let packets = |name: &str| {
@@ -69,30 +69,35 @@ pub(crate) fn admissions(namespace: &Namespace) -> Result<Admissions, Error> {
 fn rules(acl: &Acl) -> String {
     let refuse = match acl.refusal {
         Refusal::Reject => {
-            "meta l4proto tcp reject with tcp reset\n\t\treject with icmp admin-prohibited"
+            "meta l4proto tcp reject with tcp reset\n\t\treject with icmpx admin-prohibited"
         }
         Refusal::Drop => "drop",
     };
-    let admitted: Vec<String> = acl.admitted.iter().map(Prefix::to_string).collect();
     // An empty set is written without elements: `elements = { }` is a syntax error.
-    let elements = match admitted.as_slice() {
+    let elements = |admitted: Vec<String>| match admitted.as_slice() {
         [] => String::new(),
         some => format!("elements = {{ {} }}", some.join(", ")),
     };
+    let guests = elements(acl.admitted.iter().map(Prefix::to_string).collect());
+    let guests6 = elements(acl.admitted.iter().map(|it| mirror::prefix(*it)).collect());
     // ICMP errors are let in whoever sends them: a router on the way is nobody's client, and
-    // without its "fragmentation needed" a connection hangs.
+    // without its "fragmentation needed" a connection hangs. Neighbours of IPv6 ask each other by ICMP.
     format!(
-        "table ip {TABLE}
-delete table ip {TABLE}
-table ip {TABLE} {{
+        "table inet {TABLE}
+delete table inet {TABLE}
+table inet {TABLE} {{
 	counter admitted {{ }}
 	counter refused {{ }}
-	set guests {{ type ipv4_addr; flags interval; {elements}; }}
+	set guests {{ type ipv4_addr; flags interval; {guests}; }}
+	set guests6 {{ type ipv6_addr; flags interval; {guests6}; }}
 	chain input {{
 		type filter hook input priority filter; policy accept;
 		iif lo accept
 		icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
+		icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
+		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
 		ip saddr @guests counter name admitted accept
+		ip6 saddr @guests6 counter name admitted accept
 		counter name refused
 		{refuse}
 	}}

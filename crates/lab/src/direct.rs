@@ -17,6 +17,7 @@ pub struct Direct {
     queues: u16,
     clients: Vec<String>,
     external: Vec<String>,
+    ipv6: bool,
 }
 
 impl Direct {
@@ -27,12 +28,19 @@ impl Direct {
             queues: 1,
             clients: Vec::new(),
             external: Vec::new(),
+            ipv6: false,
         }
     }
 
     /// Gives each link that many queues: one per core is fastest.
     pub fn queues(mut self, queues: u16) -> Self {
         self.queues = queues;
+        self
+    }
+
+    /// Gives every host the [mirror](crate::mirror) of each of its addresses and routes.
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
         self
     }
 
@@ -62,6 +70,9 @@ impl Direct {
         plan.link(("gateway", "out0"), ("sink", "eth0"))
             .queues(self.queues);
         plan.static_neighbours();
+        if self.ipv6 {
+            plan.ipv6();
+        }
 
         let generator = plan.host("generator").role(Role::Pod);
         generator

@@ -1,14 +1,16 @@
 //! One host of a site that is up: run programs in it, enter it, ask what it sees.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::acl::{self, Acl, Admissions};
+use crate::mirror::mirror;
 use crate::namespace::Namespace;
 use crate::plan::{HostPlan, Plan, Role};
 use crate::service::datagrams;
@@ -27,6 +29,7 @@ struct Inner {
     role: Role,
     namespace: Namespace,
     address: Option<Ipv4Addr>,
+    has_ipv6: bool,
     interfaces: Vec<(String, [u8; 6])>,
     directory: Option<PathBuf>,
 }
@@ -45,9 +48,9 @@ pub struct InterfaceCounters {
 
 /// What a datagram service answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answer<S = SocketAddrV4> {
     /// The sender as the service saw it.
-    pub seen: SocketAddrV4,
+    pub seen: S,
     /// The payload, as it arrived there and came back.
     pub payload: Vec<u8>,
 }
@@ -67,6 +70,7 @@ impl Host {
             role: host.role,
             namespace: Namespace::open(namespace)?,
             address: host.addresses.first().map(|(_, prefix)| prefix.address()),
+            has_ipv6: plan.ipv6,
             interfaces: with_mac.collect(),
             directory,
         })))
@@ -90,6 +94,16 @@ impl Host {
     /// Returns the host's own address, the first the plan gave it.
     pub fn address(&self) -> Result<Ipv4Addr, Error> {
         self.0.address.ok_or_else(|| Error::NoAddress {
+            host: self.name().to_owned(),
+        })
+    }
+
+    /// Returns the [mirror](crate::mirror) of that address, which the host has if its site has IPv6.
+    pub fn address6(&self) -> Result<Ipv6Addr, Error> {
+        if self.0.has_ipv6 {
+            return self.address().map(mirror);
+        }
+        Err(Error::NoAddress {
             host: self.name().to_owned(),
         })
     }
@@ -190,7 +204,8 @@ impl Host {
     }
 
     /// Says whether one ping is answered.
-    pub fn ping(&self, target: Ipv4Addr) -> Result<bool, Error> {
+    pub fn ping(&self, target: impl Into<IpAddr>) -> Result<bool, Error> {
+        let target: IpAddr = target.into();
         let mut command = Command::new("ping");
         let wait = PATIENCE.as_secs().to_string();
         command.args(["-n", "-q", "-c", "1", "-W", &wait, &target.to_string()]);
@@ -215,8 +230,21 @@ impl Host {
 
     /// Sends one datagram to a datagram service and returns its answer.
     pub fn ask(&self, target: SocketAddrV4, payload: &[u8]) -> Result<Answer, Error> {
+        self.ask_at(target.into(), payload)
+    }
+
+    /// The same over IPv6; what the service saw may be IPv4 all the same.
+    pub fn ask6(&self, target: SocketAddrV6, payload: &[u8]) -> Result<Answer<SocketAddr>, Error> {
+        self.ask_at(target.into(), payload)
+    }
+
+    fn ask_at<S: FromStr>(&self, target: SocketAddr, payload: &[u8]) -> Result<Answer<S>, Error> {
         let failed = |attempt| move |source| self.socket_error(attempt, target, source);
-        let socket = self.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+        let any: IpAddr = match target {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = self.enter(|| UdpSocket::bind((any, 0)))?;
         let socket = socket.map_err(failed("open a socket towards"))?;
         socket.connect(target).map_err(failed("reach"))?;
         socket
@@ -248,7 +276,7 @@ impl Host {
     pub(crate) fn socket_error(
         &self,
         attempt: &'static str,
-        address: SocketAddrV4,
+        address: impl Into<SocketAddr>,
         source: io::Error,
     ) -> Error {
         Error::Socket {
@@ -259,11 +287,11 @@ impl Host {
         }
     }
 
-    fn no_answer(&self, target: SocketAddrV4) -> Error {
+    fn no_answer(&self, target: SocketAddr) -> Error {
         let waited_ms = PATIENCE.as_millis();
         Error::NoAnswer {
             host: self.name().to_owned(),
-            target: target.into(),
+            target,
             waited_ms,
         }
     }

@@ -33,6 +33,7 @@
 #![deny(unsafe_code)]
 
 mod direct;
+mod mirror;
 mod plan;
 mod prefix;
 mod topology;
@@ -71,6 +72,7 @@ pub use frame::{Frame, Transport, verify_checksums};
 pub use generator::{Flows, Generator, Sent};
 pub use host::{Answer, Host, InterfaceCounters};
 pub use injector::Injector;
+pub use mirror::mirror;
 pub use nix::sys::signal::Signal;
 pub use plan::{HostPlan, Plan, Role};
 pub use prefix::Prefix;

@@ -33,6 +33,8 @@ pub struct Plan {
     pub(crate) hosts: Vec<HostPlan>,
     pub(crate) links: Vec<Link>,
     static_neighbours: bool,
+    #[serde(default)]
+    pub(crate) ipv6: bool,
     #[serde(skip)]
     problems: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl Plan {
             hosts: Vec::new(),
             links: Vec::new(),
             static_neighbours: false,
+            ipv6: false,
             problems: Vec::new(),
         }
     }
@@ -126,6 +129,12 @@ impl Plan {
     /// Gives both ends of every link the other end's MAC address for good, so that no ARP is seen.
     pub fn static_neighbours(&mut self) -> &mut Self {
         self.static_neighbours = true;
+        self
+    }
+
+    /// Gives every host the [mirror](crate::mirror) of each of its addresses and routes.
+    pub fn ipv6(&mut self) -> &mut Self {
+        self.ipv6 = true;
         self
     }
 

@@ -10,6 +10,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::Error;
 use crate::host::Host;
+use crate::mirror::mirrored;
 use crate::pass::Pass;
 use crate::plan::{HostPlan, Link, Plan, Role};
 use crate::state::{directory_of, namespace_of};
@@ -17,12 +18,10 @@ use crate::tool::{self, Place};
 
 /// Said to every namespace before it has a link, so that new links start with it.
 ///
-/// IPv6 is off because its solicitations would be counted as packets; redirects are off because a
+/// Redirects are off because a
 /// one-arm router would send one per flow; ICMP is not rate-limited because a test that asks twice
 /// expects two answers; reverse-path filtering is off because a gateway's return path is its own.
 const SYSCTLS: &[(&str, &str)] = &[
-    ("ipv6/conf/all/disable_ipv6", "1"),
-    ("ipv6/conf/default/disable_ipv6", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/conf/all/send_redirects", "0"),
@@ -30,6 +29,24 @@ const SYSCTLS: &[(&str, &str)] = &[
     ("ipv4/conf/all/accept_redirects", "0"),
     ("ipv4/conf/default/accept_redirects", "0"),
     ("ipv4/icmp_ratelimit", "0"),
+];
+
+/// The same to a site of IPv4 alone: solicitations of IPv6 would be counted as packets.
+const WITHOUT_IPV6: &[(&str, &str)] = &[
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+];
+
+/// The same to a site with IPv6: addresses are the plan's, are used at once, and errors are not
+/// rate-limited.
+const WITH_IPV6: &[(&str, &str)] = &[
+    ("ipv6/conf/all/accept_ra", "0"),
+    ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv6/conf/all/accept_redirects", "0"),
+    ("ipv6/conf/default/accept_redirects", "0"),
+    ("ipv6/conf/all/accept_dad", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
 ];
 
 /// Makes everything the plan names except its services.
@@ -47,7 +64,7 @@ pub(crate) fn raise(plan: &Plan) -> Result<Vec<Host>, Error> {
         if let Some(bpffs) = opened.bpffs() {
             mount_bpffs(&bpffs)?;
         }
-        set_sysctls(&opened, host)?;
+        set_sysctls(plan, &opened, host)?;
         hosts.push(opened);
     }
 
@@ -95,6 +112,10 @@ fn furnish(plan: &Plan, host: &HostPlan, opened: &Host) -> Result<(), Error> {
         set_offloads(opened, interface)?;
     }
     tool::ip_batch(opened.place(), &lines)?;
+    if plan.ipv6 {
+        let lines: Vec<String> = lines.iter().filter_map(|line| mirrored(line)).collect();
+        tool::ip6_batch(opened.place(), &lines)?;
+    }
     match &host.acl {
         Some(acl) => opened.enforce(acl),
         None => Ok(()),
@@ -153,13 +174,15 @@ fn receive_reflections(plan: &Plan, hosts: &[Host]) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_sysctls(opened: &Host, host: &HostPlan) -> Result<(), Error> {
+fn set_sysctls(plan: &Plan, opened: &Host, host: &HostPlan) -> Result<(), Error> {
     // Forwarding first: switching it resets what the others set.
     let by_role: &[(&str, &str)] = match host.role {
-        Role::Gateway => &[("ipv4/ip_forward", "1")],
+        Role::Gateway => &[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")],
         Role::Router => &[
             ("ipv4/ip_forward", "1"),
             ("ipv4/fib_multipath_hash_policy", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv6/fib_multipath_hash_policy", "1"),
         ],
         Role::Pod | Role::Target | Role::Other => &[],
     };
@@ -167,7 +190,9 @@ fn set_sysctls(opened: &Host, host: &HostPlan) -> Result<(), Error> {
         .sysctls
         .iter()
         .map(|(path, value)| (path.as_str(), value.as_str()));
-    for (path, value) in by_role.iter().chain(SYSCTLS).copied().chain(own) {
+    let by_site = if plan.ipv6 { WITH_IPV6 } else { WITHOUT_IPV6 };
+    let all = by_role.iter().chain(SYSCTLS).chain(by_site);
+    for (path, value) in all.copied().chain(own) {
         opened.sysctl(path, value)?;
     }
     Ok(())

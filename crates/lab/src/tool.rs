@@ -48,10 +48,19 @@ pub(crate) fn run(
 
 /// Runs lines of `ip` commands in one process.
 pub(crate) fn ip_batch(place: Place, lines: &[String]) -> Result<(), Error> {
+    batch(place, &["-batch", "-"], lines)
+}
+
+/// The same of lines that are about IPv6.
+pub(crate) fn ip6_batch(place: Place, lines: &[String]) -> Result<(), Error> {
+    batch(place, &["-6", "-batch", "-"], lines)
+}
+
+fn batch(place: Place, args: &[&str], lines: &[String]) -> Result<(), Error> {
     if lines.is_empty() {
         return Ok(());
     }
-    match run(place, "ip", &["-batch", "-"], &(lines.join("\n") + "\n")) {
+    match run(place, "ip", args, &(lines.join("\n") + "\n")) {
         Ok(_) => Ok(()),
         Err(Error::Tool {
             command,

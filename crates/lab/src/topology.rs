@@ -32,6 +32,7 @@ pub struct Topology {
     gateways: Vec<String>,
     targets: Vec<Target>,
     external: Vec<String>,
+    ipv6: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,7 @@ impl Topology {
             gateways: Vec::new(),
             targets: Vec::new(),
             external: Vec::new(),
+            ipv6: false,
         }
     }
 
@@ -78,6 +80,13 @@ impl Topology {
             prefix.to_owned(),
             names.into_iter().map(str::to_owned).collect(),
         ));
+        self
+    }
+
+    /// Gives every host the [mirror](crate::mirror) of each of its addresses and routes, and so also
+    /// routes the external addresses' mirrors to the gateways.
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
         self
     }
 
@@ -115,6 +124,9 @@ impl Topology {
     /// Returns the site as a plan, to build or to add to.
     pub fn plan(&self) -> Plan {
         let mut plan = Plan::new(&self.site);
+        if self.ipv6 {
+            plan.ipv6();
+        }
         let layout = Layout::of(self, &mut plan);
         match self.arms {
             Arms::One => layout.one_arm(&mut plan),

@@ -1,7 +1,7 @@
 //! A long TCP transfer between a host and a stream service, running beside whatever a test does.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,17 +41,17 @@ impl Transfer {
     /// if given. On few cores give one: a transfer that takes all the CPU stalls by itself.
     pub fn start(
         host: &Host,
-        target: SocketAddrV4,
+        target: impl Into<SocketAddr>,
         direction: Direction,
         rate: Option<u64>,
     ) -> Result<Self, Error> {
-        let failed = |source| host.socket_error("connect to", target, source);
-        let connect = || TcpStream::connect_timeout(&target.into(), CONNECT_LIMIT);
+        let peer: SocketAddr = target.into();
+        let failed = |source| host.socket_error("connect to", peer, source);
+        let connect = || TcpStream::connect_timeout(&peer, CONNECT_LIMIT);
         let mut stream = host.enter(connect)?.map_err(failed)?;
         let local = stream.local_addr().map_err(failed)?;
         stream::request(&mut stream, direction, rate).map_err(failed)?;
         let shared = Arc::new(Shared::default());
-        let peer = SocketAddr::from(target);
 
         let (worker_stream, progress) = (stream.try_clone().map_err(failed)?, Arc::clone(&shared));
         let work = move || match direction {

@@ -1,11 +1,12 @@
 //! What the shapes do with packets, without any gateway program.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::{
     Capture, Direct, Direction, Frame, Injector, Plan, Role, Site, Target, Topology, Transfer,
+    mirror,
 };
 
 use crate::{EXTERNAL, demo, name};
@@ -50,6 +51,46 @@ fn check_the_acl(site: &Site) -> Result<()> {
     assert!(body.starts_with(EXTERNAL[1]), "{body}");
     assert!(db.admissions()?.admitted > 0);
     assert_eq!(db.admissions()?.refused, before);
+    Ok(())
+}
+
+/// The same over IPv6, to a target that both versions reach.
+#[track_caller]
+fn check_ipv6(site: &Site) -> Result<()> {
+    let (pod, gateway) = (site.host("a1")?, site.host("gw")?);
+    let (api, db) = (site.host("api")?.address6()?, site.host("db")?.address6()?);
+
+    assert!(pod.ping(api)?);
+    let body = pod.curl(&format!("http://[{api}]/"))?;
+    let seen: SocketAddr = body.trim().parse()?;
+    assert_eq!(seen.ip(), pod.address6()?);
+    let answer = pod.ask6(SocketAddrV6::new(api, 53, 0, 0), b"who am I?")?;
+    assert_eq!(answer.seen.ip(), pod.address6()?);
+    let transfer = Transfer::start(pod, (api, 9000), Direction::Download, Some(1 << 20))?;
+    lab::until(10 * SECOND, || (transfer.bytes() > 0).then_some(())).context("nothing came")?;
+    assert_eq!(transfer.finish()?.wrong_at, None);
+
+    assert!(pod.curl(&format!("http://[{db}]/")).is_err());
+    let guest = mirror(EXTERNAL[1].parse()?);
+    gateway.ip(&format!("address add {guest}/128 dev lo nodad"))?;
+    let guest = guest.to_string();
+    let url = format!("http://[{db}]/");
+    let body = gateway.succeed("curl", ["-sS", "--interface", &guest, &url])?;
+    assert!(body.contains(&guest), "{body}");
+    Ok(())
+}
+
+#[test]
+fn a_site_with_ipv6_has_it_beside_ipv4_in_both_shapes() -> Result<()> {
+    for (shape, name) in [
+        (Topology::two_arm(&name("two6")), "two arms"),
+        (Topology::one_arm(&name("one6")), "one arm"),
+    ] {
+        let site = demo(shape).ipv6().build()?;
+
+        check_plain_forwarding(&site).context(name)?;
+        check_ipv6(&site).context(name)?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    net::Ipv4Addr,
+    net::{IpAddr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use super::Protocol;
 
 /// Which flows to list. Everything that is given must hold.
 ///
-/// An endpoint is an address (`10.1.2.3`), a prefix (`10.1.0.0/16`), an address and a port
-/// (`10.1.2.3:443`), or a port alone (`:443`).
+/// An endpoint is an address (`10.1.2.3`, `2001:db8::1`), a prefix (`10.1.0.0/16`, `2001:db8::/32`), an
+/// address and a port (`10.1.2.3:443`, `[2001:db8::1]:443`), or a port alone (`:443`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema, utoipa::IntoParams))]
 #[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
@@ -114,7 +114,7 @@ pub struct Flow {
 pub struct Endpoint {
     /// The address.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.0.2.1"))]
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The port.
     pub port: u16,
 }
@@ -122,7 +122,7 @@ pub struct Endpoint {
 impl Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Through a string, so that a table can give it a width.
-        f.pad(&format!("{}:{}", self.address, self.port))
+        f.pad(&SocketAddr::new(self.address, self.port).to_string())
     }
 }
 

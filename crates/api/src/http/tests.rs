@@ -1,12 +1,10 @@
 //! How bodies read in JSON, and that what is written is read back.
 
-use std::net::Ipv4Addr;
-
 use super::*;
 
 fn flow() -> Flow {
     let endpoint = |address: [u8; 4], port| Endpoint {
-        address: Ipv4Addr::from(address),
+        address: address.into(),
         port,
     };
     Flow {

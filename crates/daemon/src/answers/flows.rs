@@ -7,10 +7,13 @@
 
 use std::ops::ControlFlow;
 
-use abi::{Flow as Entry, FlowKey, Picture, Protocol, Side, limits::POOLS_MAX, map};
+use abi::{
+    Address, Flow as Entry, FlowKey, Ip4, Ip6, Picture, Protocol, Side, Tuple, limits::POOLS_MAX,
+    map,
+};
 use api::http::Flow;
 use gateway::{Patience, sweep::Joined};
-use kernel::Tables;
+use kernel::{Tables, tables::In};
 
 use crate::{driver::interface_name, view::View};
 
@@ -43,20 +46,12 @@ pub fn walk(
         lens: Lens::new(view),
         selection,
         counts: Counts::default(),
+        is_over: false,
         show,
     };
-    let mut step = Ok(ControlFlow::Continue(()));
-    let walked = tables.flows.walk(|keys, entries| {
-        let entries = keys.iter().zip(entries);
-        for (key, entry) in entries.filter(|(_, entry)| entry.side() == Side::Outbound) {
-            // A walk cannot be left, but what is left of it need not be looked at.
-            if matches!(step, Ok(ControlFlow::Continue(()))) {
-                step = walk.look((*key, *entry));
-            }
-        }
-    });
-    of(map::FLOWS, walked)?;
-    step.map(|_| walk.counts)
+    walk.table::<Ip4>()?;
+    walk.table::<Ip6>()?;
+    Ok(walk.counts)
 }
 
 /// The flow that a packet with this tuple belongs to, whichever way it goes and on whichever side
@@ -65,12 +60,28 @@ pub fn walk(
 /// # Errors
 ///
 /// If the table cannot be read.
-pub fn find(tables: &Tables, view: &View, key: FlowKey) -> Result<Option<Flow>, ReadError> {
+pub fn find(tables: &Tables, view: &View, key: FlowKey<Ip6>) -> Result<Option<Flow>, ReadError> {
     let Some(protocol) = Protocol::from_number(key.protocol) else {
         return Ok(None);
     };
-    for key in [key, FlowKey::new(protocol, key.tuple.reversed())] {
-        let Some(entry) = of(map::FLOWS, tables.flows.get(&key))? else {
+    if let Some(tuple) = narrow(&key.tuple)
+        && let Some(flow) = find_in::<Ip4>(tables, view, protocol, tuple)?
+    {
+        return Ok(Some(flow));
+    }
+    // The far side of a flow between the versions has IPv4 addresses too.
+    find_in::<Ip6>(tables, view, protocol, key.tuple)
+}
+
+fn find_in<A: In>(
+    tables: &Tables,
+    view: &View,
+    protocol: Protocol,
+    tuple: Tuple<A>,
+) -> Result<Option<Flow>, ReadError> {
+    for tuple in [tuple, tuple.reversed()] {
+        let key = FlowKey::new(protocol, tuple);
+        let Some(entry) = of(map::FLOWS, A::flows(tables).get(&key))? else {
             continue;
         };
         if let Some(flow) = join(tables, protocol, (key, entry))? {
@@ -80,17 +91,47 @@ pub fn find(tables: &Tables, view: &View, key: FlowKey) -> Result<Option<Flow>, 
     Ok(None)
 }
 
+fn narrow(tuple: &Tuple<Ip6>) -> Option<Tuple> {
+    Some(Tuple {
+        source: tuple.source.ip4()?,
+        target: tuple.target.ip4()?,
+        source_port: tuple.source_port,
+        target_port: tuple.target_port,
+    })
+}
+
 /// A walk that is under way.
 struct Walk<'a, S> {
     tables: &'a Tables,
     lens: Lens<'a>,
     selection: &'a Selection,
     counts: Counts,
+    /// Whether enough was shown.
+    is_over: bool,
     show: S,
 }
 
 impl<S: FnMut(&Flow) -> ControlFlow<()>> Walk<'_, S> {
-    fn look(&mut self, outbound: Half) -> Result<ControlFlow<()>, ReadError> {
+    /// Looks at the flows of one kind of address.
+    fn table<A: In>(&mut self) -> Result<(), ReadError> {
+        let mut looked = Ok(());
+        let walked = A::flows(self.tables).walk(|keys, entries| {
+            let entries = keys.iter().zip(entries);
+            for (key, entry) in entries.filter(|(_, entry)| entry.side() == Side::Outbound) {
+                // A walk cannot be left, but what is left of it need not be looked at.
+                if self.is_over || looked.is_err() {
+                    return;
+                }
+                looked = self
+                    .look((*key, *entry))
+                    .map(|step| self.is_over = step.is_break());
+            }
+        });
+        of(map::FLOWS, walked)?;
+        looked
+    }
+
+    fn look<A: In>(&mut self, outbound: Half<A>) -> Result<ControlFlow<()>, ReadError> {
         const GO_ON: Result<ControlFlow<()>, ReadError> = Ok(ControlFlow::Continue(()));
         self.counts.total += 1;
         let (key, entry) = &outbound;
@@ -121,16 +162,16 @@ impl<S: FnMut(&Flow) -> ControlFlow<()>> Walk<'_, S> {
 }
 
 /// One direction of a flow.
-type Half = (FlowKey, Entry<Picture>);
+type Half<A> = (FlowKey<A>, Entry<Picture, A>);
 
 /// Asks for the other half. There is none while the flow is being made, or being removed.
-pub(super) fn join(
+pub(super) fn join<A: In>(
     tables: &Tables,
     protocol: Protocol,
-    half: Half,
-) -> Result<Option<Joined>, ReadError> {
+    half: Half<A>,
+) -> Result<Option<Joined<A>>, ReadError> {
     let twin = half.1.twin(protocol);
-    let other = of(map::FLOWS, tables.flows.get(&twin))?;
+    let other = of(map::FLOWS, A::flows(tables).get(&twin))?;
     Ok(other.map(|other| Joined::new(protocol, half, (twin, other))))
 }
 
@@ -153,12 +194,12 @@ impl<'a> Lens<'a> {
         }
     }
 
-    fn flow(&self, flow: &Joined) -> Flow {
+    fn flow<A: Address>(&self, flow: &Joined<A>) -> Flow {
         let ((key, outbound), (_, inbound)) = (&flow.outbound, &flow.inbound);
         let state = flow.state();
         let silent = flow.silent(self.now);
         let left = self.patience.timeout(flow).saturating_sub(silent);
-        let interface = |entry: &Entry<Picture>| {
+        let interface = |entry: &Entry<Picture, A>| {
             interface_name(&self.view.links, entry.ifindex()).map(str::to_owned)
         };
         Flow {

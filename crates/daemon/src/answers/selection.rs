@@ -1,10 +1,10 @@
 //! Which flows are asked for.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use abi::{Flow, FlowKey, Ip4, Picture, Port};
+use abi::{Address, Flow, FlowKey, Picture, Port};
 use api::http::{ApiError, FlowState, FlowsQuery, Protocol};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// A query that was understood.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,11 +38,11 @@ impl Selection {
     }
 
     /// Whether an outbound entry may be of a flow that is asked for, by all that it says itself.
-    pub fn wants(
+    pub fn wants<A: Address>(
         &self,
         protocol: Protocol,
-        key: &FlowKey,
-        flow: &Flow<Picture>,
+        key: &FlowKey<A>,
+        flow: &Flow<Picture, A>,
         pool: Option<&str>,
     ) -> bool {
         self.protocol.is_none_or(|wanted| wanted == protocol)
@@ -64,7 +64,7 @@ impl Selection {
 /// An endpoint, as far as it is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Wanted {
-    addresses: Option<Ipv4Net>,
+    addresses: Option<IpNet>,
     port: Option<u16>,
 }
 
@@ -76,23 +76,28 @@ impl Wanted {
         Self::of(text.trim()).ok_or_else(|| ApiError {
             error: format!("{name}={text} is not an endpoint"),
             help: "write an address (10.1.2.3), a prefix (10.1.0.0/16), an address and a port \
-                   (10.1.2.3:443), or a port alone (:443)"
+                   (10.1.2.3:443, [2001:db8::1]:443), or a port alone (:443)"
                 .to_owned(),
         })
     }
 
     fn of(text: &str) -> Option<Self> {
-        let Some((address, port)) = text.split_once(':') else {
-            let single = || text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from);
-            let addresses = text.parse().ok().or_else(single)?;
+        let single = |text: &str| text.parse::<IpAddr>().ok().map(IpNet::from);
+        // An IPv6 address has colons of its own, and stands in brackets where a port follows.
+        if let Some(addresses) = text.parse().ok().or_else(|| single(text)) {
             return Some(Self {
                 addresses: Some(addresses),
                 port: None,
             });
+        }
+        let (address, port) = text.rsplit_once(':')?;
+        let bracketed = |text: &str| -> Option<Ipv6Addr> {
+            text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
         };
         let addresses = match address {
             "" => None,
-            address => Some(Ipv4Net::from(address.parse::<Ipv4Addr>().ok()?)),
+            address if address.contains(':') => Some(IpNet::from(IpAddr::V6(bracketed(address)?))),
+            address => Some(single(address)?),
         };
         Some(Self {
             addresses,
@@ -100,9 +105,9 @@ impl Wanted {
         })
     }
 
-    fn holds(&self, address: Ip4, port: Port) -> bool {
-        let address = Ipv4Addr::from(address.0);
-        self.addresses.is_none_or(|net| net.contains(&address))
+    fn holds(&self, address: impl Address, port: Port) -> bool {
+        self.addresses
+            .is_none_or(|net| net.contains(&IpAddr::from(address.wide())))
             && self.port.is_none_or(|wanted| wanted == port.get())
     }
 }

@@ -1,20 +1,21 @@
 //! A flow's name in a question: a protocol and the two endpoints that a packet of it shows.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use abi::{FlowKey, Protocol, Tuple};
+use abi::{FlowKey, Ip6, Protocol, Tuple};
 use api::http::ApiError;
 
 use super::words;
 
 /// Understands `tcp 10.0.0.1:4242 198.51.100.9:5432`.
 ///
-/// An ICMP query has its identifier as the port of one side; the other side has none.
+/// An ICMP query, of either version, has its identifier as the port of one side; the other side has
+/// none. Addresses of IPv4 stand as mapped ones.
 ///
 /// # Errors
 ///
 /// Says what is wrong and how a tuple is written.
-pub fn parse(text: &str) -> Result<FlowKey, ApiError> {
+pub fn parse(text: &str) -> Result<FlowKey<Ip6>, ApiError> {
     let refused = |why: String| ApiError {
         error: format!("the tuple `{text}` cannot be understood: {why}"),
         help: "write the protocol and two endpoints, apart by blanks: \
@@ -45,11 +46,11 @@ pub fn parse(text: &str) -> Result<FlowKey, ApiError> {
     Ok(FlowKey::new(protocol, tuple))
 }
 
-fn endpoint(protocol: Protocol, text: &str) -> Option<SocketAddrV4> {
+fn endpoint(protocol: Protocol, text: &str) -> Option<SocketAddr> {
     match protocol {
         Protocol::Tcp | Protocol::Udp => text.parse().ok(),
         Protocol::Icmp => {
-            let without_port = || Some(SocketAddrV4::new(text.parse::<Ipv4Addr>().ok()?, 0));
+            let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0));
             text.parse().ok().or_else(without_port)
         }
     }

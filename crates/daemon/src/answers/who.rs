@@ -1,11 +1,11 @@
 //! Who had an external address and port: what the log says, and the flows there are.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use abi::{Ip4, Port, Protocol, Side, map};
+use abi::{Address, Ip4, Ip6, Port, Protocol, Side, map};
 use api::http::{ApiError, Party, Session, SessionState, Who, WhoQuery};
 use gateway::sweep::Joined;
-use kernel::Tables;
+use kernel::{Tables, tables::In};
 use sessions::{
     Endpoint, Time,
     index::Key,
@@ -58,8 +58,8 @@ fn key(word: &str) -> Result<Key, ApiError> {
     let refused = |why: &str| {
         refused(
             format!("the endpoint `{word}` cannot be understood: {why}"),
-            "write address, port and protocol: `192.0.2.10:40000/tcp`, or with the identifier of a \
-             ping: `192.0.2.10:77/icmp`",
+            "write address, port and protocol: `192.0.2.10:40000/tcp`, `[2001:db8::10]:40000/tcp`, or \
+             with the identifier of a ping: `192.0.2.10:77/icmp`",
         )
     };
     let (endpoint, protocol) = word
@@ -178,25 +178,46 @@ fn caveats(searched: &Searched, question: &Question) -> Vec<String> {
 
 /// The flows that have an external endpoint now.
 fn open(tables: &Tables, view: &View, key: &Key) -> Result<Vec<Found>, ReadError> {
-    let IpAddr::V4(address) = key.external.address else {
-        return Ok(Vec::new());
-    };
-    let (address, port) = (Ip4(address.octets()), Port::new(key.external.port));
+    let external = (
+        Ip6::from(key.external.address),
+        Port::new(key.external.port),
+    );
+    let mut found = Vec::new();
+    // Flows between the versions are among those of IPv6.
+    if let Some(address) = external.0.ip4() {
+        open_in::<Ip4>(
+            tables,
+            view,
+            key.protocol,
+            (address, external.1),
+            &mut found,
+        )?;
+    }
+    open_in::<Ip6>(tables, view, key.protocol, external, &mut found)?;
+    Ok(found)
+}
+
+fn open_in<A: In>(
+    tables: &Tables,
+    view: &View,
+    protocol: sessions::Protocol,
+    external: (A, Port),
+    found: &mut Vec<Found>,
+) -> Result<(), ReadError> {
     let mut halves = Vec::new();
-    let walked = tables.flows.walk(|keys, entries| {
+    let walked = A::flows(tables).walk(|keys, entries| {
         let entries = keys.iter().zip(entries);
         let wanted = entries.filter(|(flow, entry)| {
-            flow.protocol == key.protocol.0
-                && (entry.to.source, entry.to.source_port) == (address, port)
+            flow.protocol == protocol.0
+                && (entry.to.source, entry.to.source_port) == external
                 && entry.side() == Side::Outbound
         });
         // No more than an answer has room for, and one that says so.
-        let room = (FLOWS_MAX + 1).saturating_sub(halves.len());
+        let room = (FLOWS_MAX + 1).saturating_sub(found.len() + halves.len());
         halves.extend(wanted.map(|(flow, entry)| (*flow, *entry)).take(room));
     });
     of(map::FLOWS, walked)?;
     let (clock, pools) = (Clock::now(), view.sessions.pools());
-    let mut found = Vec::new();
     for (flow, entry) in halves {
         let Some(protocol) = Protocol::from_number(flow.protocol) else {
             continue;
@@ -209,10 +230,10 @@ fn open(tables: &Tables, view: &View, key: &Key) -> Result<Vec<Found>, ReadError
             });
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn began(flow: &Joined, clock: &Clock) -> Time {
+fn began<A: Address>(flow: &Joined<A>, clock: &Clock) -> Time {
     clock.tick(flow.outbound.1.created)
 }
 

@@ -1,8 +1,8 @@
 //! The API's words for what the tables hold.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use abi::{Counter, Ip4, Port};
+use abi::{Address, Counter, Ip6, Port};
 use api::http::{ByProtocol, Endpoint, FlowState, Protocol, Traffic, Verdict};
 use gateway::sweep;
 
@@ -43,16 +43,16 @@ pub const fn traffic(counter: Counter) -> Traffic {
 }
 
 /// An address and a port.
-pub fn endpoint(address: Ip4, port: Port) -> Endpoint {
+pub fn endpoint(address: impl Address, port: Port) -> Endpoint {
     Endpoint {
-        address: Ipv4Addr::from(address.0),
+        address: IpAddr::from(address.wide()),
         port: port.get(),
     }
 }
 
-/// An address and a port, as the tables have them.
-pub fn wire(endpoint: SocketAddrV4) -> (Ip4, Port) {
-    (Ip4(endpoint.ip().octets()), Port::new(endpoint.port()))
+/// An address and a port, as tables for both versions have them.
+pub fn wire(endpoint: SocketAddr) -> (Ip6, Port) {
+    (Ip6::from(endpoint.ip()), Port::new(endpoint.port()))
 }
 
 /// Counts by port space, by protocol instead.

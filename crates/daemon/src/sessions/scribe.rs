@@ -1,8 +1,8 @@
 //! From the words of the tables to records: wall-clock time for ticks, names for numbers.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use abi::{Ip4, Opened, Port, Tick, limits::POOLS_MAX};
+use abi::{Address, Ip6, Opened, Port, Tick, limits::POOLS_MAX};
 use gateway::{
     numbers::Numbers,
     sweep::{FlowState, Joined},
@@ -62,8 +62,8 @@ impl Pools {
     }
 
     /// What the packet path told.
-    pub fn opened(&self, events: &[Opened], clock: &Clock) -> Vec<Record> {
-        let record = |event: &Opened| {
+    pub fn opened(&self, events: &[Opened<Ip6>], clock: &Clock) -> Vec<Record> {
+        let record = |event: &Opened<Ip6>| {
             let (asked, sent) = (&event.asked.tuple, &event.sent);
             Record {
                 time: clock.at(event.at),
@@ -81,8 +81,8 @@ impl Pools {
     }
 
     /// Flows that are ended now.
-    pub fn closed(&self, flows: &[Joined], clock: &Clock) -> Vec<Record> {
-        let record = |flow: &Joined| Record {
+    pub fn closed<A: Address>(&self, flows: &[Joined<A>], clock: &Clock) -> Vec<Record> {
+        let record = |flow: &Joined<A>| Record {
             time: clock.wall(),
             flow: self.flow(flow),
             event: Event::Closed(closed(flow, clock)),
@@ -91,7 +91,7 @@ impl Pools {
     }
 
     /// A flow's endpoints.
-    pub fn flow(&self, flow: &Joined) -> Flow {
+    pub fn flow<A: Address>(&self, flow: &Joined<A>) -> Flow {
         let (key, outbound) = &flow.outbound;
         Flow {
             protocol: Protocol(flow.protocol as u8),
@@ -103,10 +103,10 @@ impl Pools {
     }
 }
 
-fn closed(flow: &Joined, clock: &Clock) -> Closed {
+fn closed<A: Address>(flow: &Joined<A>, clock: &Clock) -> Closed {
     let ((_, outbound), (_, inbound)) = (&flow.outbound, &flow.inbound);
     let last = outbound.last_seen.max(inbound.last_seen);
-    let traffic = |entry: &abi::Flow<abi::Picture>| Traffic {
+    let traffic = |entry: &abi::Flow<abi::Picture, A>| Traffic {
         packets: entry.packets,
         bytes: entry.bytes,
     };
@@ -126,6 +126,6 @@ fn closed(flow: &Joined, clock: &Clock) -> Closed {
     }
 }
 
-fn endpoint(address: Ip4, port: Port) -> Endpoint {
-    Endpoint::new(Ipv4Addr::from(address.0), port.get())
+fn endpoint(address: impl Address, port: Port) -> Endpoint {
+    Endpoint::new(IpAddr::from(address.wide()), port.get())
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{FlowKey, Ip4, Port, Protocol, Tuple};
+use abi::{FlowKey, Ip4, Ip6, Port, Protocol, Tuple};
 use gateway::intent::{Collector, LogFile, Syslog};
 
 use super::{
@@ -30,14 +30,14 @@ fn log(change: impl FnOnce(&mut SessionLog)) -> SessionLog {
     log
 }
 
-fn told(log: &SessionLog, events: &[Opened]) -> Sessions {
+fn told(log: &SessionLog, events: &[Opened<Ip6>]) -> Sessions {
     let sessions = Sessions::default();
     sessions.configure(Some(log));
     sessions.opened(events);
     sessions
 }
 
-fn event(client: u8) -> Opened {
+fn event(client: u8) -> Opened<Ip6> {
     let asked = Tuple {
         source: Ip4([10, 1, 0, client]),
         target: Ip4([198, 51, 100, 9]),
@@ -49,7 +49,7 @@ fn event(client: u8) -> Opened {
         ..asked
     };
     let at = kernel::now();
-    Opened::new(at, FlowKey::new(Protocol::Tcp, asked), sent, 0)
+    Opened::new(at, FlowKey::new(Protocol::Tcp, asked), sent, 0).wide()
 }
 
 fn receiver() -> (UdpSocket, SocketAddr) {
@@ -168,7 +168,7 @@ fn what_nobody_receives_is_counted_and_nobody_waits() {
         .local_addr()
         .unwrap();
     let log = log(|log| log.syslog = Some(Syslog::Tcp(address)));
-    let events: Vec<Opened> = (0..100).map(event).collect();
+    let events: Vec<Opened<Ip6>> = (0..100).map(event).collect();
 
     let sessions = told(&log, &events);
     sessions.end();
@@ -195,7 +195,7 @@ fn a_sink_that_is_slower_than_the_flows_loses_by_its_queue_and_keeps_nobody_wait
     let tally = Arc::new(Tally::default());
     let outlet = Outlet::start(Sink::File, &tally, Stuck(stuck));
     let clock = Clock::now();
-    let events: Vec<Opened> = (0..200).map(event).collect();
+    let events: Vec<Opened<Ip6>> = (0..200).map(event).collect();
     let records = Pools::default().opened(&events, &clock);
 
     // More than a queue and a batch hold.
@@ -251,7 +251,7 @@ fn a_receiver_of_this_host_that_does_not_read_keeps_its_sink_waiting_once() {
     let path = std::env::temp_dir().join(format!("egret-deaf-{}", std::process::id()));
     let deaf = UnixDatagram::bind(&path).unwrap();
     let log = log(|log| log.syslog = Some(Syslog::Unix(path.clone())));
-    let events: Vec<Opened> = (0..250).cycle().take(2000).map(event).collect();
+    let events: Vec<Opened<Ip6>> = (0..250).cycle().take(2000).map(event).collect();
     let began = Instant::now();
 
     let sessions = told(&log, &events);

@@ -1,12 +1,13 @@
 //! Flows in the tables, as the packet path writes them.
 
-use std::{net::SocketAddrV4, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
 use abi::{
-    Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick, Tuple,
+    Address, Flow, FlowKey, Ip6, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick,
+    Tuple,
     ports::{bitmap, place},
 };
-use kernel::Tables;
+use kernel::{Tables, tables::Table};
 
 /// A flow to be written.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +15,13 @@ pub struct Entry {
     /// Its protocol.
     pub protocol: Protocol,
     /// Its internal endpoint.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// What stands for it outside; an address of the configuration.
-    pub external: SocketAddrV4,
-    /// Whom it talks to.
-    pub remote: SocketAddrV4,
+    pub external: SocketAddr,
+    /// Whom it talks to, by the client's word.
+    pub remote: SocketAddr,
+    /// Whom that is outside.
+    pub reached: SocketAddr,
     /// The flags seen from the client and from the remote.
     pub seen: (u8, u8),
     /// How long ago it began and last had a packet, in ticks.
@@ -36,15 +39,16 @@ impl Entry {
             client: client.parse().unwrap(),
             external: external.parse().unwrap(),
             remote: remote.parse().unwrap(),
+            reached: remote.parse().unwrap(),
             seen: OPEN,
             ages: (0, 0),
         }
     }
 
     /// Both directions, each under the tuple as it arrives.
-    fn halves(&self) -> [(FlowKey, Flow<Picture>); 2] {
+    fn halves(&self) -> [(FlowKey<Ip6>, Flow<Picture, Ip6>); 2] {
         let out = tuple(self.client, self.remote);
-        let translated = tuple(self.external, self.remote);
+        let translated = tuple(self.external, self.reached);
         let half = |side, key, to, seen| {
             let now = Tick::from_nanos(kernel::now());
             let began = Tick(now.0.saturating_sub(self.ages.0));
@@ -67,12 +71,34 @@ impl Entry {
             ),
         ]
     }
+
+    /// The same of a flow whose addresses are all IPv4.
+    fn narrow_halves(&self) -> Option<[(FlowKey, Flow<Picture>); 2]> {
+        let [out, back] = self.halves();
+        let narrow = |(key, flow): (FlowKey<Ip6>, Flow<Picture, Ip6>)| {
+            let mut picture =
+                Flow::new(flow.side(), 0, narrow(flow.to)?, (0, 0), flow.created).picture();
+            (picture.seen, picture.last_seen) = (flow.seen, flow.last_seen);
+            (picture.packets, picture.bytes) = (flow.packets, flow.bytes);
+            Some((FlowKey::new(self.protocol, narrow(key.tuple)?), picture))
+        };
+        Some([narrow(out)?, narrow(back)?])
+    }
 }
 
-fn tuple(source: SocketAddrV4, target: SocketAddrV4) -> Tuple {
+fn narrow(tuple: Tuple<Ip6>) -> Option<Tuple> {
+    Some(Tuple {
+        source: tuple.source.ip4()?,
+        target: tuple.target.ip4()?,
+        source_port: tuple.source_port,
+        target_port: tuple.target_port,
+    })
+}
+
+fn tuple(source: SocketAddr, target: SocketAddr) -> Tuple<Ip6> {
     Tuple {
-        source: Ip4(source.ip().octets()),
-        target: Ip4(target.ip().octets()),
+        source: Ip6::from(source.ip()),
+        target: Ip6::from(target.ip()),
         source_port: Port::new(source.port()),
         target_port: Port::new(target.port()),
     }
@@ -80,28 +106,47 @@ fn tuple(source: SocketAddrV4, target: SocketAddrV4) -> Tuple {
 
 /// Writes flows with all that belongs to them: port, mapping, both directions.
 pub fn write(tables: &Tables, entries: &[Entry]) {
-    let externals: std::collections::BTreeMap<_, _> =
-        tables.externals.all().unwrap().into_iter().collect();
+    let v4 = tables.externals.all().unwrap().into_iter();
+    let externals: BTreeMap<Ip6, _> = v4
+        .map(|(address, external)| (address.wide(), external))
+        .chain(tables.externals6.all().unwrap())
+        .collect();
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
     for entry in entries {
-        let Tuple {
-            source,
-            source_port,
-            ..
-        } = tuple(entry.external, entry.remote);
-        let (word, bit) = place(source_port);
-        let bitmap = bitmap(externals[&source].index, entry.protocol);
+        let sent = tuple(entry.external, entry.reached);
+        let (word, bit) = place(sent.source_port);
+        let bitmap = bitmap(externals[&sent.source].index, entry.protocol);
         tables.ports.words(bitmap)[word].fetch_or(1 << bit, Relaxed);
-        let internal = tuple(entry.client, entry.remote);
-        let from = (internal.source, internal.source_port);
-        let now = Tick::from_nanos(kernel::now());
-        let key = MappingKey::outward(entry.protocol, from, source, Ip4([0; 4]));
-        let mapping = Mapping::outward(source_port, now);
-        tables.mappings.put(&key, &mapping).unwrap();
-        let key = MappingKey::inward(entry.protocol, (source, source_port));
-        let mapping = Mapping::inward(from, internal.target, now);
-        tables.mappings.put(&key, &mapping).unwrap();
+        let client = tuple(entry.client, entry.remote);
+        match entry.narrow_halves() {
+            Some(halves) => {
+                let ends = self::narrow(sent).zip(self::narrow(client));
+                map(&tables.mappings, entry.protocol, ends.unwrap());
+                narrow.extend(halves);
+            }
+            None => {
+                map(&tables.mappings6, entry.protocol, (sent, client));
+                wide.extend(entry.halves());
+            }
+        }
     }
-    let halves = entries.iter().flat_map(Entry::halves);
-    let (keys, flows): (Vec<_>, Vec<_>) = halves.unzip();
+    let (keys, flows): (Vec<_>, Vec<_>) = narrow.into_iter().unzip();
     tables.flows.put_all(&keys, &flows).unwrap();
+    let (keys, flows): (Vec<_>, Vec<_>) = wide.into_iter().unzip();
+    tables.flows6.put_all(&keys, &flows).unwrap();
+}
+
+fn map<A: Address>(
+    mappings: &Table<MappingKey<A>, Mapping<A>>,
+    protocol: Protocol,
+    (sent, client): (Tuple<A>, Tuple<A>),
+) {
+    let now = Tick::from_nanos(kernel::now());
+    let from = (client.source, client.source_port);
+    let key = MappingKey::outward(protocol, from, sent.source, A::NONE);
+    let mapping = Mapping::outward(sent.source_port, now);
+    mappings.put(&key, &mapping).unwrap();
+    let key = MappingKey::inward(protocol, (sent.source, sent.source_port));
+    let mapping = Mapping::inward(from, sent.target, now);
+    mappings.put(&key, &mapping).unwrap();
 }

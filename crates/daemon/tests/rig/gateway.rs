@@ -57,6 +57,11 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a daemon with [`CONFIG`]; it serves when this returns.
     pub fn start() -> Self {
+        Self::start_with(CONFIG)
+    }
+
+    /// Starts a daemon with another configuration.
+    pub fn start_with(text: &str) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "run this as root: `sudo -E cargo xtask test`"
@@ -67,7 +72,7 @@ impl Gateway {
         let metrics = free_address();
         fs::write(
             directory.join("gateway.yaml"),
-            config(CONFIG, &directory, metrics),
+            config(text, &directory, metrics),
         )
         .unwrap();
         let notify = UnixDatagram::bind(directory.join("notify.sock")).unwrap();

@@ -11,18 +11,18 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, ExternalState, Ip4, Ip6, Mapping, NextHop, Port, Protocol, Tick,
+    Address, Config, External, ExternalState, Ip4, Ip6, NextHop, Port, Prefix64, Protocol, Tick,
     Tuple,
-    limits::{FLOWS_DEFAULT, POOLS_MAX},
+    limits::{FLOWS_DEFAULT, POOLS_MAX, PREFIXES64_MAX},
     policy,
     ports::{WORDS, bitmap},
 };
 use datapath::{
-    native::{Frame, Memory, Table},
+    native::{Frame, Kind, Memory, Table},
     world::{Route, RouteQuery},
 };
 use gateway::{
-    Action, Attachment, Event, Found, Gateway, Link, Sweep, Swept,
+    Action, Attachment, Event, Found, Gateway, Link, Patience, Sweep, Swept,
     intent::{
         self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
     },
@@ -245,25 +245,14 @@ impl Site {
         let externals = self.gateway.numbers().externals.clone();
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
-        let mut sweep = Sweep::new(self.nanos, patience, &externals);
-        for (key, flow) in memory.v4.flows.all() {
-            sweep.flows(&[key], &[flow.picture()]);
-        }
+        let prefixes = memory.config.borrow().prefixes;
+        let order = (self.nanos, patience, prefixes);
+        let mut swept = swept_of(&memory.v4, &order, &externals, || between(memory));
+        let swept6 = swept_of(&memory.v6, &order, &externals, || between(memory));
+        swept.count(&swept6);
         between(memory);
-        sweep.flows_done();
-        for (key, mapping) in memory.v4.mappings.all() {
-            sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
-        }
-        let swept = sweep.finish();
-        between(memory);
-        for key in &swept.ended {
-            memory.v4.flows.remove(key);
-            between(memory);
-        }
-        for key in &swept.unmapped {
-            memory.v4.mappings.remove(key);
-            between(memory);
-        }
+        clear(&memory.v4, &swept, || between(memory));
+        clear(&memory.v6, &swept6, || between(memory));
         let is_unused = |external: &External| {
             let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
             external.state() == Some(ExternalState::Draining)
@@ -293,6 +282,37 @@ impl Site {
         let unused: BTreeSet<Ip6> = unused.map(|(address, _)| *address).collect();
         self.handle(Event::Idle(unused));
         swept
+    }
+}
+
+/// What a sweep finds in the tables of one kind of address; `between` the flows and the mappings.
+fn swept_of<A: Address>(
+    kind: &Kind<A>,
+    (nanos, patience, prefixes): &(u64, Patience, [Prefix64; PREFIXES64_MAX]),
+    externals: &BTreeMap<Ip6, External>,
+    between: impl FnOnce(),
+) -> Swept<A> {
+    let mut sweep = Sweep::new(*nanos, patience.clone(), externals).knowing(*prefixes);
+    for (key, flow) in kind.flows.all() {
+        sweep.flows(&[key], &[flow.picture()]);
+    }
+    between();
+    sweep.flows_done();
+    for (key, mapping) in kind.mappings.all() {
+        sweep.mappings(&[key], &[*mapping]);
+    }
+    sweep.finish()
+}
+
+/// Removes what a sweep found, `between` packets.
+fn clear<A: Address>(kind: &Kind<A>, swept: &Swept<A>, mut between: impl FnMut()) {
+    for key in &swept.ended {
+        kind.flows.remove(key);
+        between();
+    }
+    for key in &swept.unmapped {
+        kind.mappings.remove(key);
+        between();
     }
 }
 

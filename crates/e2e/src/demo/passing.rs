@@ -1,7 +1,7 @@
 //! With the gateway: everything that was refused passes, under each team's own addresses.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
 use lab::{Host, Site};
@@ -71,6 +71,6 @@ fn keeps(pod: &Host, db: &Database) -> Result<String> {
     Ok(format!("{CONNECTIONS} connections, all from {address}"))
 }
 
-pub(super) fn is_one_of(address: Ipv4Addr, team: &[&str]) -> bool {
-    team.contains(&address.to_string().as_str())
+pub(super) fn is_one_of(address: impl Into<IpAddr>, team: &[&str]) -> bool {
+    team.contains(&address.into().to_string().as_str())
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use e2e::harness::Gateway;
 use lab::{Host, Site, Topology};
 
-use crate::{A1, A2, API, DB, SOON, at, count, is_external, name, of_client, site};
+use crate::{A1, A2, API, DB, SOON, at, count, ip4, is_external, name, of_client, site};
 
 /// Everything of the pods leaves from the pool, what they say to each other's external ports too.
 const EVERYWHERE: &str = "
@@ -53,7 +53,7 @@ fn two_arm(test: &str) -> Result<(Site, Gateway)> {
 /// The external endpoint of a client's only flow.
 fn external(gateway: &Gateway, client: Ipv4Addr) -> Result<SocketAddrV4> {
     let external = gateway.only_flow(&of_client(client))?.external;
-    Ok(at(external.address, external.port))
+    Ok(ip4(external))
 }
 
 /// RFC 4787 REQ-9, and the filter in its way: each lets in whom it has sent to.

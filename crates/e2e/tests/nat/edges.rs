@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use e2e::wire::{Edge, GRE};
 use lab::{Frame, Transport};
 
-use crate::{NOBODY, NOBODY_INSIDE, at, count, is_external, two_arm};
+use crate::{NOBODY, NOBODY_INSIDE, at, count, ip4, is_external, two_arm};
 
 /// IP options are carried along, and do not shift what is behind them.
 #[test]
@@ -151,7 +151,7 @@ fn fragments_follow_their_first_one_and_others_are_dropped_and_counted() -> Resu
     let [flow] = flows.as_slice() else {
         bail!("one flow: {flows:#?}")
     };
-    let external = at(flow.external.address, flow.external.port);
+    let external = ip4(flow.external);
     outside.send_all(&[
         first(Frame::udp(at(NOBODY, 53), external).payload(&[1; 56])),
         later(NOBODY, one.source),

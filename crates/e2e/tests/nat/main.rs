@@ -13,11 +13,11 @@ mod shapes;
 mod stun;
 mod untouched;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::Result;
-use api::http::FlowsQuery;
+use api::http::{Endpoint, FlowsQuery};
 use e2e::harness::Gateway;
 use lab::{Role, Site, Target, Topology};
 
@@ -75,7 +75,8 @@ fn two_arm(test: &str) -> Result<(Site, Gateway)> {
     Ok((site, gateway))
 }
 
-fn is_external(address: Ipv4Addr) -> bool {
+fn is_external(address: impl Into<IpAddr>) -> bool {
+    let address = address.into();
     EXTERNAL.contains(&address.to_string().as_str())
 }
 
@@ -93,6 +94,14 @@ fn count(gateway: &Gateway, reason: &str) -> Result<u64> {
 }
 
 /// An address with a port.
+/// An endpoint of a flow of IPv4.
+fn ip4(endpoint: Endpoint) -> SocketAddrV4 {
+    match endpoint.address {
+        IpAddr::V4(address) => at(address, endpoint.port),
+        IpAddr::V6(address) => panic!("{address} is IPv6"),
+    }
+}
+
 fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(address, port)
 }

@@ -9,7 +9,7 @@ use e2e::wire::Edge;
 use etherparse::TcpHeader;
 use lab::{Direction, Frame, Transfer};
 
-use crate::{A1, API, DB, POLICY, SOON, at, count, of_client, two_arm};
+use crate::{A1, API, DB, POLICY, SOON, at, count, ip4, of_client, two_arm};
 
 const POOL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
@@ -109,8 +109,7 @@ fn only_whom_a_pod_talks_to_may_answer() -> Result<()> {
     let (site, gateway) = two_arm("filtering")?;
     let pod = site.host("a1")?;
     pod.ask(at(DB, 53), b"?")?;
-    let external = gateway.only_flow(&of_client(A1))?.external;
-    let external = at(external.address, external.port);
+    let external = ip4(gateway.only_flow(&of_client(A1))?.external);
     let (mut inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
 
     outside.send(&Frame::udp(at(API, 53), external).payload(b"another host"))?;

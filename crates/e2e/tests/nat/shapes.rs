@@ -103,7 +103,7 @@ fn check_pod(gateway: &Gateway, pod: &Host, address: Ipv4Addr) -> Result<()> {
     };
     let ping = gateway.only_flow(&pings)?;
     assert_eq!((ping.packets_out, ping.packets_in), (1, 1), "{ping:?}");
-    externals.push(ping.external.address.into());
+    externals.push(ping.external.address);
     externals.dedup();
 
     println!(

@@ -7,7 +7,7 @@ mod policies;
 mod pools;
 mod states;
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -78,11 +78,9 @@ fn moves_on(transfer: &Transfer) -> Result<()> {
 }
 
 /// The address that the target sees a pod by.
-fn seen(pod: &Host) -> Result<Ipv4Addr> {
-    match pod.curl(&format!("http://{DB}/"))?.trim().parse()? {
-        SocketAddr::V4(address) => Ok(*address.ip()),
-        SocketAddr::V6(address) => anyhow::bail!("the target saw {address}"),
-    }
+fn seen(pod: &Host) -> Result<IpAddr> {
+    let seen: SocketAddr = pod.curl(&format!("http://{DB}/"))?.trim().parse()?;
+    Ok(seen.ip())
 }
 
 /// The flow of a transfer.

@@ -1,6 +1,6 @@
 //! A policy that changes: what is wrong with a new one, and what becomes of flows under it.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 use anyhow::Result;
 use api::http::AttachMode;
@@ -93,7 +93,10 @@ rules:
     assert_eq!(seen(pod)?.to_string(), "192.0.2.12");
 
     let flow = gateway.only_flow(&of(&transfer))?;
-    assert_eq!((flow.external, flow.client.address), (external, A1));
+    assert_eq!(
+        (flow.external, flow.client.address),
+        (external, IpAddr::V4(A1))
+    );
     let received = transfer.finish()?;
     println!(
         "two policies later: longest stall {:?}",

@@ -1,6 +1,6 @@
 //! Pools and addresses that come and go under flows that stay.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use api::http::{AddressState, Flow};
@@ -10,8 +10,8 @@ use lab::{Direction, Transfer};
 use crate::{POLICY, SWEPT, launched, moves_on, of, seen, started};
 
 /// The policy without an address, and with flows that end soon when they are closed.
-fn without(address: Option<Ipv4Addr>) -> String {
-    let all = [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 11)];
+fn without(address: Option<IpAddr>) -> String {
+    let all = [10, 11].map(|last| IpAddr::from([192, 0, 2, last]));
     let left = all.into_iter().filter(|it| Some(*it) != address);
     let left: Vec<String> = left.map(|it| it.to_string()).collect();
     POLICY.replace("192.0.2.10, 192.0.2.11", &left.join(", ")) + "timeouts: {tcp_transitory: 1s}\n"

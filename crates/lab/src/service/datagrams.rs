@@ -1,18 +1,18 @@
 //! A UDP server that answers each datagram with who sent it and what it was, as a DNS server
 //! answers each query: one packet in, one packet out.
 
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Server, Stop};
+use super::{Server, Stop, caller};
 use crate::host::Answer;
 use crate::{Error, Host};
 
 /// Bytes of an answer: any UDP payload.
 pub(crate) const ANSWER_MAX: usize = 65_535;
 
-pub(crate) fn start(host: &Host, address: SocketAddrV4) -> Result<Server, Error> {
+pub(crate) fn start(host: &Host, address: SocketAddr) -> Result<Server, Error> {
     let failed = |source| host.socket_error("listen on", address, source);
     let socket = host.enter(|| UdpSocket::bind(address))?.map_err(failed)?;
     // A datagram may turn out to be damaged between the poll and the read.
@@ -25,9 +25,9 @@ pub(crate) fn start(host: &Host, address: SocketAddrV4) -> Result<Server, Error>
 }
 
 /// Takes an answer apart.
-pub(crate) fn parse(answer: &[u8]) -> Option<Answer> {
+pub(crate) fn parse<S: FromStr>(answer: &[u8]) -> Option<Answer<S>> {
     let end = answer.iter().position(|byte| *byte == b'\n')?;
-    let seen = SocketAddrV4::from_str(str::from_utf8(&answer[..end]).ok()?).ok()?;
+    let seen = S::from_str(str::from_utf8(&answer[..end]).ok()?).ok()?;
     Some(Answer {
         seen,
         payload: answer[end + 1..].to_vec(),
@@ -41,7 +41,7 @@ fn answer_all(socket: &UdpSocket, stop: &Stop) {
         let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
             continue;
         };
-        let mut answer = format!("{peer}\n").into_bytes();
+        let mut answer = format!("{}\n", caller(peer)).into_bytes();
         answer.extend_from_slice(&buffer[..length]);
         // What cannot be sent is lost, as datagrams are.
         let _ = socket.send_to(&answer, peer);

@@ -1,11 +1,11 @@
 //! A TCP server with one thread per connection, and a limit on those.
 
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::{Server, Stop};
+use super::{Server, Stop, caller};
 use crate::{Error, Host};
 
 /// Connections one server handles at a time; more wait in the listen queue.
@@ -18,7 +18,7 @@ const STACK_BYTES: usize = 256 * 1024;
 type Handler = fn(TcpStream, SocketAddr);
 
 /// Listens in a host and hands each connection to `handle`, until the server is dropped.
-pub(crate) fn start(host: &Host, address: SocketAddrV4, handle: Handler) -> Result<Server, Error> {
+pub(crate) fn start(host: &Host, address: SocketAddr, handle: Handler) -> Result<Server, Error> {
     let failed = |source| host.socket_error("listen on", address, source);
     let listener = host.enter(|| TcpListener::bind(address))?.map_err(failed)?;
     // A client may give up between the poll and the accept, which must not block then.
@@ -41,7 +41,7 @@ fn accept(listener: &TcpListener, stop: &Stop, connections: &Arc<Connections>, h
             continue;
         };
         let serve = move || {
-            handle(stream, peer);
+            handle(stream, caller(peer));
             drop(open);
         };
         // Without a thread the connection is dropped, so the client sees a reset.

@@ -8,7 +8,7 @@ mod listener;
 mod stop;
 pub(crate) mod stream;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,7 @@ pub enum Service {
 impl Service {
     /// Starts serving in a host; it listens when this returns.
     pub(crate) fn start(self, host: &Host) -> Result<Server, Error> {
+        let any = |port| SocketAddr::new(any(host), port);
         match self {
             Self::Http { port } => listener::start(host, any(port), http::answer),
             Self::Datagrams { port } => datagrams::start(host, any(port)),
@@ -47,6 +48,15 @@ impl Service {
     }
 }
 
-fn any(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)
+/// Every address of a host; that of IPv6 takes what comes over IPv4, too.
+fn any(host: &Host) -> IpAddr {
+    match host.address6() {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// A client as it called: one of IPv4 is seen as such, whatever the socket.
+fn caller(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }

@@ -40,6 +40,13 @@ type Address = [Field; 2];
 const SOURCE: Address = [field(8, 4), field(27, 16)];
 const POST_NAT_SOURCE: Address = [field(225, 4), field(281, 16)];
 const DESTINATION: Address = [field(12, 4), field(28, 16)];
+/// Of a flow between the versions, what is known of the target is what it is after translation.
+const POST_NAT_DESTINATION: Address = [field(226, 4), field(282, 16)];
+const POST_NAPT_DESTINATION_TRANSPORT_PORT: Field = field(228, 2);
+
+/// ICMP for IPv6 (RFC 4443), whose queries are those of ICMP otherwise.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// The elements of one kind of record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +88,10 @@ impl Template {
     pub fn fields(self) -> Vec<Field> {
         let address = |[v4, v6]: Address, is_v6| if is_v6 { v6 } else { v4 };
         let [client, external, remote] = self.is_v6;
+        let (destination, destination_port) = match (client, remote) {
+            (true, false) => (POST_NAT_DESTINATION, POST_NAPT_DESTINATION_TRANSPORT_PORT),
+            (true, true) | (false, _) => (DESTINATION, DESTINATION_TRANSPORT_PORT),
+        };
         let mut fields = vec![
             OBSERVATION_TIME_MILLISECONDS,
             NAT_EVENT,
@@ -89,8 +100,8 @@ impl Template {
             SOURCE_TRANSPORT_PORT,
             address(POST_NAT_SOURCE, external),
             POST_NAPT_SOURCE_TRANSPORT_PORT,
-            address(DESTINATION, remote),
-            DESTINATION_TRANSPORT_PORT,
+            address(destination, remote),
+            destination_port,
         ];
         if self.has_pool {
             fields.push(NAT_POOL_NAME);
@@ -129,7 +140,10 @@ impl Template {
         let mut bytes = Vec::new();
         bytes.extend(record.time.millis().to_be_bytes());
         bytes.push(self.nat_event());
-        bytes.push(flow.protocol.0);
+        bytes.push(match (flow.protocol.0, self.is_v6) {
+            (ICMP, [true, ..]) => ICMPV6,
+            (protocol, _) => protocol,
+        });
         for endpoint in [flow.client, flow.external, flow.remote] {
             match endpoint.address {
                 IpAddr::V4(address) => bytes.extend(address.octets()),

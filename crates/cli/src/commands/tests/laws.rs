@@ -1,7 +1,7 @@
 //! Laws of everything that is shown: whatever the daemon answers, nothing panics, nothing reaches
 //! the terminal that is not text, and colours change nothing but colours.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use api::{
     Problems,
@@ -27,10 +27,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    any::<(u32, u16)>().prop_map(|(address, port)| Endpoint {
-        address: Ipv4Addr::from(address),
-        port,
-    })
+    any::<(IpAddr, u16)>().prop_map(|(address, port)| Endpoint { address, port })
 }
 
 fn any_flow() -> impl Strategy<Value = Flow> {

@@ -1,9 +1,6 @@
 //! Answers as a daemon gives them.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use api::{
     Problem, Problems, Severity,
@@ -141,7 +138,7 @@ pub fn problem() -> Problem {
 
 fn endpoint(address: [u8; 4], port: u16) -> Endpoint {
     Endpoint {
-        address: Ipv4Addr::from(address),
+        address: address.into(),
         port,
     }
 }

@@ -1,6 +1,6 @@
 //! Which queries want which flows.
 
-use abi::{Side, Tick, Tuple};
+use abi::{Ip4, Ip6, Side, Tick, Tuple};
 
 use super::*;
 
@@ -20,6 +20,54 @@ fn is_wanted(query: &FlowsQuery) -> bool {
     let selection = Selection::parse(query).unwrap();
     selection.wants(Protocol::Tcp, &key, &entry, Some("team-a"))
         && selection.wants_state(FlowState::Opening)
+}
+
+/// A flow from 2001:db8::7 port 40000 to what stands for 198.51.100.9, seen as 192.0.2.10:40001.
+fn is_wanted_between_versions(query: &FlowsQuery) -> bool {
+    let ip = |text: &str| Ip6::from(text.parse::<IpAddr>().unwrap());
+    let tuple = |source: &str, source_port, target: &str| Tuple {
+        source: ip(source),
+        target: ip(target),
+        source_port: Port::new(source_port),
+        target_port: Port::new(443),
+    };
+    let asked = tuple("2001:db8::7", 40000, "64:ff9b::198.51.100.9");
+    let to = tuple("192.0.2.10", 40001, "198.51.100.9");
+    let entry = Flow::new(Side::Outbound, 0, to, (0, 0), Tick(7)).picture();
+
+    let key = FlowKey::new(abi::Protocol::Tcp, asked);
+    Selection::parse(query)
+        .unwrap()
+        .wants(Protocol::Tcp, &key, &entry, None)
+}
+
+#[test]
+fn an_endpoint_is_of_either_version_and_in_brackets_before_a_port() {
+    for wanted in [
+        "2001:db8::7",
+        "2001:db8::/32",
+        "::/0",
+        "[2001:db8::7]:40000",
+        ":40000",
+    ] {
+        assert!(is_wanted_between_versions(&client(wanted)), "{wanted}");
+    }
+    for unwanted in ["2001:db8::8", "0.0.0.0/0", "[2001:db8::7]:40001", "::7"] {
+        assert!(!is_wanted_between_versions(&client(unwanted)), "{unwanted}");
+    }
+    for refused in [
+        "[2001:db8::7]",
+        "[10.1.2.3]:443",
+        "2001:db8::7:",
+        "[::1:443",
+    ] {
+        assert!(Selection::parse(&client(refused)).is_err(), "{refused}");
+    }
+    let external = FlowsQuery {
+        external: Some("192.0.2.10:40001".to_owned()),
+        ..FlowsQuery::default()
+    };
+    assert!(is_wanted_between_versions(&external));
 }
 
 fn client(text: &str) -> FlowsQuery {
@@ -117,7 +165,7 @@ fn what_is_not_an_endpoint_is_refused_by_name_and_with_a_remedy() {
         "10.1.2.3:",
         "10.1.2.3:70000",
         "10.1.0.0/33",
-        "::1",
+        "::g",
         ":",
         "10.1.0.0/16:443",
     ] {

@@ -53,6 +53,22 @@ fn a_ping_has_its_identifier_on_the_side_that_asks() {
 }
 
 #[test]
+fn an_ipv6_address_stands_in_brackets_where_a_port_follows() {
+    check(
+        "tcp [2001:db8::7]:4242 [64:ff9b::198.51.100.9]:5432",
+        Protocol::Tcp,
+        "[2001:db8::7]:4242",
+        "[64:ff9b::c633:6409]:5432",
+    );
+    check(
+        "icmp [2001:db8::7]:77 2001:db8:1::9",
+        Protocol::Icmp,
+        "[2001:db8::7]:77",
+        "[2001:db8:1::9]:0",
+    );
+}
+
+#[test]
 fn what_is_no_tuple_is_refused_with_the_reason() {
     for (text, why) in [
         ("", "it has 0 words, not 3"),
@@ -63,7 +79,11 @@ fn what_is_no_tuple_is_refused_with_the_reason() {
             "tcp 10.0.0.1:1 10.0.0.2:70000",
             "10.0.0.2:70000 is not an endpoint",
         ),
-        ("icmp 10.0.0.1:1 fe80::1", "fe80::1 is not an endpoint"),
+        (
+            "tcp 2001:db8::1 10.0.0.2:2",
+            "2001:db8::1 is not an endpoint",
+        ),
+        ("icmp 10.0.0.1:1 fe80::g", "fe80::g is not an endpoint"),
     ] {
         let refused = parse(text).unwrap_err();
 

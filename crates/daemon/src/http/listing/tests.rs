@@ -1,7 +1,5 @@
 //! Lists in pieces: whole, or seen not to be.
 
-use std::net::Ipv4Addr;
-
 use api::http::{Endpoint, FlowState, Flows, Protocol};
 use axum::body::to_bytes;
 
@@ -9,7 +7,7 @@ use super::*;
 
 fn flow(port: u16) -> Flow {
     let endpoint = |address: [u8; 4], port| Endpoint {
-        address: Ipv4Addr::from(address),
+        address: address.into(),
         port,
     };
     Flow {
