@@ -79,6 +79,7 @@ pub enum Command {
 Examples:
   egret flow tcp 10.1.0.7:40000 198.51.100.9:5432     as the client sends it
   egret flow tcp 198.51.100.9:5432 192.0.2.10:40000   as the reply arrives
+  egret flow tcp '[2001:db8::7]:4242' '[64:ff9b::c633:6409]:5432'   from IPv6 to IPv4
   egret flow icmp 10.1.0.7:77 198.51.100.9            a ping; 77 is its identifier")]
     Flow {
         /// Protocol, source and destination; quoted or not.
@@ -144,8 +145,9 @@ Examples:
 /// Which flows are listed.
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "\
-Everything that is given must hold. An ENDPOINT is an address (10.1.2.3), a prefix (10.1.0.0/16), \
-an address and a port (10.1.2.3:443), or a port alone (:443).
+Everything that is given must hold. An ENDPOINT is an address (10.1.2.3, 2001:db8::7), a prefix \
+(10.1.0.0/16, 2001:db8::/32), an address and a port (10.1.2.3:443, [2001:db8::7]:443), or a port alone \
+(:443).
 
 Examples:
   egret flows --client 10.1.0.0/16 --state established
@@ -208,6 +210,7 @@ A TIME is RFC 3339 with its zone (2026-11-03T14:05:00Z), or how long ago it was 
 Examples:
   egret who 192.0.2.10:40000/tcp --at 2026-11-03T14:05:00Z
   egret who 192.0.2.10:40000/udp --since -2h --until -1h
+  egret who '[2001:db8::10]:40000/tcp' --at -10m
   egret who 192.0.2.10:77/icmp        a ping that goes on; 77 is its identifier")]
 pub struct WhoArgs {
     /// Address, port and protocol, as the remote saw them.

@@ -7,7 +7,11 @@ use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
-use gateway::{Action, Event, Gateway, changes, intent::SessionLog, sweep::Idle};
+use gateway::{
+    Action, Event, Gateway, changes,
+    intent::{Intent, SessionLog},
+    sweep::Idle,
+};
 use jiff::Timestamp;
 use kernel::{
     Events, Mode, Tables,
@@ -110,7 +114,7 @@ impl Driver {
             .gateway
             .handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
         self.act(actions)?;
-        self.log_sessions(config.parsed.intent.log.as_ref())?;
+        self.serve_intent(&config.parsed.intent)?;
         self.look_at_links().await
     }
 
@@ -295,7 +299,7 @@ impl Driver {
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
         let actions = self.gateway.handle(event)?;
         self.act(actions)?;
-        self.log_sessions(config.parsed.intent.log.as_ref())?;
+        self.serve_intent(&config.parsed.intent)?;
         for warning in &config.parsed.warnings {
             tracing::warn!("{warning}");
         }
@@ -316,6 +320,14 @@ impl Driver {
             saved,
             ..difference
         }))
+    }
+
+    /// Does what an intent wants of others than the gateway.
+    fn serve_intent(&self, intent: &Intent) -> Result<(), DriverError> {
+        if intent.has_ipv6() {
+            self.world.forward_ipv6();
+        }
+        self.log_sessions(intent.log.as_ref())
     }
 
     /// Logs what is wanted, and tells the packet path whether anybody wants its events.

@@ -249,27 +249,19 @@ impl World {
         }
     }
 
-    fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {
-        for setting in sysctl::needed(name) {
-            match setting.apply() {
-                Ok(true) => tracing::info!(
-                    interface = name,
-                    setting = setting.name,
-                    value = setting.value,
-                    why = setting.why,
-                    "sysctl set"
-                ),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(
-                    interface = name,
-                    setting = setting.name,
-                    value = setting.value,
-                    why = setting.why,
-                    %error,
-                    "sysctl needed, but it cannot be set"
-                ),
-            }
+    /// Lets this host forward IPv6, which it must not do before it translates any.
+    pub fn forward_ipv6(&self) {
+        match sysctl::needed6() {
+            Ok(settings) => settings.iter().for_each(set),
+            Err(error) => tracing::warn!(
+                %error,
+                "the configuration has IPv6 addresses, and this kernel has no IPv6"
+            ),
         }
+    }
+
+    fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {
+        sysctl::needed(name).iter().for_each(set);
         let modes: &[kernel::Mode] = match mode {
             Mode::Native => &[kernel::Mode::Native],
             Mode::NativeOrGeneric => &[kernel::Mode::Native, kernel::Mode::Generic],
@@ -292,6 +284,29 @@ impl World {
             }
         }
         Ok(Event::NotAttached(ifindex))
+    }
+}
+
+fn set(setting: &sysctl::Setting) {
+    let sysctl::Setting {
+        version,
+        interface,
+        name,
+        value,
+        why,
+    } = setting;
+    match setting.apply() {
+        Ok(true) => tracing::info!(version, interface, setting = name, value, why, "sysctl set"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(
+            version,
+            interface,
+            setting = name,
+            value,
+            why,
+            %error,
+            "sysctl needed, but it cannot be set"
+        ),
     }
 }
 

@@ -70,6 +70,17 @@ pub struct Intent {
     pub state: PathBuf,
 }
 
+impl Intent {
+    /// Whether any flow may have an IPv6 address.
+    pub fn has_ipv6(&self) -> bool {
+        uses_ipv6(&self.pools, &self.prefixes)
+    }
+}
+
+fn uses_ipv6(pools: &[Pool], prefixes: &[Prefix64]) -> bool {
+    !prefixes.is_empty() || pools.iter().any(|pool| pool.has(IpAddr::is_ipv6))
+}
+
 /// An interface to listen on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interface {

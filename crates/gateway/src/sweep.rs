@@ -224,6 +224,8 @@ pub struct Swept<A: Address = Ip4> {
     pub removed: BTreeMap<u8, [u64; 4]>,
     /// Entries of the mapping table.
     pub mappings: u64,
+    /// What of all this the tables of IPv6 hold, if it was [added](Self::count).
+    pub wide: Wide,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey<A>>,
     /// Ports that a flow or a mapping uses.
@@ -238,6 +240,15 @@ pub struct Swept<A: Address = Ip4> {
     pub orphans: u64,
     /// The longest time by which an ended flow was overdue, in nanoseconds.
     pub lag: u64,
+}
+
+/// What the tables of IPv6 hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wide {
+    /// Living flows.
+    pub flows: u64,
+    /// Entries of the mapping table.
+    pub mappings: u64,
 }
 
 impl<'a, A: Address> Sweep<'a, A> {
@@ -413,9 +424,11 @@ impl<'a, A: Address> Sweep<'a, A> {
     }
 }
 
-impl<A: Address> Swept<A> {
-    /// Adds what a sweep of the other tables counted; what it says is to be removed stays with it.
-    pub fn count<B: Address>(&mut self, other: &Swept<B>) {
+impl Swept {
+    /// Adds what a sweep of the tables of IPv6 counted; what it says is to be removed stays with it.
+    pub fn count(&mut self, other: &Swept<Ip6>) {
+        self.wide.flows += other.flows.values().sum::<u64>();
+        self.wide.mappings += other.mappings;
         for (pool, counts) in &other.removed {
             let sums = self.removed.entry(*pool).or_default();
             sums.iter_mut().zip(counts).for_each(|(sum, it)| *sum += it);

@@ -108,8 +108,12 @@ pub struct InterfaceStatus {
 pub struct ActiveFlows {
     /// Flows at present, as the last sweep counted them.
     pub active: u64,
-    /// Flows that fit.
+    /// Flows that fit and have IPv4 addresses only.
     pub max: u64,
+    /// Those flows that have an IPv6 address on one side or both.
+    pub active6: u64,
+    /// Flows with an IPv6 address that fit.
+    pub max6: u64,
     /// Those flows, by protocol.
     pub by_protocol: ByProtocol<u64>,
     /// Those flows, by state.

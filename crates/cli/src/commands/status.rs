@@ -66,15 +66,7 @@ fn facts(status: &Status) -> String {
                 counted(status.rules, "rule")
             ),
         ),
-        (
-            "Flows",
-            format!(
-                "{} of {} ({})",
-                status.flows.active,
-                status.flows.max,
-                percent(status.flows.active, status.flows.max)
-            ),
-        ),
+        ("Flows", share(&status.flows)),
         ("", by_protocol(&status.flows)),
         ("", by_state(&status.flows)),
         ("Expiry", sweep(&status.sweep)),
@@ -84,6 +76,19 @@ fn facts(status: &Status) -> String {
         .iter()
         .map(|(name, value)| format!("{name:<9}{}\n", printable(value)))
         .collect()
+}
+
+/// How full the tables are: that of IPv4 flows, and that of flows with an IPv6 address.
+pub(super) fn share(flows: &ActiveFlows) -> String {
+    let active4 = flows.active.saturating_sub(flows.active6);
+    format!(
+        "{active4} of {} ({}), with IPv6 {} of {} ({})",
+        flows.max,
+        percent(active4, flows.max),
+        flows.active6,
+        flows.max6,
+        percent(flows.active6, flows.max6)
+    )
 }
 
 fn config(config: &ConfigStatus) -> String {

@@ -27,18 +27,13 @@ pub fn status(tables: &Tables, view: &View) -> Status {
         adopted: view.adopted,
         config: config(&view.config),
         interfaces: view.interfaces.clone(),
-        flows: active_flows(&view.sweep, max_flows(tables)),
+        flows: active_flows(&view.sweep, tables),
         pools: count(view.intent.pools.len()),
         rules: count(view.intent.rules.len()),
         sweep: sweep(&view.sweep),
         program: view.program.clone(),
         notes: view.notes.clone(),
     }
-}
-
-/// Flows that fit: each has an entry for each direction.
-pub fn max_flows(tables: &Tables) -> u64 {
-    u64::from(tables.flows.max()) / 2
 }
 
 fn config(config: &ConfigView) -> ConfigStatus {
@@ -51,7 +46,9 @@ fn config(config: &ConfigView) -> ConfigStatus {
     }
 }
 
-fn active_flows(sweep: &SweepView, max: u64) -> ActiveFlows {
+fn active_flows(sweep: &SweepView, tables: &Tables) -> ActiveFlows {
+    // Each has an entry for each direction.
+    let fit = |entries: u32| u64::from(entries / 2);
     let (mut by_protocol, mut by_state) = (ByProtocol::default(), ByState::default());
     for ((protocol, state), flows) in &sweep.last.flows {
         *by_protocol.of_mut(words::protocol(*protocol)) += flows;
@@ -64,7 +61,9 @@ fn active_flows(sweep: &SweepView, max: u64) -> ActiveFlows {
     }
     ActiveFlows {
         active: sweep.last.flows.values().sum(),
-        max,
+        max: fit(tables.flows.max()),
+        active6: sweep.last.wide.flows,
+        max6: fit(tables.flows6.max()),
         by_protocol,
         by_state,
     }

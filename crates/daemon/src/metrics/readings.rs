@@ -73,26 +73,46 @@ impl Readings {
 
 /// The tables that can become full.
 fn fills(tables: &Tables, view: &View) -> Result<Vec<Fill>, ReadError> {
-    let flows: u64 = view.sweep.last.flows.values().sum();
-    let mut classes = 0;
+    let swept = &view.sweep.last;
+    let flows: u64 = swept.flows.values().sum();
+    let (mut classes, mut classes6) = (0, 0);
     let walked = tables.classes.walk(|keys, _| classes += keys.len() as u64);
     of(map::CLASSES, walked)?;
+    let walked = tables
+        .classes6
+        .walk(|keys, _| classes6 += keys.len() as u64);
+    of(map::CLASSES6, walked)?;
     Ok(vec![
         Fill {
             table: map::FLOWS,
-            entries: 2 * flows,
+            entries: 2 * flows.saturating_sub(swept.wide.flows),
             max: tables.flows.max(),
+        },
+        Fill {
+            table: map::FLOWS6,
+            entries: 2 * swept.wide.flows,
+            max: tables.flows6.max(),
         },
         // The kernel does not say how many there are; the last sweep does.
         Fill {
             table: map::MAPPINGS,
-            entries: view.sweep.last.mappings,
+            entries: swept.mappings.saturating_sub(swept.wide.mappings),
             max: tables.mappings.max(),
+        },
+        Fill {
+            table: map::MAPPINGS6,
+            entries: swept.wide.mappings,
+            max: tables.mappings6.max(),
         },
         Fill {
             table: map::CLASSES,
             entries: classes,
             max: tables.classes.max(),
+        },
+        Fill {
+            table: map::CLASSES6,
+            entries: classes6,
+            max: tables.classes6.max(),
         },
     ])
 }

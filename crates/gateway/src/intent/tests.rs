@@ -497,3 +497,24 @@ fn a_metrics_address_says_what_is_missing() {
     assert!(help("gateway.example.com").contains("names are not looked up"));
     assert!(help("127.0.0.1:0").contains("9469"));
 }
+
+#[test]
+fn tables_for_ipv6_are_small_until_the_configuration_has_use_for_them() {
+    let flows6 = |more: &str| intent(&format!("{ONE_ARM}{more}")).limits.flows6;
+
+    assert_eq!(flows6(""), abi::limits::FLOWS6_UNUSED);
+    assert_eq!(flows6("nat64: { prefixes: ['64:ff9b::/96'] }"), 262_144);
+    assert_eq!(flows6("limits: { flows6: 2048 }"), 2048);
+    let with_pool = ONE_ARM.replace("192.0.2.10", "192.0.2.10, '2001:db8::1'");
+    let limits = intent(&format!("{with_pool}limits: {{ flows: 5000 }}\n")).limits;
+    assert_eq!((limits.flows, limits.flows6), (5000, 5000));
+}
+
+#[test]
+fn any_destination_is_any_of_both_versions_and_a_prefix_is_of_one() {
+    let rule = &intent(ONE_ARM).rules[0];
+    assert_eq!(rule.destinations, [net("0.0.0.0/0"), net("::/0")]);
+
+    let text = format!("{ONE_ARM}    destinations: [0.0.0.0/0]\n");
+    assert_eq!(intent(&text).rules[0].destinations, [net("0.0.0.0/0")]);
+}

@@ -1,6 +1,6 @@
 //! The machine, one event at a time, over tables that are plain maps.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::*;
 use crate::intent;
@@ -429,4 +429,36 @@ fn frames_are_not_redirected_to_an_interface_in_generic_mode() {
 
     assert!(world.interfaces[&4].takes_redirects());
     assert!(!world.interfaces[&5].takes_redirects());
+}
+
+#[test]
+fn prefixes_of_nat64_come_into_force_with_the_policy_and_ipv6_addresses_drain() {
+    let (mut gateway, mut world) = started();
+    let own = world.interfaces[&4].address6();
+    assert_eq!(own, Some(Ip6::from(IpAddr::from(Ipv6Addr::LOCALHOST))));
+    let six = BASE.replace("192.0.2.2", "'2001:db8::1'")
+        + "nat64: {prefixes: ['64:ff9b::/96', '2001:db8:64::/96']}\n";
+
+    let actions = step(&mut gateway, &mut world, wanted(&six));
+
+    let config = world.config.expect("there is one");
+    let prefixes = config.prefixes.map(|prefix| prefix.is_some());
+    assert_eq!(prefixes, [true, true, false, false]);
+    let puts = |action: &Action| matches!(action, Action::SetConfig(_));
+    assert_eq!(actions.iter().filter(|it| puts(it)).count(), 1);
+    let address = Ip6::from(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+    assert!(world.externals.contains_key(&address));
+
+    step(&mut gateway, &mut world, wanted(BASE));
+    assert_eq!(world.config.map(|it| it.prefixes[0].is_some()), Some(false));
+    let external = world.externals[&address];
+    assert_eq!(external.state(), Some(abi::ExternalState::Draining));
+    step(&mut gateway, &mut world, Event::Idle([address].into()));
+    assert!(!world.externals.contains_key(&address));
+
+    step(&mut gateway, &mut world, wanted(BASE));
+    let mut successor = Gateway::new(world.found());
+    let before = world.clone();
+    step(&mut successor, &mut world, wanted(BASE));
+    assert_eq!(world.externals, before.externals);
 }

@@ -303,3 +303,122 @@ timeouts: {services: [{service: udp/100-199, timeout: 7s}, {service: tcp/443, ti
     assert_eq!(kept(Protocol::Udp, "other", 53, (0, 0)), 300);
     assert_eq!(kept(Protocol::Udp, "web", 150, (0, 0)), 7);
 }
+
+fn ip6(text: &str) -> Ip6 {
+    Ip6(text
+        .parse::<std::net::Ipv6Addr>()
+        .expect("an address")
+        .octets())
+}
+
+/// Both entries of a flow between versions, or within IPv6: as it was asked for and as it was sent.
+fn wide_flow(protocol: Protocol, asked: Tuple<Ip6>, sent: Tuple<Ip6>) -> [Half<Ip6>; 2] {
+    let entry = |side, to| Flow::new(side, 0, to, (0, 0), START).picture();
+    [
+        (FlowKey::new(protocol, asked), entry(Side::Outbound, sent)),
+        (
+            FlowKey::new(protocol, sent.reversed()),
+            entry(Side::Inbound, asked.reversed()),
+        ),
+    ]
+}
+
+fn wide_sweep(
+    entries: &[Half<Ip6>],
+    mappings: &[(MappingKey<Ip6>, Mapping<Ip6>)],
+    after: Duration,
+) -> Swept<Ip6> {
+    let externals = externals();
+    let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
+    let mut sweep = Sweep::new(now, timeouts().into(), &externals).knowing([Prefix64::WELL_KNOWN]);
+    for (key, flow) in entries {
+        sweep.flows(&[*key], &[*flow]);
+    }
+    sweep.flows_done();
+    for (key, mapping) in mappings {
+        sweep.mappings(&[*key], &[*mapping]);
+    }
+    sweep.finish()
+}
+
+fn wide_tuple(source: (Ip6, u16), target: (Ip6, u16)) -> Tuple<Ip6> {
+    Tuple {
+        source: source.0,
+        target: target.0,
+        source_port: Port::new(source.1),
+        target_port: Port::new(target.1),
+    }
+}
+
+#[test]
+fn a_flow_between_versions_uses_a_port_of_the_ipv4_address() {
+    let (client, remote) = (ip6("2001:db8::7"), Prefix64::WELL_KNOWN.embed(REMOTE));
+    let asked = wide_tuple((client, 4000), (remote, 53));
+    let sent = wide_tuple((EXTERNAL.wide(), 5000), (REMOTE.wide(), 53));
+    let entries = wide_flow(Protocol::Udp, asked, sent);
+    let key = MappingKey::inward(Protocol::Udp, (EXTERNAL.wide(), Port::new(5000)));
+    let mapping = Mapping::inward((client, Port::new(4000)), REMOTE.wide(), START);
+    let permit = MappingKey::permit(
+        Protocol::Udp,
+        (EXTERNAL.wide(), Port::new(5000)),
+        (REMOTE.wide(), Port::new(0)),
+    );
+    let mappings = [(key, mapping), (permit, Mapping::permit(START))];
+
+    let alive = wide_sweep(&entries, &mappings, Duration::from_secs(300));
+    let ended = wide_sweep(&entries, &mappings, Duration::from_secs(301));
+
+    let bitmap = bitmap(externals()[&EXTERNAL.wide()].index, Protocol::Udp);
+    let (word, bit) = place(Port::new(5000));
+    assert_eq!(alive.used.word(bitmap, word), 1 << bit);
+    assert_eq!(alive.by_external, [(EXTERNAL.wide(), 1)].into());
+    assert_eq!(
+        alive.unmapped,
+        [],
+        "a remote is permitted under its own address"
+    );
+    assert_eq!(ended.ended, entries.map(|(key, _)| key));
+    assert_eq!(ended.unmapped, [key, permit]);
+}
+
+/// Both ends of such a flow are IPv6 clients', and both external ends stand behind the prefix.
+#[test]
+fn a_hairpinned_flow_between_versions_uses_the_ports_of_both_ends() {
+    let prefix = Prefix64::WELL_KNOWN;
+    let (one, other) = (ip6("2001:db8::7"), ip6("2001:db8::8"));
+    let asked = wide_tuple((one, 4000), (prefix.embed(EXTERNAL), 5001));
+    let sent = wide_tuple((prefix.embed(EXTERNAL), 5000), (other, 4001));
+    let entries = wide_flow(Protocol::Udp, asked, sent);
+
+    let swept = wide_sweep(&entries, &[], Duration::ZERO);
+
+    let bitmap = bitmap(externals()[&EXTERNAL.wide()].index, Protocol::Udp);
+    for port in [5000, 5001] {
+        let (word, bit) = place(Port::new(port));
+        assert!(swept.used.word(bitmap, word) & 1 << bit != 0, "{port}");
+    }
+    assert_eq!(swept.by_external, [(EXTERNAL.wide(), 1)].into());
+}
+
+#[test]
+fn what_the_tables_of_both_versions_hold_is_counted_together() {
+    let asked = wide_tuple((ip6("2001:db8::7"), 1), (ip6("64:ff9b::1"), 53));
+    let sent = wide_tuple((EXTERNAL.wide(), 5000), (REMOTE.wide(), 53));
+    let wide = wide_sweep(&wide_flow(Protocol::Udp, asked, sent), &[], Duration::ZERO);
+    let narrow = flow(Protocol::Udp, 4000, (0, 0));
+
+    let mut swept = sweep(&narrow, &[], Duration::ZERO);
+    swept.count(&wide);
+
+    assert_eq!(
+        swept.flows,
+        [((Protocol::Udp, FlowState::Active), 2)].into()
+    );
+    assert_eq!(swept.wide.flows, 1);
+    assert_eq!(swept.by_external, [(EXTERNAL.wide(), 2)].into());
+    let bitmap = bitmap(externals()[&EXTERNAL.wide()].index, Protocol::Udp);
+    for port in [4000, 5000] {
+        let (word, bit) = place(Port::new(port));
+        assert!(swept.used.word(bitmap, word) & 1 << bit != 0, "{port}");
+    }
+}

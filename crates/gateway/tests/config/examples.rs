@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use gateway::intent::{Action, Realm, parse};
+use gateway::intent::{Action, Prefix64, Realm, parse};
 
 #[test]
 fn every_example_is_taken_without_a_warning() {
@@ -20,7 +20,7 @@ fn every_example_is_taken_without_a_warning() {
         }
         seen += 1;
     }
-    assert!(seen >= 3);
+    assert!(seen >= 4);
 }
 
 #[test]
@@ -32,6 +32,20 @@ fn the_one_armed_example_has_one_arm() {
     assert_eq!(intent.interfaces.len(), 1);
     assert_eq!(intent.interfaces[0].realm, Realm::Both);
     assert!(intent.rules.iter().any(|rule| rule.action == Action::Pass));
+}
+
+#[test]
+fn the_example_of_nat64_leads_from_ipv6_to_ipv4() {
+    let text = fs::read_to_string(root("deploy/examples/nat64.yaml")).unwrap();
+
+    let intent = parse("nat64.yaml", &text).unwrap().intent;
+
+    assert_eq!(intent.prefixes, [Prefix64::WELL_KNOWN]);
+    let is_v6 = |net: &ipnet::IpNet| net.network().is_ipv6();
+    for rule in &intent.rules {
+        assert!(rule.sources.iter().all(is_v6));
+        assert!(!rule.destinations.iter().any(is_v6));
+    }
 }
 
 /// A snippet is a whole configuration, or a section that one can add to a small one.
@@ -93,6 +107,8 @@ fn every_field_stands_in_the_reference() {
         "pools[].hairpinning",
         "pools[].mss",
         "limits.flows",
+        "limits.flows6",
+        "nat64.prefixes",
         "api.socket",
         "metrics.listen",
         "state",

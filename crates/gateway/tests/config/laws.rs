@@ -10,15 +10,16 @@ use gateway::intent::{Action, Intent, Parsed, Realm, Service, parse, parse_bytes
 use proptest::prelude::*;
 
 /// Configurations to begin with.
-const EXAMPLES: [&str; 4] = [
+const EXAMPLES: [&str; 5] = [
     include_str!("../../../../deploy/examples/gateway.yaml"),
     include_str!("../../../../deploy/examples/one-arm.yaml"),
     include_str!("../../../../deploy/examples/many-teams.yaml"),
+    include_str!("../../../../deploy/examples/nat64.yaml"),
     include_str!("../malformed/08-wrong-kinds.yaml"),
 ];
 
 /// What is put into a configuration to break it: pieces of YAML, and values on the edges.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 44] = [
     "",
     "\n",
     "  ",
@@ -52,6 +53,10 @@ const PIECES: [&str; 40] = [
     "0.0.0.0/0",
     "255.255.255.255",
     "::1",
+    "::/0",
+    "64:ff9b::/96",
+    "2001:db8::10",
+    "::ffff:10.0.0.1",
     "192.0.2.10",
     "tcp/",
     "icmp/1",
@@ -98,6 +103,16 @@ fn promises(intent: &Intent) {
         }
     }
     assert!(owners.len() <= abi::limits::ADDRESSES_MAX);
+
+    assert!(intent.prefixes.len() <= abi::limits::PREFIXES64_MAX);
+    for (index, prefix) in intent.prefixes.iter().enumerate() {
+        let holds = |address: &IpAddr| prefix.extract(&(*address).into()).is_some();
+        assert!(!owners.keys().any(holds));
+        let others = intent.prefixes.iter().take(index);
+        assert!(!others.into_iter().any(|other| {
+            prefix.extract(&other.address()).is_some() || other.extract(&prefix.address()).is_some()
+        }));
+    }
 
     for rule in &intent.rules {
         for nets in [&rule.sources, &rule.destinations] {
@@ -254,8 +269,10 @@ const ADDRESSES: Words = Words {
         "10.0.0.9",
         "192.0.3.1",
         "192.0.4.1",
+        "'2001:db8:a::/126'",
+        "'2001:db8:a::9'",
     ],
-    bad: &["127.0.0.1", "192.0.2.1/30", "192.0.0.0/22", "x"],
+    bad: &["'::1'", "127.0.0.1", "192.0.2.1/30", "192.0.0.0/22", "x"],
 };
 const PORTS: Words = Words {
     good: &["1024-65535", "1"],
@@ -266,7 +283,14 @@ const RULES: Words = Words {
     bad: &["", "R"],
 };
 const NETS: Words = Words {
-    good: &["10.1.0.0/16", "10.1.2.3", "10.2.0.0/15", "172.16.0.0/12"],
+    good: &[
+        "10.1.0.0/16",
+        "10.1.2.3",
+        "10.2.0.0/15",
+        "172.16.0.0/12",
+        "'2001:db8:1::/48'",
+        "'fd00::/8'",
+    ],
     bad: &["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3/16"],
 };
 const SERVICES: Words = Words {

@@ -104,6 +104,55 @@ fn a_collector_understands_a_beginning_and_an_end() {
 }
 
 #[test]
+fn a_collector_understands_a_session_between_versions() {
+    let between = |client: &str, external: &str, remote: &str| {
+        let mut record = opened();
+        record.flow.protocol = crate::Protocol(1);
+        record.flow.client = client.parse().unwrap();
+        record.flow.external = external.parse().unwrap();
+        record.flow.remote = remote.parse().unwrap();
+        record
+    };
+    let nat64 = between("[2001:db8::7]:77", "192.0.2.10:78", "198.51.100.9:0");
+    let napt66 = between(
+        "[2001:db8::7]:77",
+        "[2001:db8:a::1]:78",
+        "[2001:db8:9::9]:0",
+    );
+
+    let collected = exported(&[nat64, napt66]);
+
+    let [nat64, napt66] = collected.records.as_slice() else {
+        panic!("{:?}", collected.records);
+    };
+    assert_eq!(nat64["NatEvent"], json!({"NatEvent": "Nat64SessionCreate"}));
+    assert_eq!(
+        nat64["ProtocolIdentifier"],
+        json!({"ProtocolType": "Ipv6Icmp"})
+    );
+    assert_eq!(
+        nat64["SourceIpv6address"],
+        json!({"Ip6Addr": "2001:db8::7"})
+    );
+    assert_eq!(
+        nat64["PostNatsourceIpv4address"],
+        json!({"Ip4Addr": "192.0.2.10"})
+    );
+    assert_eq!(
+        nat64["PostNatdestinationIpv4address"],
+        json!({"Ip4Addr": "198.51.100.9"})
+    );
+    assert_eq!(
+        napt66["DestinationIpv6address"],
+        json!({"Ip6Addr": "2001:db8:9::9"})
+    );
+    assert_eq!(
+        napt66["ProtocolIdentifier"],
+        json!({"ProtocolType": "Ipv6Icmp"})
+    );
+}
+
+#[test]
 fn a_flow_whose_pool_is_gone_has_no_name_of_a_pool() {
     let mut record = opened();
     record.flow.pool = None;

@@ -40,6 +40,8 @@ pub fn status() -> Status {
         flows: ActiveFlows {
             active: 12_345,
             max: 262_144,
+            active6: 345,
+            max6: 65_536,
             by_protocol: ByProtocol {
                 tcp: 12_000,
                 udp: 300,

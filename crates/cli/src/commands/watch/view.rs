@@ -4,6 +4,7 @@ use api::http::Protocol;
 
 use super::rates::{DropRate, Fullest, PoolUse, PortUse, Rates, TrafficRate};
 use crate::{
+    commands::status::share,
     commands::{pools::fullness, status::by_state},
     output::Look,
     table::{Table, Tone, cell, number, numbers, tinted, toned, words},
@@ -26,11 +27,9 @@ pub fn screenful(rates: &Rates, missed: Option<&str>, look: Look) -> String {
     );
     text += &traffic(rates, look);
     text += &format!(
-        "\nNew flows  {}\nFlows      {} of {} ({}): {}\n\n",
+        "\nNew flows  {}\nFlows      {}: {}\n\n",
         new_flows(rates),
-        rates.flows.active,
-        rates.flows.max,
-        percent(rates.flows.active, rates.flows.max),
+        share(&rates.flows),
         by_state(&rates.flows)
     );
     text += &pools(&rates.pools, look);

@@ -90,7 +90,14 @@ pub(super) fn judge(
     let refused: Vec<Kind> = wanted().filter(|kind| !kind.is_served(pool)).collect();
     let is_all = wanted().count() == refused.len();
     for kind in refused {
-        unserved(kind, is_all, path, rule, pool, report);
+        unserved(
+            kind,
+            (is_all, prefixes.is_empty()),
+            path,
+            rule,
+            pool,
+            report,
+        );
     }
 }
 
@@ -119,7 +126,7 @@ fn never(path: &Path, rule: &Rule, report: &mut Report<'_>) {
 
 fn unserved(
     kind: Kind,
-    is_all: bool,
+    (is_all, has_no_nat64): (bool, bool),
     path: &Path,
     rule: &Rule,
     pool: &Pool,
@@ -141,6 +148,7 @@ fn unserved(
     let everything = if other == "IPv4" { "0.0.0.0/0" } else { "::/0" };
     let less = match kind {
         Kind::Nat44 => "take the IPv4 prefixes out of `sources`".to_owned(),
+        Kind::Napt66 if has_no_nat64 => "take the IPv6 prefixes out of `sources`".to_owned(),
         Kind::Nat64 | Kind::Napt66 => {
             format!("narrow `destinations` to {other}, as `{everything}` does")
         }

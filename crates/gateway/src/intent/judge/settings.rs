@@ -1,7 +1,7 @@
 //! Timeouts, limits, and where the daemon is reached.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -13,6 +13,7 @@ use super::{
     super::{
         Limits, Pool, PortRange, Prefix64, Protocol, Service, ServiceTimeout, Timeouts,
         report::{Path, Report},
+        uses_ipv6,
         words::{self, Complaint, complaint, quoted, spelled},
     },
     accept, given, required,
@@ -217,8 +218,10 @@ pub(super) fn limits(
     report: &mut Report<'_>,
 ) -> Limits {
     let flows = flows("flows", &config.limits.flows, report).unwrap_or(FLOWS_DEFAULT);
-    let has_ipv6 = !prefixes.is_empty() || pools.iter().any(|pool| pool.has(IpAddr::is_ipv6));
-    let usual = if has_ipv6 { flows } else { FLOWS6_UNUSED };
+    let usual = match uses_ipv6(pools, prefixes) {
+        true => flows,
+        false => FLOWS6_UNUSED,
+    };
     let flows6 = self::flows("flows6", &config.limits.flows6, report).unwrap_or(usual);
     Limits { flows, flows6 }
 }

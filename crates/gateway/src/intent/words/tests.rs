@@ -130,6 +130,19 @@ fn an_address_is_a_prefix_of_one() {
 }
 
 #[test]
+fn an_ipv6_address_is_read_in_every_spelling_of_it() {
+    assert_eq!(prefix("2001:DB8:0::1"), prefix("2001:db8::1/128"));
+    assert_eq!(prefix("64:ff9b::192.0.2.1"), prefix("64:ff9b::c000:201"));
+    assert!(prefix("::/0").is_ok());
+    assert_eq!(
+        prefix("::ffff:10.0.0.0/104").unwrap_err().help,
+        "write `10.0.0.0/8`"
+    );
+    assert!(prefix64("2001:db8:122:344::/96").is_ok());
+    assert!(prefix64("2001:db8::/33").is_err());
+}
+
+#[test]
 fn a_prefix_is_written_as_everybody_writes_it() {
     let bad = [
         "",
