@@ -363,19 +363,42 @@ fn ports_and_flows_of_both_versions_are_counted_together() {
     entries::write(&gateway.tables, &of_each_kind());
 
     let address = |name: &str| {
-        let pools: Pools = gateway.ask(&Request::get(path::POOLS)).json();
+        let pools: Pools = gateway.get(path::POOLS);
         let mut all = pools.pools.into_iter().flat_map(|pool| pool.addresses);
         all.find(|it| it.address.to_string() == name).unwrap()
     };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while address("192.0.2.10").flows < 2 || address("2001:db8:a::10").flows < 1 {
-        assert!(Instant::now() < deadline, "no sweep counted the flows");
-        std::thread::yield_now();
-    }
+    gateway.await_status(|status| status.flows.active == 3);
 
     // Swept, and still there: each port has its mapping and its flow.
     assert_eq!(address("192.0.2.10").tcp.used, 2);
     assert_eq!(address("2001:db8:a::10").tcp.used, 1);
-    let status: Status = gateway.ask(&Request::get(path::STATUS)).json();
-    assert_eq!(status.flows.active, 3);
+    assert_eq!(address("192.0.2.10").flows, 2);
+    let status: Status = gateway.get(path::STATUS);
+    assert_eq!((status.flows.active, status.flows.active6), (3, 2));
+}
+
+/// A gateway that is told of IPv6 for the first time gets room for it without losing a flow.
+#[test]
+fn the_tables_of_ipv6_get_their_size_at_a_restart_while_they_are_empty() {
+    let mut gateway = Gateway::start();
+    let status = |gateway: &Gateway| -> Status { gateway.get(path::STATUS) };
+    assert_eq!(status(&gateway).flows.max6, 1024);
+    let [within_ipv4, within_ipv6, _] = of_each_kind();
+    entries::write(&gateway.tables, &[within_ipv4]);
+
+    gateway.restart_with(BOTH_VERSIONS);
+
+    let after = status(&gateway);
+    assert!(after.adopted);
+    assert_eq!((after.flows.max, after.flows.max6), (65_536, 65_536));
+    assert!(find(&gateway, "tcp 10.1.0.7:40000 198.51.100.9:5432").is_some());
+
+    // What is in use keeps its size, and says so.
+    entries::write(&gateway.tables, &[within_ipv6]);
+    gateway.restart_with(&BOTH_VERSIONS.replace("flows: 65536", "flows: 65536, flows6: 4096"));
+    let after = status(&gateway);
+    assert_eq!(after.flows.max6, 65_536);
+    assert!(find(&gateway, "tcp [2001:db8:1::7]:40000 [2001:db8:9::9]:5432").is_some());
+    let says_so = |note: &String| note.contains("IPv6") && note.contains("4096");
+    assert!(after.notes.iter().any(says_so), "{:?}", after.notes);
 }

@@ -173,8 +173,11 @@ impl Prefix {
     }
 }
 
+/// Prefixes, each with the rule that wants it.
+type Wishes = Vec<(Prefix, usize)>;
+
 /// For each prefix the rules that want all of it: its own and those of every prefix around it.
-fn nest(prefixes: Vec<(Prefix, usize)>) -> Vec<(Prefix, RuleSet)> {
+fn nest(prefixes: Wishes) -> Vec<(Prefix, RuleSet)> {
     let mut own: BTreeMap<Prefix, RuleSet> = BTreeMap::new();
     for (prefix, rule) in prefixes {
         include(own.entry(prefix).or_insert(RuleSet::EMPTY), rule);
@@ -207,7 +210,7 @@ fn include(set: &mut RuleSet, rule: usize) {
 }
 
 /// The prefixes of all rules, those of IPv4 and those of IPv6.
-fn address_prefixes(rules: &[Rule], of: Nets) -> (Vec<(Prefix, usize)>, Vec<(Prefix, usize)>) {
+fn address_prefixes(rules: &[Rule], of: Nets) -> (Wishes, Wishes) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for (index, rule) in rules.iter().enumerate() {
         for net in of(rule) {
@@ -227,7 +230,7 @@ fn address_prefixes(rules: &[Rule], of: Nets) -> (Vec<(Prefix, usize)>, Vec<(Pre
 }
 
 /// Services as prefixes of protocol, zero, port.
-fn service_prefixes(rules: &[Rule]) -> Vec<(Prefix, usize)> {
+fn service_prefixes(rules: &[Rule]) -> Wishes {
     let mut all = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         for service in &rule.services {

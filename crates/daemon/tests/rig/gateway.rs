@@ -78,31 +78,7 @@ impl Gateway {
         let notify = UnixDatagram::bind(directory.join("notify.sock")).unwrap();
         notify.set_read_timeout(Some(SILENCE_MAX)).unwrap();
 
-        // It ends with this test, even if the test is killed.
-        let mut daemon = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "KILL",
-                env!("CARGO_BIN_EXE_egretd"),
-                "--config",
-            ])
-            .arg(directory.join("gateway.yaml"))
-            .env("NOTIFY_SOCKET", directory.join("notify.sock"))
-            .env("EGRET_LOG", "debug")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // So that it is shown only if the test fails.
-        let log = BufReader::new(daemon.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            log.lines()
-                .map_while(Result::ok)
-                .for_each(|line| println!("egretd: {line}"));
-        });
-        await_state(&notify, "READY=1");
-        // Beside the daemon, which is alone to hold the state.
-        let maps = directory.join(format!("bpf/layout-{}/maps", abi::LAYOUT));
-        let tables = Tables::open(&maps).unwrap();
+        let (daemon, tables) = launched(&directory, &notify);
         Self {
             directory,
             daemon,
@@ -110,6 +86,13 @@ impl Gateway {
             metrics,
             tables,
         }
+    }
+
+    /// Ends the daemon and starts another over its tables, with another configuration.
+    pub fn restart_with(&mut self, text: &str) {
+        assert!(self.stop().success());
+        fs::write(self.file(), self.config(text)).unwrap();
+        (self.daemon, self.tables) = launched(&self.directory, &self.notify);
     }
 
     /// A connection to the API.
@@ -193,6 +176,35 @@ impl Gateway {
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.daemon.id().cast_signed()), signal).unwrap();
     }
+}
+
+/// Starts a daemon in its directory; it serves when this returns.
+fn launched(directory: &Path, notify: &UnixDatagram) -> (Child, Tables) {
+    // It ends with this test, even if the test is killed.
+    let mut daemon = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            env!("CARGO_BIN_EXE_egretd"),
+            "--config",
+        ])
+        .arg(directory.join("gateway.yaml"))
+        .env("NOTIFY_SOCKET", directory.join("notify.sock"))
+        .env("EGRET_LOG", "debug")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // So that it is shown only if the test fails.
+    let log = BufReader::new(daemon.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        log.lines()
+            .map_while(Result::ok)
+            .for_each(|line| println!("egretd: {line}"));
+    });
+    await_state(notify, "READY=1");
+    // Beside the daemon, which is alone to hold the state.
+    let maps = directory.join(format!("bpf/layout-{}/maps", abi::LAYOUT));
+    (daemon, Tables::open(&maps).unwrap())
 }
 
 impl Drop for Gateway {

@@ -104,7 +104,7 @@ fn seen(gateway: &Gateway, pod: &Host, target: Ipv4Addr, by: By) -> Result<IpAdd
                 protocol: Some(Protocol::Icmp),
                 ..of_client(client)
             })?;
-            Ok(flow.external.address.into())
+            Ok(flow.external.address)
         }
     }
 }

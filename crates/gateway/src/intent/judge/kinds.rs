@@ -34,6 +34,32 @@ impl Kind {
         }
     }
 
+    /// The version of the addresses that such flows leave from.
+    const fn version(self) -> &'static str {
+        match self {
+            Self::Nat44 | Self::Nat64 => "IPv4",
+            Self::Napt66 => "IPv6",
+        }
+    }
+
+    /// One of them.
+    const fn example(self) -> &'static str {
+        match self {
+            Self::Nat44 | Self::Nat64 => "192.0.2.10",
+            Self::Napt66 => "2001:db8::10",
+        }
+    }
+
+    /// How a rule is written that does not want such flows.
+    const fn left_out(self, prefixes: &[Prefix64]) -> &'static str {
+        match self {
+            Self::Nat44 => "take the IPv4 prefixes out of `sources`",
+            Self::Nat64 => "narrow `destinations` to IPv6, as `::/0` does",
+            Self::Napt66 if prefixes.is_empty() => "take the IPv6 prefixes out of `sources`",
+            Self::Napt66 => "narrow `destinations` to IPv4, as `0.0.0.0/0` does",
+        }
+    }
+
     /// Whether a rule can want such flows.
     fn is_wanted(self, rule: &Rule, prefixes: &[Prefix64]) -> bool {
         let from = |is_of: fn(&IpNet) -> bool| rule.sources.iter().any(is_of);
@@ -90,14 +116,20 @@ pub(super) fn judge(
     let refused: Vec<Kind> = wanted().filter(|kind| !kind.is_served(pool)).collect();
     let is_all = wanted().count() == refused.len();
     for kind in refused {
-        unserved(
-            kind,
-            (is_all, prefixes.is_empty()),
-            path,
-            rule,
-            pool,
-            report,
+        let (name, pool) = (&rule.name, &pool.name);
+        let (shown, version, example) = (kind.shown(), kind.version(), kind.example());
+        let message = format!(
+            "flows of rule `{name}` {shown} would be refused: pool `{pool}` has no {version} address"
         );
+        let add = format!("add one to the pool, such as `{example}`");
+        let path = path.field("pool");
+        if is_all {
+            let help = format!("{add}, or choose another pool");
+            report.error(&path, complaint(message, help));
+        } else {
+            let help = format!("{add}, or {}", kind.left_out(prefixes));
+            report.warning(&path, complaint(message, help));
+        }
     }
 }
 
@@ -122,39 +154,6 @@ fn never(path: &Path, rule: &Rule, report: &mut Report<'_>) {
         )
     };
     report.warning(path, complaint(message, help));
-}
-
-fn unserved(
-    kind: Kind,
-    (is_all, has_no_nat64): (bool, bool),
-    path: &Path,
-    rule: &Rule,
-    pool: &Pool,
-    report: &mut Report<'_>,
-) {
-    let (version, other, example) = match kind {
-        Kind::Nat44 | Kind::Nat64 => ("IPv4", "IPv6", "192.0.2.10"),
-        Kind::Napt66 => ("IPv6", "IPv4", "2001:db8::10"),
-    };
-    let (name, pool) = (&rule.name, &pool.name);
-    let message = format!(
-        "flows of rule `{name}` {} would be refused: pool `{pool}` has no {version} address",
-        kind.shown()
-    );
-    if is_all {
-        let help = format!("add one to the pool, such as `{example}`, or choose another pool");
-        return report.error(&path.field("pool"), complaint(message, help));
-    }
-    let everything = if other == "IPv4" { "0.0.0.0/0" } else { "::/0" };
-    let less = match kind {
-        Kind::Nat44 => "take the IPv4 prefixes out of `sources`".to_owned(),
-        Kind::Napt66 if has_no_nat64 => "take the IPv6 prefixes out of `sources`".to_owned(),
-        Kind::Nat64 | Kind::Napt66 => {
-            format!("narrow `destinations` to {other}, as `{everything}` does")
-        }
-    };
-    let help = format!("add one to the pool, such as `{example}`, or {less}");
-    report.warning(&path.field("pool"), complaint(message, help));
 }
 
 /// The well-known prefix does not stand for addresses that mean something else in every network
