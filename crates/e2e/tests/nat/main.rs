@@ -12,6 +12,7 @@ mod rules;
 mod shapes;
 mod stun;
 mod untouched;
+mod versions;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
