@@ -62,6 +62,7 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
             mss::clamp(packet, world, arrival, flow.pool());
         }
     }
+    // Read no earlier than it is written: so it is copied from the flow into the frame at once.
     let hop = match reason.verdict() {
         Verdict::Send => Some(flow.next_hop()),
         Verdict::Pass | Verdict::Drop => None,

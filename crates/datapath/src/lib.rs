@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a later fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ a fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
 //!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The hit path is one lookup in one table. Everything rare is a function of its own that the
-//! compiler is told not to inline, so that the hit path stays small.
+//! compiler is told not to inline, or stands in another program, so that the hit path stays small.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -121,9 +121,11 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         }
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
     };
+    // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
         return Next::Go(Stage::Part);
     }
+    // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     match world.flow(&key) {
         Some(flow) => {
@@ -142,11 +144,12 @@ pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     leave(packet, world, bytes, left)
 }
 
-/// The program for packets whose ports are not where a flow's are.
+/// The program for fragments and for packets whose ports are not where a flow's are.
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
     let left = match V4::parse(packet, bytes) {
+        // A first fragment: a packet as any other, once it is remembered.
         Ok(arrival) => {
             fragment::remember(packet, world, &arrival);
             match world.flow(&arrival.key) {

@@ -44,7 +44,7 @@ fn go(ctx: &XdpContext, next: Next) -> u32 {
         Next::Leave(exit) => return number(exit),
         Next::Go(stage) => stage,
     };
-    // SAFETY: the entries are XDP programs of this object. Does not come back if there is one.
+    // SAFETY: the entries are XDP programs of this object. It does not come back if there is one.
     let _ = unsafe { maps::STAGES.tail_call(ctx, stage as u32) };
     Kernel::new(ctx).count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
     XDP_DROP
