@@ -22,6 +22,7 @@ pub mod event;
 pub mod external;
 pub mod flow;
 pub mod fragment;
+pub mod hash;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
@@ -41,6 +42,7 @@ pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
+pub use ports::PortWord;
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
 pub use stage::Stage;
@@ -59,7 +61,8 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
-    /// Index → bitmap of ports in use, one per external address and port space.
+    /// Index → bitmaps of ports that are taken and of ports that are held back, for each external
+    /// address and port space, and for each plane of an overloaded address.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
     pub const EXTERNALS: &str = "EXTERNALS";

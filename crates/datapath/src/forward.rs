@@ -57,8 +57,9 @@ pub fn hit<P: Packet, W: World>(
         }
     }
 
+    let mut is_life = true;
     if arrival.protocol as u8 == Protocol::Tcp as u8 {
-        note_flags(flow, arrival.flags);
+        is_life = note_flags(flow, arrival.flags);
         if arrival.flags & Tcp::SYN != 0 {
             mss::clamp(packet, world, arrival, flow.pool());
         }
@@ -70,7 +71,7 @@ pub fn hit<P: Packet, W: World>(
     if !rewrite(packet, arrival, flow, hop) {
         return (Reason::Internal, ingress);
     }
-    account(world, flow, arrival.bytes);
+    account(world, flow, arrival.bytes, is_life);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
 }
 
@@ -109,8 +110,11 @@ fn resolve<W: World>(
 /// Notes which TCP flags this direction has shown. A SYN after the end is a new beginning; anything
 /// else but another RST behind an RST shows that the RST was not the sender's, or not heeded
 /// (RFC 7857 §2.2).
+///
+/// Returns whether the segment shows that the connection is alive: not if it is one more RST, which
+/// only answers what still comes from the other side (RFC 7857 §7.1).
 #[inline(always)]
-fn note_flags(flow: &Flow, flags: u8) {
+fn note_flags(flow: &Flow, flags: u8) -> bool {
     let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
     let note = |is_shown: bool, bit: u8| if is_shown { bit } else { 0 };
     let shown = note(flags & Tcp::SYN != 0, Seen::SYN)
@@ -119,8 +123,9 @@ fn note_flags(flow: &Flow, flags: u8) {
         | note(flags & Tcp::RST != 0, Seen::RST);
     let seen = flow.seen.get();
     let had_rst = seen & !shown & Seen::RST;
+    let is_life = seen & shown & Seen::RST == 0;
     if shown & !seen == 0 && shown & Seen::SYN == 0 && had_rst == 0 {
-        return;
+        return is_life;
     }
     let begins_again = shown & Seen::SYN != 0 && seen & (Seen::FIN | Seen::RST) != 0;
     flow.seen.set(if begins_again {
@@ -128,6 +133,7 @@ fn note_flags(flow: &Flow, flags: u8) {
     } else {
         (seen & !had_rst) | shown
     });
+    is_life
 }
 
 /// Edits the headers. Without a next hop the kernel will send the packet, and count the hop itself.
@@ -196,9 +202,9 @@ fn rewrite<P: Packet>(
 }
 
 #[inline(always)]
-fn account<W: World>(world: &W, flow: &Flow, bytes: u64) {
+fn account<W: World>(world: &W, flow: &Flow, bytes: u64, is_life: bool) {
     let now = world.now();
-    if flow.last_seen.get() != now.0 {
+    if is_life && flow.last_seen.get() != now.0 {
         flow.last_seen.set(now.0);
     }
     flow.packets.set(flow.packets.get().wrapping_add(1));

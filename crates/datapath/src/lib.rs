@@ -28,7 +28,6 @@ mod checksum;
 mod classify;
 mod forward;
 mod fragment;
-mod hash;
 mod icmp;
 mod mss;
 #[cfg(not(target_arch = "bpf"))]

@@ -6,13 +6,14 @@ use core::ops::{Deref, DerefMut};
 
 use abi::{
     ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
+    MappingKey, NextHop, Pool, PortWord, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    ports::WORDS,
 };
 
 pub use crate::open::Beginning;
 
-/// The bitmap of the ports of one external address and port space that are taken.
-pub type PortWords = [Shared<u64>; WORDS];
+/// The ports of one external address and port space, or of one plane of it.
+pub type PortWords = [PortWord; WORDS];
 
 /// Why an entry was not inserted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +98,7 @@ pub trait World {
     fn fragments(&self, key: &FragmentKey) -> Option<Self::Ref<'_, Fragments>>;
     /// Remembers a packet in fragments, instead of what was known under its key.
     fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments);
-    /// A bitmap by [`abi::ports::bitmap`].
+    /// A bitmap by [`abi::ports::bitmap_towards`].
     fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
 
     /// What we know of an address as an external one.

@@ -220,7 +220,7 @@ fn all_ports_of_an_address_are_used_before_one_client_is_refused() -> Result<()>
 /// With the kernel's own TCP: who finds no port is not told a lie, and is served when one frees.
 #[test]
 fn a_connection_that_found_no_port_is_served_when_another_ends() -> Result<()> {
-    let rig = Rig::new("tcp", "2000-2003", "tcp_transitory: 1s")?;
+    let rig = Rig::new("tcp", "2000-2003", "tcp_closing: 1s")?;
     let target = SocketAddrV4::new(DB, 9000);
     let connect = |limit| {
         rig.pod()?
