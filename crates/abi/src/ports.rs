@@ -11,7 +11,7 @@
 //! a port is one flow's: so no two flows share port and remote.
 
 use crate::{
-    Ip4, Port, Protocol, Shared,
+    Address, Port, Protocol, Shared,
     hash::hash,
     limits::{ADDRESSES_MAX, OVERLOADED_MAX},
 };
@@ -55,17 +55,21 @@ pub const fn plane_bitmap(planes: u8, plane: u32) -> u32 {
 /// The bitmap in which the port of a flow to this remote is taken: of the address with this index
 /// and these planes, if it has some.
 #[inline(always)]
-pub const fn bitmap_towards(
+pub fn bitmap_towards<A: Address>(
     seed: u64,
     (address, planes): (u16, u8),
     protocol: Protocol,
-    (remote, port): (Ip4, Port),
+    (remote, port): (A, Port),
 ) -> u32 {
     match protocol {
         Protocol::Tcp if planes != 0 => {
-            let remote = u32::from_be_bytes(remote.0) as u64;
-            let plane = hash(seed, remote, port.get() as u64) as u32 % PLANES as u32;
-            plane_bitmap(planes, plane)
+            // An IPv4 remote has one plane, also where it stands as a mapped address.
+            let (high, low) = match remote.words() {
+                (0, low) if low >> 32 == 0xffff => (low & 0xffff_ffff, 0),
+                words => words,
+            };
+            let remote = hash(seed, high, low.rotate_left(24) ^ port.get() as u64);
+            plane_bitmap(planes, remote as u32 % PLANES as u32)
         }
         Protocol::Tcp | Protocol::Udp | Protocol::Icmp => bitmap(address, protocol),
     }
@@ -96,6 +100,7 @@ const _: () = assert!(CLASS_WORDS * 64 * CLASSES == 65_536);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Ip4, Ip6};
 
     #[test]
     fn every_port_has_a_place_of_its_own_and_is_found_there() {
@@ -135,6 +140,11 @@ mod tests {
             };
             *of_plane.entry(towards(Protocol::Tcp)).or_default() += 1;
             assert_eq!(towards(Protocol::Udp), bitmap(3, Protocol::Udp));
+            let mut mapped = [0; 16];
+            mapped[10..].copy_from_slice(&[0xff, 0xff, 198, 51, high, low]);
+            let mapped = (Ip6(mapped), Port::new(443));
+            let same = bitmap_towards(7, (3, 2), Protocol::Tcp, mapped);
+            assert_eq!(towards(Protocol::Tcp), same);
         }
         assert_eq!(of_plane.len(), PLANES);
         assert!(of_plane.values().all(|remotes| (50..200).contains(remotes)));

@@ -1,7 +1,7 @@
 //! Claims a free port of an external address.
 
 use abi::{
-    Port, PortWord, Protocol,
+    Address, Port, PortWord, Protocol,
     hash::hash,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
@@ -67,12 +67,10 @@ pub fn release<W: World>(world: &W, bitmap: u32, port: Port) {
 
 /// Where the search for a client's port begins.
 #[inline(always)]
-pub const fn start(seed: u64, client: abi::Ip4, port: Port, protocol: Protocol) -> u64 {
-    hash(
-        seed,
-        u32::from_be_bytes(client.0) as u64,
-        port.get() as u64 | (protocol as u64) << 16,
-    )
+pub fn start<A: Address>(seed: u64, client: A, port: Port, protocol: Protocol) -> u64 {
+    let (high, low) = client.words();
+    let low = low.rotate_left(24) ^ (protocol as u64) << 16;
+    hash(seed, high, low ^ port.get() as u64)
 }
 
 /// The same, among ports that are even or odd as this one is.

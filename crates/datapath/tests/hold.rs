@@ -53,7 +53,7 @@ fn ten_come_and_go(site: &mut Site) -> BTreeSet<Port> {
         site.sweep();
         site.pass(Duration::from_secs(1));
     }
-    assert!(site.memory.mappings.is_empty());
+    assert!(site.memory.v4.mappings.is_empty());
     ports
 }
 

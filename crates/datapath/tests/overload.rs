@@ -76,7 +76,10 @@ fn one_port_serves_a_flow_in_each_plane_and_each_answer_finds_its_client() {
         let (_, got) = read(&left.after.bytes).expect("such a packet");
         assert_eq!(got, asked(*client, remote(*client)).reversed());
     }
-    assert!(site.memory.mappings.is_empty(), "a port is nobody's alone");
+    assert!(
+        site.memory.v4.mappings.is_empty(),
+        "a port is nobody's alone"
+    );
     sound(&site.memory);
 }
 
@@ -140,7 +143,7 @@ fn ports_of_all_planes_are_free_again_when_their_flows_have_ended() {
         site.pass(Duration::from_secs(1));
     }
 
-    assert!(site.memory.flows.is_empty());
+    assert!(site.memory.v4.flows.is_empty());
     assert_eq!(begin(&site), 2 * PLANES);
 }
 
@@ -157,7 +160,7 @@ fn a_daemons_successor_counts_the_ports_of_all_planes() {
     }
 
     assert_eq!(dial(&site, 500, remote(500)).reason, Reason::PortsExhausted);
-    assert_eq!(site.memory.flows.len(), 4 * PLANES);
+    assert_eq!(site.memory.v4.flows.len(), 4 * PLANES);
     sound(&site.memory);
 }
 

@@ -107,8 +107,8 @@ impl Bitmaps {
                     bitmaps.insert(bitmap);
                 }
                 let range = (external.first, external.last, protocol == Protocol::Icmp);
-                let reserved = ranges.entry(range);
-                let reserved = reserved.or_insert_with(|| reserved(external, protocol));
+                let ranges = ranges.entry(range);
+                let reserved = ranges.or_insert_with(|| reserved(external, protocol));
                 let found = words(bitmap);
                 let idle = self.idle.judge(bitmap, &swept.used, reserved, &found);
                 let held = self.held.judge(bitmap, hold, now, &found, &idle);

@@ -327,7 +327,7 @@ fn lowered_mss(before: &[u8], after: &[u8], l4: usize) -> Option<std::ops::Range
 /// middle of a sweep: they are [`whole`], and every external port in use is taken.
 pub fn safe(memory: &Memory) {
     whole(memory);
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         if flow.side() == Side::Outbound {
             let (address, port) = (flow.to.source, flow.to.source_port);
@@ -343,10 +343,11 @@ pub fn safe(memory: &Memory) {
 /// flows began: no flow is half a flow, and no two share an external tuple.
 pub fn whole(memory: &Memory) {
     let mut twins = BTreeSet::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         let twin_key = flow.twin(protocol);
         let twin = memory
+            .v4
             .flows
             .get(&twin_key)
             .unwrap_or_else(|| panic!("half a flow: {key:?}"));
@@ -368,6 +369,7 @@ pub fn whole(memory: &Memory) {
 
 fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
     let external = memory
+        .v4
         .externals
         .get(&address)
         .expect("flows and mappings are to our addresses");
@@ -383,7 +385,7 @@ fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bo
 /// taken.
 pub fn sound(memory: &Memory) {
     safe(memory);
-    for (key, mapping) in memory.mappings.all() {
+    for (key, mapping) in memory.v4.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
         let port = match key.what().expect("a kind we know") {
             End::Outward { internal, .. } => {
@@ -402,10 +404,10 @@ pub fn sound(memory: &Memory) {
             "a free port is mapped: {key:?}"
         );
     }
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         // What leaves from another address than it came from leaves from one of ours.
-        let external = memory.externals.get(&flow.to.source);
+        let external = memory.v4.externals.get(&flow.to.source);
         let is_shared = external.is_some_and(|it| it.planes != 0) && protocol == Protocol::Tcp;
         if flow.to.source != key.tuple.source && !is_shared {
             let end = (flow.to.source, flow.to.source_port);
@@ -417,14 +419,14 @@ pub fn sound(memory: &Memory) {
 
 /// The internal endpoint that an external one belongs to.
 fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
-    let inward = memory.mappings.get(&MappingKey::inward(protocol, end))?;
+    let inward = memory.v4.mappings.get(&MappingKey::inward(protocol, end))?;
     Some((inward.internal, inward.port))
 }
 
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
 pub fn clients_keep_their_address(memory: &Memory) {
     let mut address_of = BTreeMap::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
             let client = (key.tuple.source, flow.pool());
             let address = *address_of.entry(client).or_insert(flow.to.source);
@@ -436,7 +438,7 @@ pub fn clients_keep_their_address(memory: &Memory) {
 /// Asserts that exactly the mapped ports are taken, beside those outside the address's range: what
 /// holds as long as nothing has ended.
 pub fn taken_is_mapped(memory: &Memory) {
-    for (address, external) in memory.externals.all() {
+    for (address, external) in memory.v4.externals.all() {
         for protocol in Protocol::ALL {
             let outside = match protocol {
                 Protocol::Icmp => 0,
@@ -445,6 +447,7 @@ pub fn taken_is_mapped(memory: &Memory) {
                 }
             };
             let mapped = memory
+                .v4
                 .mappings
                 .all()
                 .into_iter()

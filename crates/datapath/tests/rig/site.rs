@@ -66,7 +66,7 @@ impl Site {
         let config = Config {
             seed: 7,
             generation: 1,
-            version: 0,
+            ..Config::default()
         };
         let found = Found {
             config,
@@ -78,7 +78,7 @@ impl Site {
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
-        *memory.routes.borrow_mut() = Rc::new(route);
+        *memory.v4.routes.borrow_mut() = Rc::new(route);
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
@@ -103,8 +103,9 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
-            externals: all(&memory.externals),
+            externals: all(&memory.v4.externals),
             classes: memory
+                .v4
                 .classes
                 .all()
                 .into_iter()
@@ -142,22 +143,22 @@ impl Site {
         let memory = &self.memory;
         match action {
             Action::PutExternal(address, external) => {
-                let before = memory.externals.get(address);
+                let before = memory.v4.externals.get(address);
                 bitmaps::prepare(external, before.as_deref(), |it| memory.bitmap(it));
-                memory.externals.put(*address, *external);
+                memory.v4.externals.put(*address, *external);
             }
             Action::RemoveExternal(address) => {
-                memory.externals.remove(address);
+                memory.v4.externals.remove(address);
             }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
             Action::PutClasses(classes) => {
                 classes
                     .iter()
-                    .for_each(|(key, set)| memory.classes.put(*key, *set));
+                    .for_each(|(key, set)| memory.v4.classes.put(*key, *set));
             }
             Action::RemoveClasses(keys) => {
-                keys.iter().for_each(|key| memory.classes.remove(key));
+                keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
             Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
@@ -203,22 +204,22 @@ impl Site {
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
         let mut sweep = Sweep::new((self.nanos, self.gateway.seed()), patience, &externals);
-        for (key, flow) in memory.flows.all() {
+        for (key, flow) in memory.v4.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
         between(memory);
         sweep.flows_done();
-        for (key, mapping) in memory.mappings.all() {
+        for (key, mapping) in memory.v4.mappings.all() {
             sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
         }
         let swept = sweep.finish();
         between(memory);
         for key in &swept.ended {
-            memory.flows.remove(key);
+            memory.v4.flows.remove(key);
             between(memory);
         }
         for key in &swept.unmapped {
-            memory.mappings.remove(key);
+            memory.v4.mappings.remove(key);
             between(memory);
         }
         let is_unused = |external: &External| {
