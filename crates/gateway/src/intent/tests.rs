@@ -231,6 +231,32 @@ fn what_is_not_said_has_the_defaults_of_the_rfcs() {
 }
 
 #[test]
+fn a_pool_says_how_its_ports_are_given_out() {
+    let pool = |words: &str| {
+        let text = ONE_ARM.replacen("addresses:", &format!("{words}\n    addresses:"), 1);
+        intent(&text).pools.remove(0)
+    };
+    let usual = intent(ONE_ARM).pools.remove(0);
+    assert_eq!(usual.hold, HoldDown::DEFAULT);
+    assert_eq!(usual.hold.time, Duration::from_secs(120));
+    assert!(usual.behaviour.keeps_parity() && !usual.behaviour.overloads());
+
+    let held = pool("hold_down: 90s\n    held_ports: 0").hold;
+    assert_eq!((held.time, held.ports), (Duration::from_secs(90), 0));
+    assert!(pool("hold_down: 0s").hold.is_off());
+    assert!(!pool("parity: off").behaviour.keeps_parity());
+
+    let strictest = Dependence::AddressAndPort;
+    for word in ["on", "true"] {
+        let shared = pool(&format!("overload: {word}")).behaviour;
+        assert!(shared.overloads());
+        assert_eq!(shared.mapping(Protocol::Tcp), strictest);
+        assert_eq!(shared.filtering(Protocol::Tcp), strictest);
+        assert_eq!(shared.mapping(Protocol::Udp), Dependence::Endpoint);
+    }
+}
+
+#[test]
 fn a_session_log_needs_only_a_place() {
     let log = intent(&format!("{ONE_ARM}log: {{sessions: {{file: /x.jsonl}}}}\n")).log;
 
