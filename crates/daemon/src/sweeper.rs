@@ -88,8 +88,8 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     let words = |bitmap| tables.ports.words(bitmap);
-    let found = (&swept, &unused);
-    bitmaps.free(now, &order.externals, &order.holds, found, words);
+    let addresses = (&order.externals, &order.holds);
+    bitmaps.free(now, addresses, (&swept, &unused), words);
     let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
     let idle_pools = order
         .unwanted_pools

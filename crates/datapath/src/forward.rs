@@ -57,12 +57,13 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         }
     }
 
-    let mut is_life = true;
-    if arrival.protocol as u8 == Protocol::Tcp as u8 {
-        is_life = note_flags(flow, arrival.flags);
-        if arrival.flags & Tcp::SYN != 0 {
-            mss::clamp(packet, world, arrival, flow.pool());
-        }
+    // Noted and counted at once: a flag that is kept until the end is a second way through the rewrite
+    // to the verifier.
+    if arrival.protocol as u8 != Protocol::Tcp as u8 || note_flags(flow, arrival.flags) {
+        note_time(world, flow);
+    }
+    if arrival.protocol as u8 == Protocol::Tcp as u8 && arrival.flags & Tcp::SYN != 0 {
+        mss::clamp(packet, world, arrival, flow.pool());
     }
     let hop = match reason.verdict() {
         Verdict::Send => Some(&hop),
@@ -71,7 +72,7 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     if !V::rewrite(packet, arrival, flow, hop) {
         return (Reason::Internal, ingress);
     }
-    account(world, flow, arrival.bytes, is_life);
+    account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
 }
 
@@ -130,11 +131,15 @@ fn note_flags<A>(flow: &Flow<Live, A>, flags: u8) -> bool {
 }
 
 #[inline(always)]
-fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64, is_life: bool) {
+fn note_time<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>) {
     let now = world.now();
-    if is_life && flow.last_seen.get() != now.0 {
+    if flow.last_seen.get() != now.0 {
         flow.last_seen.set(now.0);
     }
+}
+
+#[inline(always)]
+fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64) {
     flow.packets.set(flow.packets.get().wrapping_add(1));
     flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
     world.count_pool(flow.pool(), flow.side(), bytes);

@@ -90,8 +90,7 @@ impl Bitmaps {
     pub fn free<W: Deref<Target = [PortWord; WORDS]>>(
         &mut self,
         now: u64,
-        externals: &BTreeMap<Ip4, External>,
-        holds: &BTreeMap<u8, HoldDown>,
+        (externals, holds): (&BTreeMap<Ip4, External>, &BTreeMap<u8, HoldDown>),
         (swept, unused): (&Swept, &BTreeSet<Ip4>),
         words: impl Fn(u32) -> W,
     ) {
@@ -111,7 +110,7 @@ impl Bitmaps {
                 let reserved = ranges.or_insert_with(|| reserved(external, protocol));
                 let found = words(bitmap);
                 let idle = self.idle.judge(bitmap, &swept.used, reserved, &found);
-                let held = self.held.judge(bitmap, hold, now, &found, &idle);
+                let held = self.held.judge(bitmap, (hold, now), &found, &idle);
                 // First held, then free.
                 correct(&words(bitmap), &held, |word| &word.held);
                 correct(&words(bitmap), &idle, |word| &word.taken);

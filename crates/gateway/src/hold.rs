@@ -28,13 +28,12 @@ struct Older {
 }
 
 impl Held {
-    /// Says for each word of a bitmap which ports must be held from now on, and which no longer.
+    /// Says for each word of a bitmap which ports must be held from `now` on, and which no longer.
     /// `freed` has the ports that are about to be freed, as those to clear.
     pub fn judge(
         &mut self,
         bitmap: u32,
-        hold: HoldDown,
-        now: u64,
+        (hold, now): (HoldDown, u64),
         words: &[PortWord; WORDS],
         freed: &[(usize, Correction)],
     ) -> Vec<(usize, Correction)> {

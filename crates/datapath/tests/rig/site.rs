@@ -233,9 +233,9 @@ impl Site {
             (between.borrow_mut())(memory);
             memory.bitmap(bitmap)
         };
-        let (holds, found) = (self.gateway.holds(), (&swept, &unused));
-        self.bitmaps
-            .free(self.nanos, &externals, &holds, found, words);
+        let holds = self.gateway.holds();
+        let (addresses, found) = ((&externals, &holds), (&swept, &unused));
+        self.bitmaps.free(self.nanos, addresses, found, words);
         self.handle(Event::Idle(unused));
         swept
     }

@@ -93,6 +93,13 @@ impl Twins {
                     run.verdict
                 );
                 costs.push(run.duration);
+                // Its port is free again, so nobody may have it.
+                for (key, _) in self.tables.flows.all()? {
+                    self.tables.flows.remove(&key)?;
+                }
+                for (key, _) in self.tables.mappings.all()? {
+                    self.tables.mappings.remove(&key)?;
+                }
             }
             costs.sort_unstable();
             let (median, held) = (

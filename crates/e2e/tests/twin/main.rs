@@ -308,7 +308,7 @@ fn what_a_packet_of_an_established_flow_costs() {
 #[test]
 fn what_the_first_packet_of_a_flow_costs_when_few_ports_are_left() {
     let costs = place::stand("twin-first", |state| {
-        Twins::new(state, Site::new(usual(), 1 << 15), 1 << 15, 0)?.costs_of_beginning()
+        Twins::new(state, Site::new(usual(), 1024), 1024, 0)?.costs_of_beginning()
     });
 
     println!("{}", costs.expect("measured"));

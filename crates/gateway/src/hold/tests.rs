@@ -49,7 +49,9 @@ impl Rig {
             })
             .collect();
         let now = second * SECOND;
-        let judged = self.held.judge(BITMAP, self.hold, now, &self.words, &freed);
+        let judged = self
+            .held
+            .judge(BITMAP, (self.hold, now), &self.words, &freed);
         for (word, correction) in judged {
             self.words[word].held.fetch_or(correction.set);
             self.words[word].held.fetch_and(!correction.clear);
