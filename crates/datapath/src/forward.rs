@@ -56,11 +56,13 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         }
     }
 
-    if arrival.protocol as u8 == Protocol::Tcp as u8 {
-        note_flags(flow, arrival.flags);
-        if arrival.flags & Tcp::SYN != 0 {
-            mss::clamp(packet, world, arrival, flow.pool());
-        }
+    // Noted and counted at once: a flag that is kept until the end is a second way through the rewrite
+    // to the verifier.
+    if arrival.protocol as u8 != Protocol::Tcp as u8 || note_flags(flow, arrival.flags) {
+        note_time(flow, now);
+    }
+    if arrival.protocol as u8 == Protocol::Tcp as u8 && arrival.flags & Tcp::SYN != 0 {
+        mss::clamp(packet, world, arrival, flow.pool());
     }
     // Read no earlier than it is written: so it is copied from the flow into the frame at once.
     let hop = match reason.verdict() {
@@ -70,7 +72,7 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     if !V::rewrite(packet, arrival, flow, hop.as_ref()) {
         return (Reason::Internal, ingress);
     }
-    account(world, flow, arrival.bytes, now);
+    account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
 }
 
@@ -102,13 +104,16 @@ fn resolve<A: Address, W: World + Tables<A>>(
 /// Notes which TCP flags this direction has shown. A SYN after the end is a new beginning; anything
 /// else but another RST behind an RST shows that the RST was not the sender's, or not heeded
 /// (RFC 7857 §2.2).
+///
+/// Returns whether the segment shows that the connection is alive: not if it is one more RST, which
+/// only answers what still comes from the other side (RFC 7857 §7.1).
 #[inline(always)]
-fn note_flags<A: Copy>(flow: &Flow<Live, A>, flags: u8) {
+fn note_flags<A: Copy>(flow: &Flow<Live, A>, flags: u8) -> bool {
     // Nearly all segments show nothing new.
     const ENDS: u8 = Tcp::SYN | Tcp::FIN | Tcp::RST;
     let seen = flow.seen.get();
     if flags & ENDS == 0 && seen & (Seen::ACK | Seen::RST) == Seen::ACK {
-        return;
+        return true;
     }
     let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
     let note = |is_shown: bool, bit: u8| if is_shown { bit } else { 0 };
@@ -117,8 +122,9 @@ fn note_flags<A: Copy>(flow: &Flow<Live, A>, flags: u8) {
         | note(flags & Tcp::FIN != 0, Seen::FIN)
         | note(flags & Tcp::RST != 0, Seen::RST);
     let had_rst = seen & !shown & Seen::RST;
+    let is_life = seen & shown & Seen::RST == 0;
     if shown & !seen == 0 && shown & Seen::SYN == 0 && had_rst == 0 {
-        return;
+        return is_life;
     }
     let begins_again = shown & Seen::SYN != 0 && seen & (Seen::FIN | Seen::RST) != 0;
     flow.seen.set(if begins_again {
@@ -126,13 +132,18 @@ fn note_flags<A: Copy>(flow: &Flow<Live, A>, flags: u8) {
     } else {
         (seen & !had_rst) | shown
     });
+    is_life
 }
 
 #[inline(always)]
-fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64, now: Tick) {
+fn note_time<A>(flow: &Flow<Live, A>, now: Tick) {
     if flow.last_seen.get() != now.0 {
         flow.last_seen.set(now.0);
     }
+}
+
+#[inline(always)]
+fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64) {
     flow.packets.set(flow.packets.get().wrapping_add(1));
     flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
     world.count_pool(flow.pool(), flow.side(), bytes);

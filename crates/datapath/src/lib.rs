@@ -28,7 +28,6 @@ mod checksum;
 mod classify;
 mod forward;
 mod fragment;
-mod hash;
 mod icmp;
 mod ip;
 mod ip4;
