@@ -8,9 +8,8 @@ use api::{
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
 use gateway::{
-    Action, Event, Gateway, changes,
+    Action, Bitmaps, Event, Gateway, changes,
     intent::{Intent, SessionLog},
-    sweep::Idle,
 };
 use jiff::Timestamp;
 use kernel::{
@@ -66,13 +65,14 @@ pub struct Driver {
     shared: Shared,
     netlink: Netlink,
     file: PathBuf,
-    idle: Option<Idle>,
+    /// The sweeper's; not here while it sweeps.
+    bitmaps: Option<Bitmaps>,
     alarms: Alarms,
     sessions: Sessions,
     events: Events,
 }
 
-type Sweeping = JoinHandle<(Idle, std::io::Result<Report>)>;
+type Sweeping = JoinHandle<(Bitmaps, std::io::Result<Report>)>;
 
 impl Driver {
     /// A driver for a world that is loaded and a picture that shows it.
@@ -88,7 +88,7 @@ impl Driver {
         file: PathBuf,
     ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
-        let idle = Some(Idle::default());
+        let bitmaps = Some(Bitmaps::default());
         let sessions = shared.view().sessions.clone();
         let events = world.events()?;
         Ok(Self {
@@ -97,7 +97,7 @@ impl Driver {
             shared,
             netlink,
             file,
-            idle,
+            bitmaps,
             alarms,
             sessions,
             events,
@@ -351,9 +351,11 @@ impl Driver {
     }
 
     fn begin_sweep(&mut self) -> Option<Sweeping> {
-        let mut idle = self.idle.take()?;
+        let mut bitmaps = self.bitmaps.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
+            seed: self.gateway.seed(),
+            holds: self.gateway.holds(),
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             prefixes: self.gateway.intent()?.prefixes.clone(),
@@ -361,25 +363,25 @@ impl Driver {
             log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
-            let report = sweeper::sweep(&tables, &order, &mut idle);
-            (idle, report)
+            let report = sweeper::sweep(&tables, &order, &mut bitmaps);
+            (bitmaps, report)
         }))
     }
 
     /// Takes in what a sweep did; says when the next one is due.
     fn end_sweep(
         &mut self,
-        done: Result<(Idle, std::io::Result<Report>), tokio::task::JoinError>,
+        done: Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError>,
     ) -> Result<Duration, DriverError> {
-        let (idle, report) = match done {
+        let (bitmaps, report) = match done {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "a sweep broke off; the next one begins anew");
-                self.idle = Some(Idle::default());
+                self.bitmaps = Some(Bitmaps::default());
                 return Ok(sweeper::PERIOD);
             }
         };
-        self.idle = Some(idle);
+        self.bitmaps = Some(bitmaps);
         let now = kernel::now();
         for alarm in self
             .alarms
@@ -523,7 +525,7 @@ async fn until(time: Option<Instant>) {
 
 async fn ended(
     sweeping: &mut Option<Sweeping>,
-) -> Result<(Idle, std::io::Result<Report>), tokio::task::JoinError> {
+) -> Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError> {
     match sweeping {
         Some(sweeping) => sweeping.await,
         None => std::future::pending().await,

@@ -1,19 +1,12 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
-use abi::{
-    Address, Config, External, ExternalState, Ip6, Layout, Protocol, limits::POOLS_MAX,
-    policy::pool_index, ports::bitmap,
-};
-use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
+use abi::{Address, Config, External, Ip6, limits::POOLS_MAX, policy::pool_index};
+use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, policy};
 use kernel::{
     AttachError, Attached, Events, LoadError, Program, Sizes, State, StateError, Tables, links,
-    sysctl, tables::Table,
+    sysctl,
 };
 
 /// Why the kernel could not be brought to what is wanted.
@@ -174,19 +167,21 @@ impl World {
         let tables = &self.tables;
         match action {
             Action::PutExternal(address, external) => {
-                self.reserve(&external);
+                let before = match address.ip4() {
+                    Some(ip4) => read("EXTERNALS", tables.externals.get(&ip4))?,
+                    None => read("EXTERNALS6", tables.externals6.get(&address))?,
+                };
+                let words = |bitmap| tables.ports.words(bitmap);
+                bitmaps::prepare(&external, before.as_ref(), words);
                 match address.ip4() {
                     Some(ip4) => write("EXTERNALS", tables.externals.put(&ip4, &external))?,
                     None => write("EXTERNALS6", tables.externals6.put(&address, &external))?,
                 }
             }
-            Action::RemoveExternal(address) => {
-                let external = match address.ip4() {
-                    Some(ip4) => take("EXTERNALS", &tables.externals, &ip4)?,
-                    None => take("EXTERNALS6", &tables.externals6, &address)?,
-                };
-                external.iter().for_each(|external| self.release(external));
-            }
+            Action::RemoveExternal(address) => match address.ip4() {
+                Some(ip4) => write("EXTERNALS", tables.externals.remove(&ip4))?,
+                None => write("EXTERNALS6", tables.externals6.remove(&address))?,
+            },
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
             Action::PutSlots6(index, slots) => write("POOLS6", tables.pools6.put(&index, &slots))?,
@@ -226,27 +221,6 @@ impl World {
             }
         }
         Ok(None)
-    }
-
-    /// Takes the ports that an address does not own out of the packet path's reach.
-    fn reserve(&self, external: &External) {
-        if external.state() != Some(ExternalState::Serving) {
-            return;
-        }
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            for (word, reserved) in words.iter().zip(reserved(external, protocol).iter()) {
-                word.fetch_or(*reserved, Relaxed);
-            }
-        }
-    }
-
-    /// Gives back all ports of an address that is gone, to the one that gets its bitmaps next.
-    fn release(&self, external: &External) {
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            words.iter().for_each(|word| word.store(0, Relaxed));
-        }
     }
 
     /// Lets this host forward IPv6, which it must not do before it translates any.
@@ -330,17 +304,6 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
         ..Config::default()
     };
     write("CONFIG", tables.config.put(&0, &config))
-}
-
-/// Removes an entry, and returns what it was.
-fn take<K: Layout, V: Layout>(
-    name: &'static str,
-    table: &Table<K, V>,
-    key: &K,
-) -> Result<Option<V>, WorldError> {
-    let value = read(name, table.get(key))?;
-    write(name, table.remove(key))?;
-    Ok(value)
 }
 
 fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {

@@ -14,8 +14,8 @@ use std::{
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Reason, Rule,
-    RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
+    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, PortWord, Reason,
+    Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
     limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
@@ -238,7 +238,11 @@ impl Memory {
 
     /// A port bitmap, made all free if it was never touched.
     pub fn bitmap(&self, bitmap: u32) -> Rc<PortWords> {
-        let free = || Rc::new(std::array::from_fn(|_| Shared::from(0)));
+        let word = |_| PortWord {
+            taken: Shared::from(0),
+            held: Shared::from(0),
+        };
+        let free = || Rc::new(std::array::from_fn(word));
         self.ports
             .borrow_mut()
             .entry(bitmap)
@@ -250,7 +254,7 @@ impl Memory {
     pub fn taken(&self, bitmap: u32) -> u32 {
         let words = self.bitmap(bitmap);
         (0..WORDS)
-            .map(|index| words[index].get().count_ones())
+            .map(|index| words[index].taken.get().count_ones())
             .sum()
     }
 }

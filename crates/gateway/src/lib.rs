@@ -13,10 +13,13 @@
 //!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
+//!                                └─► bitmaps, hold: freed ports go behind all others
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bitmaps;
 pub mod changes;
+pub mod hold;
 pub mod intent;
 pub mod machine;
 pub mod numbers;
@@ -25,6 +28,7 @@ pub mod policy;
 pub mod slots;
 pub mod sweep;
 
+pub use bitmaps::Bitmaps;
 pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
 pub use patience::Patience;
 pub use sweep::{Sweep, Swept};

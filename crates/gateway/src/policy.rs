@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    Address, Behaviour, ClassKey, Dimension, Ip4, Ip6, Pool as PoolEntry, Port, Protocol,
-    Rule as RuleEntry, RuleSet, Slots6,
+    Address, Behaviour, ClassKey, Dimension, External, Ip4, Ip6, Pool as PoolEntry, Port, Protocol,
+    Rule as RuleEntry, RuleSet, Slot, Slots6,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
@@ -99,18 +99,24 @@ fn pools(
             .pools
             .iter()
             .find(|pool| Some(pool.name.as_str()) == name);
-        let addresses = || {
+        let slots = || {
             let all = wanted.into_iter().flat_map(|pool| &pool.addresses);
             all.filter_map(|address| {
                 let address = Ip6::from(*address);
-                Some((address, numbers.externals.get(&address)?.index))
+                let External { index, planes, .. } = *numbers.externals.get(&address)?;
+                Some(Slot {
+                    address,
+                    index,
+                    planes,
+                    filled: 1,
+                })
             })
         };
-        let v4: Vec<_> = addresses()
-            .filter_map(|(address, index)| Some((address.ip4()?, index)))
+        let v4: Vec<_> = slots()
+            .filter_map(|slot| Some(with_address(&slot, slot.address.ip4()?)))
             .collect();
-        let v6: Vec<_> = addresses()
-            .filter(|(address, _)| address.ip4().is_none())
+        let v6: Vec<_> = slots()
+            .filter(|slot| slot.address.ip4().is_none())
             .collect();
         let pool = PoolEntry {
             name: name_bytes(name.unwrap_or("")),
@@ -124,6 +130,16 @@ fn pools(
         )
     };
     (0..POOLS_MAX as u8).map(entries).collect()
+}
+
+/// The same slot under another address.
+const fn with_address<A: Address>(slot: &Slot<Ip6>, address: A) -> Slot<A> {
+    Slot {
+        address,
+        index: slot.index,
+        planes: slot.planes,
+        filled: slot.filled,
+    }
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.

@@ -6,29 +6,24 @@
 
 use abi::{Address, Slot, limits::SLOTS};
 
-/// Fills all slots from addresses and the indices of their port bitmaps; none if there are none.
-pub fn spread<A: Address>(addresses: &[(A, u16)]) -> Box<[Slot<A>; SLOTS]> {
+/// Fills all slots with addresses, each as its filled slot shows it; none if there are none.
+pub fn spread<A: Address>(addresses: &[Slot<A>]) -> Box<[Slot<A>; SLOTS]> {
     let mut slots = Box::new([Slot::default(); SLOTS]);
     if addresses.is_empty() {
         return slots;
     }
     let mut orders: Vec<_> = addresses
         .iter()
-        .map(|(address, _)| Order::of(*address))
+        .map(|slot| Order::of(slot.address))
         .collect();
     let mut taken = 0;
     for turn in (0..addresses.len()).cycle() {
-        let (Some(order), Some((address, index))) = (orders.get_mut(turn), addresses.get(turn))
-        else {
+        let (Some(order), Some(address)) = (orders.get_mut(turn), addresses.get(turn)) else {
             break;
         };
         let free = order.find(|slot| slots.get(*slot).is_some_and(|slot| slot.filled == 0));
         if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
-            *slot = Slot {
-                address: *address,
-                index: *index,
-                filled: 1,
-            };
+            *slot = *address;
             taken += 1;
         }
         if taken == SLOTS {
@@ -89,15 +84,24 @@ mod tests {
 
     use super::*;
 
-    fn addresses(count: u8) -> Vec<(Ip4, u16)> {
-        (0..count)
-            .map(|n| (Ip4([192, 0, 2, n]), u16::from(n)))
-            .collect()
+    fn slots<A: Address>(count: u8, address: impl Fn(u8) -> A) -> Vec<Slot<A>> {
+        let slot = |n| Slot {
+            address: address(n),
+            index: u16::from(n),
+            planes: 0,
+            filled: 1,
+        };
+        (0..count).map(slot).collect()
     }
 
-    fn addresses6(count: u8) -> Vec<(Ip6, u16)> {
-        let address = |n| Ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
-        (0..count).map(|n| (address(n), u16::from(n))).collect()
+    fn addresses(count: u8) -> Vec<Slot> {
+        slots(count, |n| Ip4([192, 0, 2, n]))
+    }
+
+    fn addresses6(count: u8) -> Vec<Slot<Ip6>> {
+        slots(count, |n| {
+            Ip6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n])
+        })
     }
 
     fn shares<A: Address>(slots: &[Slot<A>; SLOTS]) -> BTreeMap<A, usize> {

@@ -5,12 +5,11 @@ use std::{
     marker::PhantomData,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::atomic::AtomicU64,
 };
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Ip6, Layout,
-    Mapping, MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, Slots6, map,
+    Mapping, MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, Slots6, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -221,7 +220,7 @@ impl<V: Layout> PerCpu<V> {
 
 /// The port bitmaps, mapped into this process.
 pub struct Ports {
-    start: *const [AtomicU64; WORDS],
+    start: *const [PortWord; WORDS],
 }
 
 // SAFETY: the memory stays mapped for the value's life and is only touched through atomics.
@@ -235,7 +234,12 @@ impl Ports {
         let path = maps.join(name);
         let failed = |source| LoadError::Open { name, source };
         let fd = sys::open_pinned(&path).map_err(failed)?;
-        let found = max_entries(&path, name, size_of::<u32>(), size_of::<[u64; WORDS]>())?;
+        let found = max_entries(
+            &path,
+            name,
+            size_of::<u32>(),
+            size_of::<[PortWord; WORDS]>(),
+        )?;
         if found as usize != BITMAPS {
             let (what, expected) = ("a size of", BITMAPS as u32);
             return Err(LoadError::Mismatch {
@@ -249,7 +253,7 @@ impl Ports {
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BITMAPS * size_of::<[u64; WORDS]>(),
+                BITMAPS * size_of::<[PortWord; WORDS]>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 std::os::fd::AsRawFd::as_raw_fd(&fd),
@@ -264,11 +268,11 @@ impl Ports {
         })
     }
 
-    /// A bitmap by [`abi::ports::bitmap`]; the packet path claims ports in it meanwhile.
-    pub fn words(&self, bitmap: u32) -> &[AtomicU64; WORDS] {
+    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
         assert!(
             (bitmap as usize) < BITMAPS,
-            "invariant: bitmaps come from abi::ports::bitmap"
+            "invariant: bitmaps come from abi::ports"
         );
         // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
         unsafe { &*self.start.add(bitmap as usize) }
@@ -278,7 +282,12 @@ impl Ports {
 impl Drop for Ports {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped; no reference outlives `self`.
-        unsafe { libc::munmap(self.start as *mut _, BITMAPS * size_of::<[u64; WORDS]>()) };
+        unsafe {
+            libc::munmap(
+                self.start as *mut _,
+                BITMAPS * size_of::<[PortWord; WORDS]>(),
+            )
+        };
     }
 }
 

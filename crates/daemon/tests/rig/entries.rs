@@ -1,6 +1,6 @@
 //! Flows in the tables, as the packet path writes them.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use abi::{
     Address, Flow, FlowKey, Ip6, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick,
@@ -116,7 +116,7 @@ pub fn write(tables: &Tables, entries: &[Entry]) {
         let sent = tuple(entry.external, entry.reached);
         let (word, bit) = place(sent.source_port);
         let bitmap = bitmap(externals[&sent.source].index, entry.protocol);
-        tables.ports.words(bitmap)[word].fetch_or(1 << bit, Relaxed);
+        tables.ports.words(bitmap)[word].taken.fetch_or(1 << bit);
         let client = tuple(entry.client, entry.remote);
         match entry.narrow_halves() {
             Some(halves) => {

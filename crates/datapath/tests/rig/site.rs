@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
@@ -11,29 +11,24 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, ExternalState, Ip4, Ip6, NextHop, Port, Prefix64, Protocol, Tick,
-    Tuple,
+    Address, Config, External, ExternalState, Ip4, Ip6, NextHop, Port, Prefix64, Tick, Tuple,
     limits::{FLOWS_DEFAULT, POOLS_MAX, PREFIXES64_MAX},
     policy,
-    ports::{WORDS, bitmap},
 };
 use datapath::{
     native::{Frame, Kind, Memory, Table},
     world::{Route, RouteQuery},
 };
 use gateway::{
-    Action, Attachment, Event, Found, Gateway, Link, Patience, Sweep, Swept,
+    Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Patience, Sweep, Swept, bitmaps,
     intent::{
-        self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
+        self, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service,
+        Timeouts,
     },
     policy::name as name_of,
-    sweep::{Idle, reserved},
 };
 
 use super::{Left, Sketch, sound, take};
-
-/// Reserved ports by range, and whether of ICMP.
-type Known = HashMap<(Port, Port, bool), Rc<[u64; WORDS]>>;
 
 /// The interface that faces the clients.
 pub const INSIDE: u32 = 1;
@@ -67,7 +62,7 @@ pub const NARROW_MTU: u16 = 576;
 pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
-    idle: Idle,
+    bitmaps: Bitmaps,
     nanos: u64,
 }
 
@@ -94,7 +89,7 @@ impl Site {
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
-            idle: Idle::default(),
+            bitmaps: Bitmaps::default(),
             nanos: 0,
         };
         site.pass(Duration::from_secs(1000));
@@ -138,7 +133,7 @@ impl Site {
         Self {
             gateway: Gateway::new(found),
             memory,
-            idle: Idle::default(),
+            bitmaps: Bitmaps::default(),
             nanos,
         }
     }
@@ -161,28 +156,18 @@ impl Site {
     pub fn apply(&self, action: &Action) {
         let memory = &self.memory;
         match action {
-            Action::PutExternal(address, external) => {
-                for protocol in Protocol::ALL {
-                    let words = memory.bitmap(bitmap(external.index, protocol));
-                    for (word, bits) in words.iter().zip(kept(external, protocol).iter()) {
-                        word.fetch_or(*bits);
-                    }
-                }
+            Action::PutExternal(address, entry) => {
+                let before = external(memory, address);
+                bitmaps::prepare(entry, before.as_deref(), |it| memory.bitmap(it));
                 match address.ip4() {
-                    Some(ip4) => memory.v4.externals.put(ip4, *external),
-                    None => memory.v6.externals.put(*address, *external),
+                    Some(ip4) => memory.v4.externals.put(ip4, *entry),
+                    None => memory.v6.externals.put(*address, *entry),
                 }
             }
-            Action::RemoveExternal(address) => {
-                let external = match address.ip4() {
-                    Some(ip4) => taken(&memory.v4.externals, &ip4),
-                    None => taken(&memory.v6.externals, address),
-                };
-                for protocol in Protocol::ALL {
-                    let words = memory.bitmap(bitmap(external.index, protocol));
-                    words.iter().for_each(|word| word.set(0));
-                }
-            }
+            Action::RemoveExternal(address) => match address.ip4() {
+                Some(ip4) => memory.v4.externals.remove(&ip4),
+                None => memory.v6.externals.remove(address),
+            },
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
             Action::PutSlots6(index, slots) => memory.pools6.put(*index, **slots),
@@ -246,53 +231,52 @@ impl Site {
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
         let prefixes = memory.config.borrow().prefixes;
-        let order = (self.nanos, patience, prefixes);
-        let mut swept = swept_of(&memory.v4, &order, &externals, || between(memory));
-        let swept6 = swept_of(&memory.v6, &order, &externals, || between(memory));
+        let order = Order {
+            now: self.nanos,
+            seed: self.gateway.seed(),
+            patience,
+            prefixes,
+            externals: &externals,
+        };
+        let mut swept = swept_of(&memory.v4, &order, || between(memory));
+        let swept6 = swept_of(&memory.v6, &order, || between(memory));
         swept.count(&swept6);
         between(memory);
         clear(&memory.v4, &swept, || between(memory));
         clear(&memory.v6, &swept6, || between(memory));
         let is_unused = |external: &External| {
-            let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
             external.state() == Some(ExternalState::Draining)
-                && !Protocol::ALL.into_iter().any(is_used)
+                && !external.bitmaps().any(|(_, it)| swept.used.is_used(it))
         };
-        let mut remembered = BTreeSet::new();
-        for external in externals.values() {
-            for protocol in Protocol::ALL {
-                let bitmap = bitmap(external.index, protocol);
-                let words = memory.bitmap(bitmap);
-                let taken = |word: usize| words[word].get();
-                let reserved = kept(external, protocol);
-                for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
-                    words[word].fetch_or(correction.set);
-                    words[word].fetch_and(!correction.clear);
-                }
-                // An unused address is about to be forgotten, and another may get its bitmaps.
-                if !is_unused(external) {
-                    remembered.insert(bitmap);
-                }
-                between(memory);
-            }
-        }
-        self.idle.keep(&remembered);
-
         let unused = externals.iter().filter(|(_, external)| is_unused(external));
         let unused: BTreeSet<Ip6> = unused.map(|(address, _)| *address).collect();
+        let between = RefCell::new(between);
+        let words = |bitmap| {
+            (between.borrow_mut())(memory);
+            memory.bitmap(bitmap)
+        };
+        let holds = self.gateway.holds();
+        let (addresses, found) = ((&externals, &holds), (&swept, &unused));
+        self.bitmaps.free(self.nanos, addresses, found, words);
         self.handle(Event::Idle(unused));
         swept
     }
 }
 
+/// What a sweep is told.
+struct Order<'a> {
+    now: u64,
+    seed: u64,
+    patience: Patience,
+    prefixes: [Prefix64; PREFIXES64_MAX],
+    externals: &'a BTreeMap<Ip6, External>,
+}
+
 /// What a sweep finds in the tables of one kind of address; `between` the flows and the mappings.
-fn swept_of<A: Address>(
-    kind: &Kind<A>,
-    (nanos, patience, prefixes): &(u64, Patience, [Prefix64; PREFIXES64_MAX]),
-    externals: &BTreeMap<Ip6, External>,
-    between: impl FnOnce(),
-) -> Swept<A> {
-    let mut sweep = Sweep::new(*nanos, patience.clone(), externals).knowing(*prefixes);
+fn swept_of<A: Address>(kind: &Kind<A>, order: &Order<'_>, between: impl FnOnce()) -> Swept<A> {
+    let when = (order.now, order.seed);
+    let sweep = Sweep::new(when, order.patience.clone(), order.externals);
+    let mut sweep = sweep.knowing(order.prefixes);
     for (key, flow) in kind.flows.all() {
         sweep.flows(&[key], &[flow.picture()]);
     }
@@ -316,25 +300,12 @@ fn clear<A: Address>(kind: &Kind<A>, swept: &Swept<A>, mut between: impl FnMut()
     }
 }
 
-/// [`reserved`], worked out once for each range: tests make many sites.
-fn kept(external: &External, protocol: Protocol) -> Rc<[u64; WORDS]> {
-    thread_local! {
-        static KNOWN: RefCell<Known> = RefCell::default();
+/// What is known of an external address.
+fn external(memory: &Memory, address: &Ip6) -> Option<Rc<External>> {
+    match address.ip4() {
+        Some(ip4) => memory.v4.externals.get(&ip4),
+        None => memory.v6.externals.get(address),
     }
-    let range = (external.first, external.last, protocol == Protocol::Icmp);
-    KNOWN.with_borrow_mut(|known| {
-        known
-            .entry(range)
-            .or_insert_with(|| Rc::from(reserved(external, protocol)))
-            .clone()
-    })
-}
-
-/// Takes an entry out of a table that must hold it.
-fn taken<K: Hash + Eq + Copy, V: Copy>(table: &Table<K, V>, key: &K) -> V {
-    let value = table.get(key).expect("only known ones go");
-    table.remove(key);
-    *value
 }
 
 fn externals(memory: &Memory) -> BTreeMap<Ip6, External> {
@@ -391,7 +362,8 @@ pub fn route(query: &RouteQuery) -> Result<NextHop, Route> {
 /// Timeouts short enough that tests see them all.
 pub const TIMEOUTS: Timeouts = Timeouts {
     tcp_established: Duration::from_secs(600),
-    tcp_transitory: Duration::from_secs(60),
+    tcp_opening: Duration::from_secs(50),
+    tcp_closing: Duration::from_secs(60),
     udp: Duration::from_secs(120),
     icmp: Duration::from_secs(20),
 };
@@ -438,6 +410,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
             last: ports.1,
         },
         behaviour: Pool::BEHAVIOUR_DEFAULT,
+        hold: HoldDown::DEFAULT,
         timeouts: None,
         services: Vec::new(),
     }
