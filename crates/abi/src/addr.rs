@@ -29,6 +29,23 @@ impl Ip6 {
     }
 }
 
+impl Ip6 {
+    /// The address of these two words, see [`Address::words`].
+    #[inline(always)]
+    pub const fn of_words(high: u64, low: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
+        let [i, j, k, l, m, n, o, p] = low.to_be_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The IPv4 address of a mapped one, see [`Ip6::mapped`]; of another, its last four bytes.
+    #[inline(always)]
+    pub const fn unmapped(self) -> Ip4 {
+        let [.., a, b, c, d] = self.0;
+        Ip4([a, b, c, d])
+    }
+}
+
 impl fmt::Debug for Ip6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         core::net::Ipv6Addr::from(self.0).to_canonical().fmt(f)
@@ -63,22 +80,18 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + Default + 'static {
     fn holding(port: Port) -> Self;
     /// The port that stands there.
     fn held(self) -> Port;
+    /// That IPv6 address; of IPv4 ones, which have none, no address.
+    fn of_ip6(address: Ip6) -> Self;
     /// Its bits, in the order of bytes on the wire.
     fn bits(self) -> Self::Bits;
     /// The first `length` of such bits, the others zero.
     fn cut(bits: Self::Bits, length: u32) -> Self::Bits;
     /// Two words to hash.
     fn words(self) -> (u64, u64);
-    /// The sum of its 16-bit words as this machine reads them; at most eight times 0xffff.
-    fn sum(self) -> u32;
+    /// The sum of its 32-bit words as this machine reads them; at most four times 0xffff_ffff.
+    fn sum(self) -> u64;
     /// The same of the complements of its words.
-    fn inverse_sum(self) -> u32;
-}
-
-/// The 16-bit word that two bytes are to this machine, for one's complement sums.
-#[inline(always)]
-const fn word(high: u8, low: u8) -> u32 {
-    u16::from_ne_bytes([high, low]) as u32
+    fn inverse_sum(self) -> u64;
 }
 
 impl Address for Ip4 {
@@ -122,6 +135,11 @@ impl Address for Ip4 {
     }
 
     #[inline(always)]
+    fn of_ip6(_: Ip6) -> Self {
+        Self::NONE
+    }
+
+    #[inline(always)]
     fn bits(self) -> u32 {
         u32::from_ne_bytes(self.0)
     }
@@ -136,14 +154,13 @@ impl Address for Ip4 {
     }
 
     #[inline(always)]
-    fn sum(self) -> u32 {
-        let [a, b, c, d] = self.0;
-        word(a, b) + word(c, d)
+    fn sum(self) -> u64 {
+        self.bits() as u64
     }
 
     #[inline(always)]
-    fn inverse_sum(self) -> u32 {
-        2 * 0xffff - self.sum()
+    fn inverse_sum(self) -> u64 {
+        !self.bits() as u64
     }
 }
 
@@ -191,6 +208,11 @@ impl Address for Ip6 {
     }
 
     #[inline(always)]
+    fn of_ip6(address: Ip6) -> Self {
+        address
+    }
+
+    #[inline(always)]
     fn bits(self) -> [u32; 4] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
         [
@@ -220,21 +242,15 @@ impl Address for Ip6 {
     }
 
     #[inline(always)]
-    fn sum(self) -> u32 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        word(a, b)
-            + word(c, d)
-            + word(e, f)
-            + word(g, h)
-            + word(i, j)
-            + word(k, l)
-            + word(m, n)
-            + word(o, p)
+    fn sum(self) -> u64 {
+        let [a, b, c, d] = self.bits();
+        a as u64 + b as u64 + c as u64 + d as u64
     }
 
     #[inline(always)]
-    fn inverse_sum(self) -> u32 {
-        8 * 0xffff - self.sum()
+    fn inverse_sum(self) -> u64 {
+        let [a, b, c, d] = self.bits();
+        !a as u64 + !b as u64 + !c as u64 + !d as u64
     }
 }
 
@@ -335,12 +351,27 @@ impl<A: Copy> Tuple<A> {
 }
 
 impl<A: Address> Tuple<A> {
+    /// Nobody to nobody.
+    pub const NONE: Self = Self {
+        source: A::NONE,
+        target: A::NONE,
+        source_port: Port::new(0),
+        target_port: Port::new(0),
+    };
+
+    /// Whether its addresses are IPv4.
+    #[inline(always)]
+    pub fn is_ip4(&self) -> bool {
+        self.target.ip4().is_some()
+    }
+
     /// The same, as tables for both versions of IP hold it.
     #[inline(always)]
     pub fn wide(self) -> Tuple<Ip6> {
         Tuple {
             source: self.source.wide(),
-            target: self.target.wide(),
+            // Read alone: together with the ports it would not be aligned on the BPF stack.
+            target: core::hint::black_box(self.target).wide(),
             source_port: self.source_port,
             target_port: self.target_port,
         }

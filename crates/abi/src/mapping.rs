@@ -94,6 +94,20 @@ impl<A: Address> MappingKey<A> {
         }
     }
 
+    /// The same entry in the tables of IPv4, if all its addresses are.
+    #[inline(always)]
+    pub fn narrow(&self) -> Option<MappingKey> {
+        Some(MappingKey {
+            external: self.external.ip4()?,
+            address: self.address.ip4()?,
+            remote: Ip4::holding(self.remote.held()),
+            port: self.port,
+            protocol: self.protocol,
+            kind: self.kind,
+            _fill: (),
+        })
+    }
+
     /// Which kind of entry it is, and what it is about; nothing for one this version does not know.
     pub fn what(&self) -> Option<End<A>> {
         Some(match self.kind {
@@ -141,7 +155,9 @@ pub enum End<A = Ip4> {
 pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    _pad: u16,
+    /// By which of the prefixes that stand for IPv4 addresses the internal end knows its remotes, if
+    /// it has IPv6 and they have not; see `Config::prefixes`.
+    pub prefix: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
@@ -162,11 +178,17 @@ impl<A: Address> Mapping<A> {
     pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
-            _pad: 0,
+            prefix: 0,
             created,
             internal,
             remote,
         }
+    }
+
+    /// The same, with the prefix by which the internal end knows its remotes.
+    #[inline(always)]
+    pub fn by(self, prefix: u16) -> Self {
+        Self { prefix, ..self }
     }
 
     /// What stands at a permit: nothing but its age.

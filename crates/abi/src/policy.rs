@@ -30,19 +30,21 @@ pub enum Dimension {
 ///
 /// Prefixes of IPv6 addresses stand in a table of their own; services, which both versions share, beside
 /// those of IPv4.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClassKey<A: Address = Ip4> {
     /// Bits that count, from the version on.
     bits: u32,
-    // Whole words in network byte order, because the trie compares from the first byte on.
-    version: u32,
-    dimension: u32,
+    // Version and dimension, in network byte order, because the trie compares from the first byte on. In
+    // one word, so that the value behind it is aligned to eight bytes, as the BPF stack wants it.
+    lead: u32,
     value: A::Bits,
 }
 
 /// Bits before a prefix's own: the version and the dimension.
-const LEAD_BITS: u32 = 64;
+const LEAD_BITS: u32 = 32;
+/// Bits of the dimension in there. What is left for the version lasts for 500 million changes.
+const DIMENSION_BITS: u32 = 3;
 
 impl<A: Address> ClassKey<A> {
     /// A prefix of `bits` bits of `value`.
@@ -50,8 +52,7 @@ impl<A: Address> ClassKey<A> {
     const fn new(version: u32, dimension: Dimension, value: A::Bits, bits: u32) -> Self {
         Self {
             bits: LEAD_BITS + bits,
-            version: version.to_be(),
-            dimension: (dimension as u32).to_be(),
+            lead: (version << DIMENSION_BITS | dimension as u32).to_be(),
             value,
         }
     }
@@ -69,7 +70,7 @@ impl<A: Address> ClassKey<A> {
 
     /// The policy version it belongs to.
     pub const fn version(&self) -> u32 {
-        u32::from_be(self.version)
+        u32::from_be(self.lead) >> DIMENSION_BITS
     }
 
     /// The prefix of this one that is `bits` long, which must not be longer than it.
@@ -232,8 +233,8 @@ pub const fn pool_index(version: u32, index: u8) -> u32 {
     (version & 1) * POOLS_MAX as u32 + index as u32
 }
 
-const _: () = assert!(size_of::<ClassKey>() == 16);
-const _: () = assert!(size_of::<ClassKey<Ip6>>() == 28);
+const _: () = assert!(size_of::<ClassKey>() == 12);
+const _: () = assert!(size_of::<ClassKey<Ip6>>() == 24);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
 const _: () = assert!(size_of::<Slot>() == 8);

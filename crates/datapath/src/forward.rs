@@ -46,10 +46,10 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     }
     let hop = flow.next_hop();
     if reason as u8 != Reason::Unresolved as u8 && V::leaving(arrival, flow) > hop.mtu {
-        if V::forbids_fragments(packet) {
+        if V::forbids_fragments(packet, arrival, flow) {
             return match is_later {
                 true => (Reason::TooBig, ingress),
-                false => (V::too_big(packet, world, flow, hop.mtu), ingress),
+                false => (V::too_big(packet, world, arrival, flow, hop.mtu), ingress),
             };
         }
         if reason as u8 != Reason::KernelSends as u8 {
@@ -67,8 +67,8 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         Verdict::Send => Some(&hop),
         Verdict::Pass | Verdict::Drop => None,
     };
-    if !V::rewrite(packet, arrival, flow, hop) {
-        return (Reason::Internal, ingress);
+    if let Some(refused) = V::rewrite(packet, arrival, flow, hop) {
+        return (refused, ingress);
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))

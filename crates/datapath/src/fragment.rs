@@ -4,15 +4,13 @@
 //! What of a packet has passed is remembered too, because fragments that overlap are made to get
 //! past filters (RFC 1858, RFC 5722).
 
-use abi::{FlowKey, FragmentKey, Fragments, Ip4, Protocol, Reason, Tick, Tuple};
+use abi::{Address, FlowKey, FragmentKey, Fragments, Tick, Tuple};
 
 use crate::{
-    Arrival, Piece,
-    frame::{Ipv4, Link, Packet, Wire},
-    hit,
-    ip4::V4,
-    part,
-    world::World,
+    Arrival,
+    frame::Packet,
+    ip::{Identity, Version},
+    world::{Tables, World},
 };
 
 /// Ticks after its first fragment in which a packet's others are awaited; its receiver waits for at
@@ -22,95 +20,71 @@ const LASTING: u32 = 30;
 /// Remembers the ports of a packet whose first fragment this is. An identification that comes again
 /// is a new packet's.
 #[inline(never)]
-pub fn remember<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival<Ip4>) {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+pub fn remember<V: Version, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<V::Own>,
+) {
+    let Some(identity) = V::identify(packet, world) else {
         return;
     };
-    let key = key(ip);
-    let (_, end) = span(ip);
     let tuple = &arrival.key.tuple;
     let ports = (tuple.source_port, tuple.target_port);
-    world.put_fragments(&key, &Fragments::new(ports, end, world.now()));
+    let known = Fragments::new(ports, identity.end, world.now());
+    world.put_fragments(&key(&identity), &known);
 }
 
 /// What all fragments of a packet have in common.
 #[inline(always)]
-const fn key(ip: &Ipv4) -> FragmentKey<Ip4> {
-    let [high, low] = ip.id;
-    FragmentKey::new(ip.source, ip.target, [0, 0, high, low], ip.protocol)
+fn key<A: Address>(identity: &Identity<A>) -> FragmentKey<A> {
+    FragmentKey::new(
+        identity.source,
+        identity.target,
+        identity.id,
+        identity.protocol as u8,
+    )
 }
 
-/// The units of eight bytes that a fragment carries: the first, and the one after the last.
-#[inline(always)]
-fn span(ip: &Ipv4) -> (u16, u16) {
-    let bytes = ip.total().wrapping_sub(ip.header_len() as u16);
-    let start = ip.offset();
-    (start, start.wrapping_add(bytes.div_ceil(8)))
-}
-
-/// Translates a later fragment as its first one was, or leaves it to the kernel as that was.
-#[inline(always)]
-pub fn follow<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    let mut arrival = Arrival {
-        key: FlowKey::new(Protocol::Udp, Tuple::default()),
-        protocol: Protocol::Udp,
-        l4: 0,
-        total: 0,
-        bytes,
-        flags: 0,
-        piece: Piece::Later,
-    };
-    let refused = match find(packet, world, &mut arrival) {
-        Found::First => match world.flow(&arrival.key) {
-            Some(flow) => return hit::<V4, _, _, _>(packet, world, &arrival, &flow),
-            None => part::refuse(packet, world, Reason::Fragment, Some(&arrival.key)),
-        },
-        Found::Nothing => part::refuse(packet, world, Reason::Fragment, None),
-        Found::Overlap => part::refuse(packet, world, Reason::FragmentOverlap, None),
-    };
-    (refused, ingress)
-}
-
-/// What is known of a later fragment.
-enum Found {
-    /// What its first one was.
-    First,
-    /// Nothing.
-    Nothing,
-    /// That it repeats what has passed.
-    Overlap,
-}
-
-/// Fills in what a later fragment does not say itself.
+/// Fills in what a later fragment does not say itself; `false` if its first one is not known.
 #[inline(never)]
-fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival<Ip4>) -> Found {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return Found::Nothing;
+pub fn find<V: Version, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &mut Arrival<V::Own>,
+) -> bool {
+    let Some(identity) = V::identify(packet, world) else {
+        return false;
     };
-    let Some(protocol) = Protocol::from_number(ip.protocol) else {
-        return Found::Nothing;
-    };
-    let key = key(ip);
-    let ((start, end), total) = (span(ip), ip.total());
-    let Some(known) = world.fragments(&key) else {
-        return Found::Nothing;
+    let Some(known) = world.fragments(&key(&identity)) else {
+        return false;
     };
     if is_old(known.created, world.now()) {
-        return Found::Nothing;
+        return false;
     }
     let tuple = Tuple {
-        source: key.source,
-        target: key.target,
+        source: identity.source,
+        target: identity.target,
         source_port: known.source_port,
         target_port: known.target_port,
     };
-    arrival.key = FlowKey::new(protocol, tuple);
-    arrival.protocol = protocol;
-    arrival.total = total;
-    match add(&known, start, end) {
-        true => Found::First,
-        false => Found::Overlap,
+    arrival.key = FlowKey::new(identity.protocol, tuple);
+    arrival.protocol = identity.protocol;
+    arrival.total = identity.total;
+    arrival.fragment = identity.fragment;
+    arrival.l4 = identity.l4;
+    true
+}
+
+/// Notes that a later fragment passes; `false` if it repeats what has passed, or leaves more gaps than
+/// are remembered.
+#[inline(never)]
+pub fn pass<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> bool {
+    let Some(identity) = V::identify(packet, world) else {
+        return false;
+    };
+    match world.fragments(&key(&identity)) {
+        Some(known) => add(&known, identity.start, identity.end),
+        None => false,
     }
 }
 

@@ -26,12 +26,16 @@ pub mod world;
 
 mod checksum;
 mod classify;
+mod cross;
+mod embedded;
 mod forward;
 mod fragment;
 mod hash;
 mod icmp;
+mod icmp6;
 mod ip;
 mod ip4;
+mod ip6;
 mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
@@ -41,12 +45,14 @@ mod ports;
 mod quoted;
 mod reset;
 mod route;
+mod transport;
 
-use abi::{Address, Flow, FlowKey, Live, Protocol, Reason, Stage, Verdict};
+use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
-use world::{Tables, World};
+use ip6::V6;
+use world::{Room, Tables, World};
 
 /// What the hook must do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +75,8 @@ pub(crate) struct Arrival<A> {
     pub protocol: Protocol,
     /// Where the transport header begins in the frame, in bytes.
     pub l4: usize,
+    /// Where IPv6's fragment header does; zero if there is none.
+    pub fragment: usize,
     /// Length of the IP packet, in bytes.
     pub total: u16,
     /// Length of the frame, in bytes.
@@ -76,6 +84,23 @@ pub(crate) struct Arrival<A> {
     /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
     pub flags: u8,
     pub piece: Piece,
+}
+
+impl<A: Address> Arrival<A> {
+    /// The same, as tables for both versions of IP know it.
+    #[inline(always)]
+    pub fn wide(&self) -> Arrival<Ip6> {
+        Arrival {
+            key: self.key.wide(),
+            protocol: self.protocol,
+            l4: self.l4,
+            fragment: self.fragment,
+            total: self.total,
+            bytes: self.bytes,
+            flags: self.flags,
+            piece: self.piece,
+        }
+    }
 }
 
 /// How much of a packet a frame carries.
@@ -86,6 +111,20 @@ pub(crate) enum Piece {
     First,
     /// Another fragment: it has no ports of its own.
     Later,
+}
+
+/// Why a packet leaves, and by which interface.
+#[derive(Clone, Copy)]
+pub(crate) struct Left {
+    pub reason: Reason,
+    pub ifindex: u32,
+}
+
+impl Left {
+    #[inline(always)]
+    pub const fn new(reason: Reason, ifindex: u32) -> Self {
+        Self { reason, ifindex }
+    }
 }
 
 /// What becomes of a frame after the first program.
@@ -99,10 +138,18 @@ pub enum Next {
 
 /// Takes one frame through the gateway: edits it, counts it, and says where it goes.
 pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    match enter(packet, world) {
-        Next::Leave(exit) => exit,
-        Next::Go(Stage::Open) => open(packet, world),
-        Next::Go(Stage::Part) => part(packet, world),
+    let mut next = enter(packet, world);
+    loop {
+        next = match next {
+            Next::Leave(exit) => return exit,
+            Next::Go(Stage::Open) => open(packet, world),
+            Next::Go(Stage::Part) => part(packet, world),
+            Next::Go(Stage::Six) => six(packet, world),
+            Next::Go(Stage::SixOpen) => six_open(packet, world),
+            Next::Go(Stage::SixPart) => six_part(packet, world),
+            Next::Go(Stage::Cross) => cross(packet, world),
+            Next::Go(Stage::CrossPart) => cross_part(packet, world),
+        }
     }
 }
 
@@ -110,16 +157,14 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let arrival = match V4::parse(packet, bytes) {
+    let arrival = match V4::parse(packet, world, bytes) {
         Ok(arrival) => arrival,
-        Err(Unusual::Leaves(reason)) => {
-            let left = (reason, packet.ingress());
-            return Next::Leave(leave(packet, world, bytes, left));
-        }
+        Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
+        Err(Unusual::Other) => return Next::Go(Stage::Six),
     };
     if let Piece::First = arrival.piece {
-        fragment::remember(packet, world, &arrival);
+        fragment::remember::<V4, _, _>(packet, world, &arrival);
     }
     match world.flow(&arrival.key) {
         Some(flow) => {
@@ -130,25 +175,171 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     }
 }
 
-/// The program for packets that no flow wants.
+/// The program for IPv4 packets that no flow wants.
 #[inline(always)]
-pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    let bytes = packet.len() as u64;
-    let left = begin::<V4, _, _, _>(packet, world, bytes);
-    leave(packet, world, bytes, left)
+pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match V4::parse(packet, world, packet.len() as u64) {
+        Ok(arrival) => begin::<V4, _, _, _>(packet, world, &arrival),
+        Err(_) => as_it_came(packet, world, Reason::Internal),
+    }
 }
 
-/// The program for packets whose ports are not where a flow's are.
+/// The program for IPv4 packets whose ports are not where a flow's are.
 #[inline(always)]
-pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match V4::parse(packet, world, packet.len() as u64) {
+        Err(Unusual::Part(reason)) => piece::<V4, Ip4, _, _>(packet, world, reason),
+        Err(Unusual::Leaves(_) | Unusual::Other) | Ok(_) => {
+            as_it_came(packet, world, Reason::Internal)
+        }
+    }
+}
+
+/// The program for IPv6 packets.
+#[inline(always)]
+pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let left = match V4::parse(packet, bytes) {
-        Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
-        Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
-        Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
-        Err(Unusual::Leaves(_)) | Ok(_) => (Reason::Internal, packet.ingress()),
+    match ip6::plain(packet, bytes) {
+        Ok(arrival) => known::<V6, _, _, _>(packet, world, &arrival),
+        Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
+        Err(Unusual::Part(_)) => Next::Go(Stage::SixPart),
+        Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// The program for IPv6 packets that no flow wants.
+#[inline(always)]
+pub fn six_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match V6::parse(packet, world, packet.len() as u64) {
+        Ok(arrival) => begin::<V6, _, _, _>(packet, world, &arrival),
+        Err(_) => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// The program for IPv6 packets whose transport header does not follow the IP header.
+#[inline(always)]
+pub fn six_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match V6::parse(packet, world, packet.len() as u64) {
+        Ok(arrival) => {
+            if let Piece::First = arrival.piece {
+                fragment::remember::<V6, _, _>(packet, world, &arrival);
+            }
+            known::<V6, _, _, _>(packet, world, &arrival)
+        }
+        Err(Unusual::Part(reason)) => piece::<V6, Ip6, _, _>(packet, world, reason),
+        Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
+        Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// The program for IPv4 packets to those who have IPv6.
+#[inline(always)]
+pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    let bytes = packet.len() as u64;
+    let Ok(arrival) = V4::parse(packet, world, bytes) else {
+        return as_it_came(packet, world, Reason::Internal);
     };
-    leave(packet, world, bytes, left)
+    let arrival = arrival.wide();
+    if let Some(flow) = world.flow(&arrival.key) {
+        let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
+        return Next::Leave(leave(packet, world, bytes, left));
+    }
+    begin::<V4, Ip6, _, _>(packet, world, &arrival)
+}
+
+/// The program for IPv4 packets to those who have IPv6, whose ports are not where a flow's are.
+#[inline(always)]
+pub fn cross_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match V4::parse(packet, world, packet.len() as u64) {
+        Err(Unusual::Part(reason)) => piece::<V4, Ip6, _, _>(packet, world, reason),
+        Err(Unusual::Leaves(_) | Unusual::Other) | Ok(_) => {
+            as_it_came(packet, world, Reason::Internal)
+        }
+    }
+}
+
+/// An IPv6 packet, whose flow may be known.
+#[inline(always)]
+fn known<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+) -> Next {
+    match world.flow(&arrival.key) {
+        Some(flow) => {
+            let left = hit::<V, _, _, _>(packet, world, arrival, &flow);
+            Next::Leave(leave(packet, world, arrival.bytes, left))
+        }
+        None => Next::Go(Stage::SixOpen),
+    }
+}
+
+/// A packet whose ports cannot be read for this reason: a later fragment, an ICMP error, or neither.
+#[inline(always)]
+fn piece<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    reason: Reason,
+) -> Next {
+    let bytes = packet.len() as u64;
+    let mut left = Left::new(Reason::Internal, packet.ingress());
+    let stage = match reason {
+        Reason::Fragment => follow::<V, A, _, _>(packet, world, &mut left),
+        Reason::IcmpError => quoted::translate::<V, A, _, _>(packet, world, &mut left),
+        reason => {
+            left.reason = part::refuse::<V, _, _>(packet, world, reason, None);
+            None
+        }
+    };
+    match stage {
+        None => Next::Leave(leave(packet, world, bytes, left)),
+        Some(stage) => Next::Go(stage),
+    }
+}
+
+/// Translates a later fragment as its first one was, or leaves it to the kernel as that was.
+#[inline(never)]
+fn follow<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    left: &mut Left,
+) -> Option<Stage> {
+    let mut arrival = Arrival {
+        key: FlowKey::new(Protocol::Udp, Tuple::NONE),
+        protocol: Protocol::Udp,
+        l4: 0,
+        fragment: 0,
+        total: 0,
+        bytes: packet.len() as u64,
+        flags: 0,
+        piece: Piece::Later,
+    };
+    let mut reason = Reason::Fragment;
+    if fragment::find::<V, _, _>(packet, world, &mut arrival) {
+        let wide = V::widen(&arrival);
+        match Tables::<A>::flow(world, &wide.key) {
+            Some(flow) if fragment::pass::<V, _, _>(packet, world) => {
+                *left = hit::<V, A, _, _>(packet, world, &wide, &flow);
+                return None;
+            }
+            Some(_) => reason = Reason::FragmentOverlap,
+            None if open::has_wide_flow(world, &wide.key) => return Some(Stage::CrossPart),
+            None => {
+                let known = Some(&arrival.key);
+                left.reason = part::refuse::<V, _, _>(packet, world, reason, known);
+                return None;
+            }
+        }
+    }
+    left.reason = part::refuse::<V, _, _>(packet, world, reason, None);
+    None
+}
+
+/// A packet that leaves as it came, whoever it belongs to.
+#[inline(always)]
+fn as_it_came<P: Packet, W: World>(packet: &P, world: &W, reason: Reason) -> Next {
+    let left = Left::new(reason, packet.ingress());
+    Next::Leave(leave(packet, world, packet.len() as u64, left))
 }
 
 /// Counts a packet, and turns why it leaves and by which interface into what the hook must do.
@@ -157,7 +348,7 @@ fn leave<P: Packet, W: World>(
     packet: &P,
     world: &W,
     bytes: u64,
-    (reason, ifindex): (Reason, u32),
+    Left { reason, ifindex }: Left,
 ) -> Exit {
     world.count(reason, bytes);
     match reason.verdict() {
@@ -174,48 +365,66 @@ fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     flow: &Flow<Live, A>,
-) -> (Reason, u32) {
+) -> Left {
     let Some(config) = world.config() else {
-        return (Reason::Internal, packet.ingress());
+        return Left::new(Reason::Internal, packet.ingress());
     };
     let generation = route::generation(config.generation, world.now());
-    forward::hit::<V, _, _, _>(packet, world, arrival, flow, generation)
+    let (reason, ifindex) = forward::hit::<V, _, _, _>(packet, world, arrival, flow, generation);
+    Left::new(reason, ifindex)
 }
 
 #[inline(always)]
 fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    bytes: u64,
-) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    let Ok(arrival) = V::arrival(packet, bytes) else {
-        return (Reason::Internal, ingress);
-    };
+    arrival: &Arrival<A>,
+) -> Next {
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
-    let Some(mut beginning) = Tables::<A>::beginning(world) else {
-        return (Reason::Internal, ingress);
+    let Some(mut room) = Tables::<A>::room(world) else {
+        return as_it_came(packet, world, Reason::Internal);
     };
+    let Room {
+        beginning, flow, ..
+    } = &mut *room;
     *beginning = open::Beginning::EMPTY;
-    match open::judge(packet, world, &arrival, &mut beginning) {
+    let mut step = open::judge(packet, world, arrival, beginning);
+    if let open::Step::Begin = step {
+        step = open::call(world, arrival, beginning);
+    }
+    if let open::Step::Begin = step {
+        step = open::filter(world, arrival, beginning);
+    }
+    if let open::Step::Begin = step {
+        step = open::aim(packet.ingress(), world, arrival, beginning);
+    }
+    if let open::Step::Begin = step {
+        step = open::may_begin(arrival, beginning);
+    }
+    match step {
         open::Step::Begin => {}
-        open::Step::Answer => return (V::reset(packet, &arrival), ingress),
-        open::Step::Leave(reason) => return (reason, ingress),
+        open::Step::Answer => {
+            let left = Left::new(V::reset(packet, arrival), packet.ingress());
+            return Next::Leave(leave(packet, world, arrival.bytes, left));
+        }
+        open::Step::Cross => return Next::Go(Stage::Cross),
+        open::Step::Leave(reason) => return as_it_came(packet, world, reason),
     }
-    let mut refused = open::reserve(world, &arrival, &mut beginning);
+    let mut refused = open::reserve(world, arrival, beginning);
     if refused.is_none() {
-        refused = open::insert(world, &arrival, &beginning);
+        refused = open::insert(world, arrival, beginning, flow);
     }
     if refused.is_none() {
-        refused = open::publish(world, &arrival, &beginning);
+        refused = open::publish(world, arrival, beginning);
     }
-    match (world.flow(&arrival.key), refused) {
+    let left = match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
         (Some(flow), None | Some(Reason::Collision)) => {
-            hit::<V, _, _, _>(packet, world, &arrival, &flow)
+            hit::<V, _, _, _>(packet, world, arrival, &flow)
         }
-        (_, Some(reason)) => (reason, ingress),
-        (None, None) => (Reason::Collision, ingress),
-    }
+        (_, Some(reason)) => Left::new(reason, packet.ingress()),
+        (None, None) => Left::new(Reason::Collision, packet.ingress()),
+    };
+    Next::Leave(leave(packet, world, arrival.bytes, left))
 }

@@ -15,7 +15,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
 };
-use datapath::world::Beginning;
+use datapath::world::Room;
 
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
 // reader. The loader sets the size that the configuration asks for.
@@ -45,9 +45,9 @@ pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESS
 #[map]
 pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
 #[map]
-pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES: LpmTrie<[u8; 8], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]
-pub static CLASSES6: LpmTrie<[u8; 24], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
@@ -68,9 +68,9 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
 // Room for one packet; nothing of it lasts.
 #[map]
-pub static BEGINNING: PerCpuArray<Beginning<Ip4>> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOM: PerCpuArray<Room<Ip4>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-pub static BEGINNING6: PerCpuArray<Beginning<Ip6>> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOM6: PerCpuArray<Room<Ip6>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -84,7 +84,7 @@ pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The maps of a kind of address, and what the kernel must be told of it.
 pub trait Maps: Address {
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>>;
+    fn room() -> &'static PerCpuArray<Room<Self>>;
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Live, Self>>;
     fn mappings() -> &'static HashMap<MappingKey<Self>, Mapping<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments>;
@@ -100,8 +100,8 @@ const AF_INET6: u8 = 10;
 
 impl Maps for Ip4 {
     #[inline(always)]
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
-        &BEGINNING
+    fn room() -> &'static PerCpuArray<Room<Self>> {
+        &ROOM
     }
 
     #[inline(always)]
@@ -126,9 +126,9 @@ impl Maps for Ip4 {
 
     #[inline(always)]
     fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
-        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
+        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 8]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
+        CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 8]>>() })
     }
 
     #[inline(always)]
@@ -146,8 +146,8 @@ impl Maps for Ip4 {
 
 impl Maps for Ip6 {
     #[inline(always)]
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
-        &BEGINNING6
+    fn room() -> &'static PerCpuArray<Room<Self>> {
+        &ROOM6
     }
 
     #[inline(always)]
@@ -172,9 +172,9 @@ impl Maps for Ip6 {
 
     #[inline(always)]
     fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
-        const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 24]>>()) };
+        const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 20]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 24]>>() })
+        CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 20]>>() })
     }
 
     #[inline(always)]
