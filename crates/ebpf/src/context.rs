@@ -74,7 +74,9 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn resize(&mut self, len: usize) -> bool {
-        let delta = len as i64 - self.len() as i64;
+        // Hidden, or the compiler would do it in 32 bits, in which the verifier allows no arithmetic with
+        // pointers.
+        let delta = core::hint::black_box(len as i64 - self.len() as i64);
         // SAFETY: the context is this run's own.
         let done = unsafe { bpf_xdp_adjust_tail(self.ctx, delta as i32) } == 0;
         self.reload();
