@@ -38,7 +38,7 @@ pub use counter::{Counter, PoolCounters};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use fragment::{FragmentKey, Fragments};
+pub use fragment::{FragmentKey, Fragments, Held};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
 pub use reason::{Reason, Verdict};
@@ -59,6 +59,14 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FragmentKey` → not looked at: packets of which fragments came before the first one. When it is
+    /// full, the one that was asked for least recently goes.
+    pub const AWAITED: &str = "AWAITED";
+    /// The ring of [`Held`](crate::Held) records and frames, from the packet path to who holds them.
+    pub const HELD: &str = "HELD";
+    /// Hash of a sender → fragments that were handed over from it in this second. Emptied by the
+    /// daemon.
+    pub const HELD_BY: &str = "HELD_BY";
     /// Index → bitmap of ports in use, one per external address and port space.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
@@ -95,6 +103,9 @@ pub mod map {
         FLOWS,
         MAPPINGS,
         FRAGMENTS,
+        AWAITED,
+        HELD,
+        HELD_BY,
         PORTS,
         EXTERNALS,
         CLASSES,
@@ -165,4 +176,10 @@ mod layouts {
     unsafe impl Layout for u64 {}
     // SAFETY: as above.
     unsafe impl Layout for Opened {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Fragments<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Held {}
 }

@@ -45,6 +45,10 @@ pub fn hit<P: Packet, W: World>(
         }
     }
     let hop = flow.next_hop();
+    if is_later && hop.ifindex == ingress && !takes_redirects(world, ingress) {
+        // It may have been held, and what comes again by such an interface cannot be sent back by it.
+        reason = Reason::KernelSends;
+    }
     if reason as u8 != Reason::Unresolved as u8 && arrival.total > hop.mtu {
         if ip_forbids_fragments(packet) {
             return match is_later {
@@ -72,6 +76,12 @@ pub fn hit<P: Packet, W: World>(
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
+}
+
+#[inline(always)]
+fn takes_redirects<W: World>(world: &W, ifindex: u32) -> bool {
+    let interface = world.interface(ifindex);
+    interface.is_some_and(|interface| interface.takes_redirects())
 }
 
 #[inline(always)]

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a later fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ a later fragment ─ fragment: as the first one, held until that comes
+//!             ├─ an ICMP error ─ quoted: as the flow it is about
 //!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
@@ -72,6 +73,19 @@ pub(crate) struct Arrival {
     /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
     pub flags: u8,
     pub piece: Piece,
+    /// What is remembered of it if it is a first fragment.
+    pub begun: Begun,
+}
+
+/// What a first fragment says of its packet beside its ports. Aligned, because all of it is written
+/// at once.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// The packet's identification, as on the wire.
+    pub id: [u8; 2],
+    /// The unit of eight bytes behind what it carries.
+    pub end: u16,
 }
 
 /// How much of a packet a frame carries.
@@ -114,23 +128,30 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         }
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
     };
+    let left = match world.flow(&arrival.key) {
+        Some(flow) => hit(packet, world, &arrival, &flow),
+        None => return Next::Go(Stage::Open),
+    };
     if let Piece::First = arrival.piece {
-        fragment::remember(packet, world, &arrival);
+        fragment::remember(world, &arrival);
     }
-    match world.flow(&arrival.key) {
-        Some(flow) => {
-            let left = hit(packet, world, &arrival, &flow);
-            Next::Leave(leave(packet, world, bytes, left))
-        }
-        None => Next::Go(Stage::Open),
-    }
+    Next::Leave(leave(packet, world, bytes, left))
 }
 
 /// The program for packets that no flow wants.
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     let bytes = packet.len() as u64;
-    let left = begin(packet, world, bytes);
+    let left = match parse(packet, bytes) {
+        Ok(arrival) => {
+            let left = begin(packet, world, &arrival);
+            if world.beginning().is_some_and(|it| it.is_first) {
+                fragment::remember(world, &arrival);
+            }
+            left
+        }
+        Err(_) => (Reason::Internal, packet.ingress()),
+    };
     leave(packet, world, bytes, left)
 }
 
@@ -179,32 +200,30 @@ fn hit<P: Packet, W: World>(
 }
 
 #[inline(always)]
-fn begin<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
+fn begin<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> (Reason, u32) {
     let ingress = packet.ingress();
-    let Ok(arrival) = parse(packet, bytes) else {
-        return (Reason::Internal, ingress);
-    };
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
     let Some(mut beginning) = world.beginning() else {
         return (Reason::Internal, ingress);
     };
     *beginning = open::Beginning::EMPTY;
-    match open::judge(packet, world, &arrival, &mut beginning) {
+    beginning.is_first = matches!(arrival.piece, Piece::First);
+    match open::judge(packet, world, arrival, &mut beginning) {
         open::Step::Begin => {}
-        open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
+        open::Step::Answer => return (reset::answer(packet, arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
-    let mut refused = open::reserve(world, &arrival, &mut beginning);
+    let mut refused = open::reserve(world, arrival, &mut beginning);
     if refused.is_none() {
-        refused = open::insert(world, &arrival, &beginning);
+        refused = open::insert(world, arrival, &beginning);
     }
     if refused.is_none() {
-        refused = open::publish(world, &arrival, &beginning);
+        refused = open::publish(world, arrival, &beginning);
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
-        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, &arrival, &flow),
+        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, arrival, &flow),
         (_, Some(reason)) => (reason, ingress),
         (None, None) => (Reason::Collision, ingress),
     }
@@ -236,7 +255,7 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
         return Err(Unusual::Leaves(Reason::Malformed));
     };
     let (header, total) = (ip.header_len(), ip.total());
-    let (source, target) = (ip.source, ip.target);
+    let (source, target, id) = (ip.source, ip.target, ip.id);
     if !ip.is_version_4() || header < Ipv4::LEN {
         return Err(Unusual::Leaves(Reason::Malformed));
     }
@@ -294,5 +313,9 @@ fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
         bytes,
         flags,
         piece,
+        begun: Begun {
+            id,
+            end: room.div_ceil(8) as u16,
+        },
     })
 }

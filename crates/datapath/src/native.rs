@@ -7,16 +7,16 @@ extern crate std;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::Rc,
     vec::Vec,
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Reason, Rule, RuleSet, Shared, Side,
-    Tick, Tuple,
-    limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface,
+    Ip4, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Port, Reason, Rule, RuleSet,
+    Shared, Side, Tick, Tuple,
+    limits::{AWAITED_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
@@ -48,6 +48,11 @@ impl Packet for Frame {
 
     fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
         frame::at(&mut self.bytes, offset)
+    }
+
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let room = room.get_mut(..self.bytes.len());
+        room.map(|room| room.copy_from_slice(&self.bytes)).is_some()
     }
 
     fn resize(&mut self, len: usize) -> bool {
@@ -143,6 +148,47 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     }
 }
 
+/// The ring of fragments that came too early, with the room that the kernel's has.
+#[derive(Debug, Default)]
+pub struct Ring {
+    records: VecDeque<(Held, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn put(&mut self, record: Held, frame: Vec<u8>) -> bool {
+        let room = Self::room(&frame);
+        if self.bytes + room > HELD_BYTES as usize {
+            return false;
+        }
+        self.bytes += room;
+        self.records.push_back((record, frame));
+        true
+    }
+
+    /// Takes out the oldest record, with its frame, if there is one.
+    pub fn take(&mut self) -> Option<(Held, Vec<u8>)> {
+        let (record, frame) = self.records.pop_front()?;
+        self.bytes -= Self::room(&frame);
+        Some((record, frame))
+    }
+
+    /// Records that wait.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes that a record takes: a header of the kernel's, and all of it in units of eight.
+    fn room(frame: &[u8]) -> usize {
+        (8 + size_of::<Held>() + frame.len()).next_multiple_of(8)
+    }
+}
+
 /// Events that [`Memory`] keeps; more are lost, as in a ring that nobody reads.
 pub const EVENTS_MAX: usize = 4096;
 
@@ -161,6 +207,12 @@ pub struct Memory {
     pub mappings: Table<MappingKey, Mapping>,
     /// See [`World::fragments`].
     pub fragments: Table<FragmentKey, Fragments>,
+    /// See [`World::await_first`].
+    pub awaited: Table<FragmentKey, ()>,
+    /// See [`World::held_by`]; one that was never asked for is zero.
+    pub held_by: RefCell<HashMap<u32, Rc<Shared<u32>>>>,
+    /// See [`World::hold`] and [`World::first_passed`]: what nobody has taken yet.
+    pub held: RefCell<Ring>,
     /// See [`World::ports`]; a bitmap that was never put is all free.
     pub ports: RefCell<HashMap<u32, Rc<PortWords>>>,
     /// See [`World::external`].
@@ -198,6 +250,9 @@ impl Memory {
             flows: Table::new(2 * flows),
             mappings: Table::new(2 * flows),
             fragments: Table::new(FRAGMENTS_MAX),
+            awaited: Table::new(AWAITED_MAX),
+            held_by: RefCell::default(),
+            held: RefCell::default(),
             ports: RefCell::default(),
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
@@ -284,8 +339,37 @@ impl World for Memory {
         self.fragments.get(key)
     }
 
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        self.fragments.put_instead(*key, fragments.duplicate());
+    fn put_fragments(&self, key: &FragmentKey, ports: (Port, Port), units: u16) {
+        let fragments = Fragments::new(ports, units, self.now.get());
+        self.fragments.put_instead(*key, fragments);
+    }
+
+    fn await_first(&self, key: &FragmentKey) {
+        self.awaited.put_instead(*key, ());
+    }
+
+    fn stop_awaiting(&self, key: &FragmentKey) -> bool {
+        let is_awaited = self.awaited.get(key).is_some();
+        self.awaited.remove(key);
+        is_awaited
+    }
+
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        let mut held_by = self.held_by.borrow_mut();
+        let none = || Rc::new(Shared::from(0));
+        Some(held_by.entry(sender).or_insert_with(none).clone())
+    }
+
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey) -> bool {
+        let mut bytes = std::vec![0; packet.len()];
+        let (at, length) = (self.now.get().nanos(), bytes.len() as u32);
+        let record = Held::early(at, *key, packet.ingress(), length);
+        packet.copy(&mut bytes) && self.held.borrow_mut().put(record, bytes)
+    }
+
+    fn first_passed(&self, key: &FragmentKey) {
+        let record = Held::first(self.now.get().nanos(), *key);
+        self.held.borrow_mut().put(record, Vec::new());
     }
 
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {

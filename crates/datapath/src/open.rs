@@ -48,6 +48,9 @@ pub struct Beginning {
     is_routed: bool,
     /// Whether the flow is the first of its mapping.
     is_new: bool,
+    /// Whether the packet is a first fragment. Here, so that the verifier does not walk everything
+    /// once for those that are and once for those that are not.
+    pub(crate) is_first: bool,
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
@@ -68,6 +71,7 @@ impl Beginning {
         pool: 0,
         is_routed: false,
         is_new: false,
+        is_first: false,
         port: Port([0; 2]),
         generation: 0,
         seed: 0,

@@ -6,9 +6,11 @@ use core::ops::{Deref, DerefMut};
 
 use abi::{
     ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
+    MappingKey, NextHop, Pool, Port, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    ports::WORDS,
 };
 
+use crate::frame::Packet;
 pub use crate::open::Beginning;
 
 /// The bitmap of the ports of one external address and port space that are taken.
@@ -95,8 +97,21 @@ pub trait World {
     fn remove_mapping(&self, key: &MappingKey);
     /// What is known of a packet in fragments.
     fn fragments(&self, key: &FragmentKey) -> Option<Self::Ref<'_, Fragments>>;
-    /// Remembers a packet in fragments, instead of what was known under its key.
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments);
+    /// Remembers a packet in fragments of these ports, of which the first has now come with so many
+    /// units of eight bytes, instead of what was known under its key.
+    fn put_fragments(&self, key: &FragmentKey, ports: (Port, Port), units: u16);
+    /// Notes that fragments of a packet came before its first one.
+    fn await_first(&self, key: &FragmentKey);
+    /// Forgets that; `true` if it was noted.
+    fn stop_awaiting(&self, key: &FragmentKey) -> bool;
+    /// How many fragments were handed over in this second, by the hash of their sender: below
+    /// [`HELD_SHARES`](abi::limits::HELD_SHARES).
+    fn held_by(&self, sender: u32) -> Option<Self::Ref<'_, Shared<u32>>>;
+    /// Hands over a fragment that came before the first one of its packet, to be sent through again
+    /// when that has come; `false` if there is no room.
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey) -> bool;
+    /// Tells whoever holds fragments of this packet that its first one has passed.
+    fn first_passed(&self, key: &FragmentKey);
     /// A bitmap by [`abi::ports::bitmap`].
     fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
 

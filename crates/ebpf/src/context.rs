@@ -1,8 +1,11 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
+use core::slice;
+
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Opened, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface,
+    Ip4, Mapping, MappingKey, NextHop, Opened, Pool, Port, Reason, Rule, RuleSet, Shared, Side,
+    Tick, Tuple, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -11,7 +14,7 @@ use aya_ebpf::{
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
-        bpf_xdp_adjust_tail,
+        bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
     maps::{HashMap, lpm_trie},
     programs::XdpContext,
@@ -72,6 +75,18 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let len = self.len();
+        // SAFETY: a local. Read anew, so that the compiler leaves the checks to the verifier's eyes.
+        let len = unsafe { (&raw const len).read_volatile() };
+        if len == 0 || len > room.len() {
+            return false;
+        }
+        // SAFETY: the context is this run's own; `room` is at least `len` bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, 0, room.as_mut_ptr().cast(), len as u32) == 0 }
+    }
+
+    #[inline(always)]
     fn resize(&mut self, len: usize) -> bool {
         let delta = len as i64 - self.len() as i64;
         // SAFETY: the context is this run's own.
@@ -124,7 +139,8 @@ impl World for Kernel {
 
     #[inline(always)]
     fn beginning(&self) -> Option<&mut Beginning> {
-        // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
+        // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks again
+        // only when it is done with what it got before.
         maps::BEGINNING.get_ptr_mut(0).map(|it| unsafe { &mut *it })
     }
 
@@ -183,8 +199,62 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        let _ = maps::FRAGMENTS.insert(key, fragments, 0);
+    fn put_fragments(&self, key: &FragmentKey, ports: (Port, Port), units: u16) {
+        if let Some(fragments) = maps::BEGUN.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element; a packet is done before the next one begins.
+            let fragments = unsafe { &mut *fragments };
+            fragments.begin(ports, units, self.now());
+            let _ = maps::FRAGMENTS.insert(key, fragments, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn await_first(&self, key: &FragmentKey) {
+        let _ = maps::AWAITED.insert(key, &0, 0);
+    }
+
+    #[inline(always)]
+    fn stop_awaiting(&self, key: &FragmentKey) -> bool {
+        maps::AWAITED.remove(key).is_ok()
+    }
+
+    #[inline(always)]
+    fn held_by(&self, sender: u32) -> Option<&Shared<u32>> {
+        maps::HELD_BY.get(sender)
+    }
+
+    #[inline(always)]
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey) -> bool {
+        let Some(record) = maps::RECORD.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: this CPU's own element; a packet is done before the next one begins.
+        let record = unsafe { &mut *record };
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let length = packet.len();
+        if length > HELD_FRAME_MAX || !packet.copy(&mut record.frame) {
+            return false;
+        }
+        record.held = Held::early(now, *key, packet.ingress(), length as u32);
+        // SAFETY: the record without what the frame leaves of its room.
+        let bytes = unsafe {
+            slice::from_raw_parts(
+                (&raw const *record).cast::<u8>(),
+                size_of::<Held>() + length,
+            )
+        };
+        maps::HELD.output::<[u8]>(bytes, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn first_passed(&self, key: &FragmentKey) {
+        if let Some(mut record) = maps::HELD.reserve::<Held>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            record.write(Held::first(now, *key));
+            record.submit(0);
+        }
     }
 
     #[inline(always)]

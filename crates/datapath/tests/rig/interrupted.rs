@@ -11,10 +11,11 @@ use std::{
 
 use abi::{
     ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    MappingKey, NextHop, Pool, Port, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
 };
 use datapath::{
     Exit,
+    frame::Packet,
     native::{Frame, Memory},
     world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
 };
@@ -109,8 +110,23 @@ impl World for Interrupted<'_> {
     fn fragments(&self, key: &FragmentKey) -> Option<Rc<Fragments>> {
         self.asked().fragments(key)
     }
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        self.asked().put_fragments(key, fragments);
+    fn put_fragments(&self, key: &FragmentKey, ports: (Port, Port), units: u16) {
+        self.asked().put_fragments(key, ports, units);
+    }
+    fn await_first(&self, key: &FragmentKey) {
+        self.asked().await_first(key);
+    }
+    fn stop_awaiting(&self, key: &FragmentKey) -> bool {
+        self.asked().stop_awaiting(key)
+    }
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        self.asked().held_by(sender)
+    }
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey) -> bool {
+        self.asked().hold(packet, key)
+    }
+    fn first_passed(&self, key: &FragmentKey) {
+        self.asked().first_passed(key);
     }
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {
         self.asked().ports(bitmap)
