@@ -2,36 +2,49 @@
 //! carries, and which parts of it have passed. And what the packet path hands to the daemon, so that
 //! what comes before the first one is held until that comes.
 
-use crate::{Ip4, Live, Picture, Port, Shared, Tick, View};
+use crate::{Address, Ip4, Ip6, Live, Picture, Port, Shared, Tick, View};
 
-/// What the fragments of a packet have in common (RFC 791 §3.2).
+/// What the fragments of a packet have in common (RFC 791 §3.2, RFC 8200 §4.5).
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FragmentKey {
+pub struct FragmentKey<A = Ip4> {
     /// Source address.
-    pub source: Ip4,
+    pub source: A,
     /// Target address.
-    pub target: Ip4,
-    /// Identification, as on the wire.
-    pub id: [u8; 2],
-    /// The number in the IP header.
+    pub target: A,
+    /// Identification, as on the wire; IPv4's are the last two bytes of it.
+    pub id: [u8; 4],
+    /// The number in the IP header; of IPv6, what the fragment header says.
     pub protocol: u8,
-    _pad: u8,
-    _pad32: u32,
+    _pad: [u8; 3],
 }
 
-impl FragmentKey {
+impl<A: Address> FragmentKey<A> {
     /// The key of a fragment.
     #[inline(always)]
-    pub const fn new(source: Ip4, target: Ip4, id: [u8; 2], protocol: u8) -> Self {
+    pub const fn new(source: A, target: A, id: [u8; 4], protocol: u8) -> Self {
         Self {
             source,
             target,
             id,
             protocol,
-            _pad: 0,
-            _pad32: 0,
+            _pad: [0; 3],
         }
+    }
+
+    /// The same for tables of both versions of IP.
+    #[inline(always)]
+    pub fn wide(&self) -> FragmentKey<Ip6> {
+        let (source, target) = (self.source.wide(), self.target.wide());
+        FragmentKey::new(source, target, self.id, self.protocol)
+    }
+}
+
+impl FragmentKey<Ip6> {
+    /// The same for tables of IPv4, if it is of an IPv4 packet.
+    pub fn narrow(&self) -> Option<FragmentKey<Ip4>> {
+        let (source, target) = (self.source.ip4()?, self.target.ip4()?);
+        Some(FragmentKey::new(source, target, self.id, self.protocol))
     }
 }
 
@@ -108,7 +121,7 @@ pub struct Held {
     /// When, in nanoseconds of `CLOCK_MONOTONIC`, to the kernel's coarse clock.
     pub at: u64,
     /// Which packet.
-    pub key: FragmentKey,
+    pub key: FragmentKey<Ip6>,
     /// The interface the frame came by.
     pub ingress: u32,
     /// Bytes of the frame; zero if there is none.
@@ -118,7 +131,7 @@ pub struct Held {
 impl Held {
     /// A frame that came before the first one of its packet.
     #[inline(always)]
-    pub const fn early(at: u64, key: FragmentKey, ingress: u32, length: u32) -> Self {
+    pub const fn early(at: u64, key: FragmentKey<Ip6>, ingress: u32, length: u32) -> Self {
         Self {
             at,
             key,
@@ -129,7 +142,7 @@ impl Held {
 
     /// The first one has come.
     #[inline(always)]
-    pub const fn first(at: u64, key: FragmentKey) -> Self {
+    pub const fn first(at: u64, key: FragmentKey<Ip6>) -> Self {
         Self::early(at, key, 0, 0)
     }
 }
@@ -137,4 +150,5 @@ impl Held {
 const _: () = assert!(size_of::<FragmentKey>() == 16);
 const _: () = assert!(size_of::<Fragments>() == 136);
 const _: () = assert!(size_of::<Fragments<Picture>>() == 136);
-const _: () = assert!(size_of::<Held>() == 32);
+const _: () = assert!(size_of::<Held>() == 56);
+const _: () = assert!(size_of::<FragmentKey<Ip6>>() == 40);

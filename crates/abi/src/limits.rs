@@ -9,6 +9,10 @@ pub const RULES_MAX: usize = 1024;
 /// Words of 64 rules in a rule set.
 pub const RULE_WORDS: usize = RULES_MAX / 64;
 
+/// Prefixes that stand for IPv4 addresses: the well-known one, an operator's own, and one of each to
+/// move to.
+pub const PREFIXES64_MAX: usize = 4;
+
 /// Pools at one time. A pool's number shares a byte with a flow's direction.
 pub const POOLS_MAX: usize = 64;
 

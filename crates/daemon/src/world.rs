@@ -121,11 +121,7 @@ impl World {
     /// If a table cannot be read.
     pub fn found(&self) -> Result<Found, WorldError> {
         let tables = &self.tables;
-        let config = read("CONFIG", tables.config.get(&0))?.unwrap_or(Config {
-            seed: 0,
-            generation: 0,
-            version: 0,
-        });
+        let config = read("CONFIG", tables.config.get(&0))?.unwrap_or_default();
         let mut pools = BTreeMap::new();
         for number in 0..POOLS_MAX as u8 {
             let entry = read(
@@ -291,7 +287,7 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
     let config = Config {
         seed,
         generation: 1,
-        version: 0,
+        ..Config::default()
     };
     write("CONFIG", tables.config.put(&0, &config))
 }

@@ -9,7 +9,7 @@
 //! over to somebody who asks whether the first has come.
 
 use abi::{
-    FlowKey, FragmentKey, Fragments, Protocol, Reason, Shared, Tuple,
+    Address, FlowKey, FragmentKey, Fragments, Ip4, Protocol, Reason, Shared, Tuple,
     fragment::RUNS,
     limits::{HELD_FRAME_MAX, HELD_SHARE, HELD_SHARES},
 };
@@ -18,8 +18,10 @@ use crate::{
     Arrival, Begun, Piece,
     frame::{Ipv4, Link, Packet, Wire},
     hash::hash,
-    hit, part,
-    world::World,
+    hit,
+    ip4::V4,
+    part,
+    world::{Tables, World},
 };
 
 /// Remembers the ports of a packet whose first fragment this was, and has those sent through that came
@@ -27,12 +29,13 @@ use crate::{
 ///
 /// To be called when the first one is done: the others find its flow.
 #[inline(never)]
-pub fn remember<W: World>(world: &W, arrival: &Arrival) {
+pub fn remember<A: Address, W: World + Tables<A>>(world: &W, arrival: &Arrival<A>) {
     let tuple = &arrival.key.tuple;
     let protocol = arrival.protocol as u8;
     let key = FragmentKey::new(tuple.source, tuple.target, arrival.begun.id, protocol);
     let ports = (tuple.source_port, tuple.target_port);
-    world.put_fragments(&key, ports, arrival.begun.end);
+    world.put_fragments(&key, ports, arrival.begun.end as u16);
+    let key = key.wide();
     if world.stop_awaiting(&key) {
         world.first_passed(&key);
     }
@@ -41,7 +44,8 @@ pub fn remember<W: World>(world: &W, arrival: &Arrival) {
 /// What all fragments of a packet have in common.
 #[inline(always)]
 const fn key(ip: &Ipv4) -> FragmentKey {
-    FragmentKey::new(ip.source, ip.target, ip.id, ip.protocol)
+    let [high, low] = ip.id;
+    FragmentKey::new(ip.source, ip.target, [0, 0, high, low], ip.protocol)
 }
 
 /// The units of eight bytes that a fragment carries: the first, and the one after the last.
@@ -65,11 +69,11 @@ pub fn follow<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Re
         bytes,
         flags: 0,
         piece: Piece::Later,
-        begun: Begun { id: [0; 2], end: 0 },
+        begun: Begun { id: [0; 4], end: 0 },
     };
     let (reason, known) = match find(packet, world, &mut arrival) {
         Found::First => match world.flow(&arrival.key) {
-            Some(flow) => return hit(packet, world, &arrival, &flow),
+            Some(flow) => return hit::<V4, _, _, _>(packet, world, &arrival, &flow),
             None => (Reason::Fragment, Some(&arrival.key)),
         },
         Found::Nothing => (Reason::FragmentHeld, None),
@@ -91,14 +95,15 @@ fn hold<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return Reason::Malformed;
     };
-    let key = key(ip);
+    let key = key(ip).wide();
     if packet.len() > HELD_FRAME_MAX {
         return Reason::Fragment;
     }
     let Some(config) = world.config() else {
         return Reason::Internal;
     };
-    let sender = hash(config.seed, u32::from_ne_bytes(key.source.0) as u64, 0);
+    let (high, low) = key.source.words();
+    let sender = hash(config.seed, high, low);
     let Some(taken) = world.held_by(sender as u32 % HELD_SHARES as u32) else {
         return Reason::Internal;
     };
@@ -131,7 +136,7 @@ enum Found {
 
 /// Fills in what a later fragment does not say itself.
 #[inline(never)]
-fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival) -> Found {
+fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival<Ip4>) -> Found {
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return Found::Broken;
     };

@@ -4,8 +4,8 @@ use core::slice;
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface,
-    Ip4, Mapping, MappingKey, NextHop, Opened, Pool, Port, Reason, Rule, RuleSet, Shared, Side,
-    Tick, Tuple, limits::HELD_FRAME_MAX,
+    Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, Port, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Tuple, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -16,15 +16,15 @@ use aya_ebpf::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
         bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
-    maps::{HashMap, lpm_trie},
+    maps::HashMap,
     programs::XdpContext,
 };
 use datapath::{
     frame::{Packet, Wire},
-    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
-use crate::maps;
+use crate::maps::{self, Maps};
 
 /// The frame of one run of the program.
 pub struct Frame {
@@ -133,17 +133,131 @@ fn insert<K, V>(map: &'static HashMap<K, V>, key: &K, value: &V) -> Result<(), I
     }
 }
 
-impl World for Kernel {
+impl Lend for Kernel {
     type Ref<'a, T: 'a> = &'a T;
     type Mut<'a, T: 'a> = &'a mut T;
+}
 
+impl<A: Maps> Tables<A> for Kernel {
     #[inline(always)]
-    fn beginning(&self) -> Option<&mut Beginning> {
-        // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks again
-        // only when it is done with what it got before.
-        maps::BEGINNING.get_ptr_mut(0).map(|it| unsafe { &mut *it })
+    fn beginning(&self) -> Option<&mut Beginning<A>> {
+        // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
+        A::beginning().get_ptr_mut(0).map(|it| unsafe { &mut *it })
     }
 
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey<A>) -> Option<&Flow<Live, A>> {
+        get(A::flows(), key)
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey<A>, flow: &Flow<Live, A>) -> Result<(), InsertError> {
+        insert(A::flows(), key, flow)
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey<A>) {
+        let _ = A::flows().remove(key);
+    }
+
+    #[inline(always)]
+    fn mapping(&self, key: &MappingKey<A>) -> Option<&Mapping<A>> {
+        get(A::mappings(), key)
+    }
+
+    #[inline(always)]
+    fn insert_mapping(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<(), InsertError> {
+        insert(A::mappings(), key, mapping)
+    }
+
+    #[inline(always)]
+    fn remove_mapping(&self, key: &MappingKey<A>) {
+        let _ = A::mappings().remove(key);
+    }
+
+    #[inline(always)]
+    fn fragments(&self, key: &FragmentKey<A>) -> Option<&Fragments> {
+        // SAFETY: words that change are `Shared`; an element that is reused shows another packet's
+        // fragments, which is what displaced ones come to anyway.
+        A::fragments().get_ptr(key).map(|it| unsafe { &*it })
+    }
+
+    #[inline(always)]
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        if let Some(fragments) = maps::BEGUN.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element; a packet is done before the next one begins.
+            let fragments = unsafe { &mut *fragments };
+            fragments.begin(ports, units, self.now());
+            let _ = A::fragments().insert(key, fragments, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn external(&self, address: &A) -> Option<&External> {
+        get(A::externals(), address)
+    }
+
+    #[inline(always)]
+    fn class(&self, key: &ClassKey<A>) -> Option<&RuleSet> {
+        A::class(key)
+    }
+
+    #[inline(always)]
+    fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
+        A::slot(pool, slot)
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route {
+        // Eight words that are the struct: so it is aligned, and cleared without a loop.
+        let mut words = [0u64; 8];
+        const { assert!(size_of::<bpf_fib_lookup>() == 64) };
+        // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
+        let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
+        fib.l4_protocol = query.protocol;
+        // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
+        // would not be aligned, which the verifier does not allow on the stack.
+        unsafe {
+            (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0))
+        };
+        fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
+        fib.ifindex = query.ingress;
+        A::ask(&query.tuple, fib);
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        // SAFETY: the context is this run's own; `fib` is `size` bytes of this stack frame.
+        let answer = unsafe { fib_lookup(self.ctx.cast(), fib, size, 0) };
+        match answer as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => {
+                // SAFETY: the kernel left the route's MTU here, because no length was given.
+                let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+                *hop = NextHop::new(fib.ifindex, mtu, mac(&fib.dmac), mac(&fib.smac));
+                Route::Known
+            }
+            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Unresolved,
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Local,
+            _ => Route::Nowhere,
+        }
+    }
+
+    #[inline(always)]
+    fn opened(&self, asked: &FlowKey<A>, sent: &Tuple<A>, pool: u8) {
+        if maps::EVENTS_WANTED.get(0).is_none_or(|wanted| *wanted == 0) {
+            return;
+        }
+        // Written where the daemon reads it: the stack has no room for a copy.
+        if let Some(mut event) = maps::EVENTS.reserve::<Opened<A>>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            event.write(Opened::new(now, *asked, *sent, pool));
+            event.submit(0);
+        } else if let Some(lost) = maps::EVENTS_LOST.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element.
+            unsafe { *lost += 1 };
+        }
+    }
+}
+
+impl World for Kernel {
     #[inline(always)]
     fn place(&self) -> Option<&Shared<u32>> {
         // SAFETY: this CPU's own element.
@@ -162,59 +276,32 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
-        get(&maps::FLOWS, key)
+    fn ports(&self, bitmap: u32) -> Option<&PortWords> {
+        maps::PORTS.get(bitmap)
     }
 
     #[inline(always)]
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
-        insert(&maps::FLOWS, key, flow)
+    fn rule(&self, index: u32) -> Option<&Rule> {
+        maps::RULES.get(index)
     }
 
     #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) {
-        let _ = maps::FLOWS.remove(key);
+    fn pool(&self, index: u32) -> Option<&Pool> {
+        maps::POOLS.get(index)
     }
 
     #[inline(always)]
-    fn mapping(&self, key: &MappingKey) -> Option<&Mapping> {
-        get(&maps::MAPPINGS, key)
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        get(&maps::INTERFACES, &ifindex)
     }
 
     #[inline(always)]
-    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
-        insert(&maps::MAPPINGS, key, mapping)
-    }
-
-    #[inline(always)]
-    fn remove_mapping(&self, key: &MappingKey) {
-        let _ = maps::MAPPINGS.remove(key);
-    }
-
-    #[inline(always)]
-    fn fragments(&self, key: &FragmentKey) -> Option<&Fragments> {
-        // SAFETY: words that change are `Shared`; an element that is reused shows another packet's
-        // fragments, which is what displaced ones come to anyway.
-        maps::FRAGMENTS.get_ptr(key).map(|it| unsafe { &*it })
-    }
-
-    #[inline(always)]
-    fn put_fragments(&self, key: &FragmentKey, ports: (Port, Port), units: u16) {
-        if let Some(fragments) = maps::BEGUN.get_ptr_mut(0) {
-            // SAFETY: this CPU's own element; a packet is done before the next one begins.
-            let fragments = unsafe { &mut *fragments };
-            fragments.begin(ports, units, self.now());
-            let _ = maps::FRAGMENTS.insert(key, fragments, 0);
-        }
-    }
-
-    #[inline(always)]
-    fn await_first(&self, key: &FragmentKey) {
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
         let _ = maps::AWAITED.insert(key, &0, 0);
     }
 
     #[inline(always)]
-    fn stop_awaiting(&self, key: &FragmentKey) -> bool {
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
         maps::AWAITED.remove(key).is_ok()
     }
 
@@ -224,7 +311,7 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey) -> bool {
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
         let Some(record) = maps::RECORD.get_ptr_mut(0) else {
             return false;
         };
@@ -248,79 +335,12 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn first_passed(&self, key: &FragmentKey) {
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
         if let Some(mut record) = maps::HELD.reserve::<Held>(0) {
             // SAFETY: a helper without arguments.
             let now = unsafe { bpf_ktime_get_coarse_ns() };
             record.write(Held::first(now, *key));
             record.submit(0);
-        }
-    }
-
-    #[inline(always)]
-    fn ports(&self, bitmap: u32) -> Option<&PortWords> {
-        maps::PORTS.get(bitmap)
-    }
-
-    #[inline(always)]
-    fn external(&self, address: &Ip4) -> Option<&External> {
-        get(&maps::EXTERNALS, address)
-    }
-
-    #[inline(always)]
-    fn class(&self, key: &ClassKey) -> Option<&RuleSet> {
-        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
-        // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        maps::CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
-    }
-
-    #[inline(always)]
-    fn rule(&self, index: u32) -> Option<&Rule> {
-        maps::RULES.get(index)
-    }
-
-    #[inline(always)]
-    fn pool(&self, index: u32) -> Option<&Pool> {
-        maps::POOLS.get(index)
-    }
-
-    #[inline(always)]
-    fn interface(&self, ifindex: u32) -> Option<&Interface> {
-        get(&maps::INTERFACES, &ifindex)
-    }
-
-    #[inline(always)]
-    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
-        const AF_INET: u8 = 2;
-        // Eight words that are the struct: so it is aligned, and cleared without a loop.
-        let mut words = [0u64; 8];
-        const { assert!(size_of::<bpf_fib_lookup>() == 64) };
-        // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
-        let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
-        fib.family = AF_INET;
-        fib.l4_protocol = query.protocol;
-        // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
-        // would not be aligned, which the verifier does not allow on the stack.
-        unsafe {
-            (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0))
-        };
-        fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
-        fib.ifindex = query.ingress;
-        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.tuple.source.0);
-        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.tuple.target.0);
-        let size = size_of::<bpf_fib_lookup>() as i32;
-        // SAFETY: the context is this run's own; `fib` is `size` bytes of this stack frame.
-        let answer = unsafe { fib_lookup(self.ctx.cast(), fib, size, 0) };
-        match answer as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS => {
-                // SAFETY: the kernel left the route's MTU here, because no length was given.
-                let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-                *hop = NextHop::new(fib.ifindex, mtu, mac(&fib.dmac), mac(&fib.smac));
-                Route::Known
-            }
-            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Unresolved,
-            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Local,
-            _ => Route::Nowhere,
         }
     }
 
@@ -351,23 +371,6 @@ impl World for Kernel {
             if let Some(opened) = unsafe { (*counters).opened.get_mut(space) } {
                 *opened += 1;
             }
-        }
-    }
-
-    #[inline(always)]
-    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
-        if maps::EVENTS_WANTED.get(0).is_none_or(|wanted| *wanted == 0) {
-            return;
-        }
-        // Written where the daemon reads it: the stack has no room for a copy.
-        if let Some(mut event) = maps::EVENTS.reserve::<Opened>(0) {
-            // SAFETY: a helper without arguments.
-            let now = unsafe { bpf_ktime_get_coarse_ns() };
-            event.write(Opened::new(now, *asked, *sent, pool));
-            event.submit(0);
-        } else if let Some(lost) = maps::EVENTS_LOST.get_ptr_mut(0) {
-            // SAFETY: this CPU's own element.
-            unsafe { *lost += 1 };
         }
     }
 }

@@ -328,10 +328,11 @@ fn lowered_mss(before: &[u8], after: &[u8], l4: usize) -> Option<std::ops::Range
 /// in use is taken.
 pub fn safe(memory: &Memory) {
     let mut twins = BTreeSet::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         let twin_key = flow.twin(protocol);
         let twin = memory
+            .v4
             .flows
             .get(&twin_key)
             .unwrap_or_else(|| panic!("half a flow: {key:?}"));
@@ -358,6 +359,7 @@ pub fn safe(memory: &Memory) {
 
 fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
     let external = memory
+        .v4
         .externals
         .get(&address)
         .expect("flows and mappings are to our addresses");
@@ -372,7 +374,7 @@ fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bo
 /// mapped; every port that a mapping or a permit is about is taken.
 pub fn sound(memory: &Memory) {
     safe(memory);
-    for (key, mapping) in memory.mappings.all() {
+    for (key, mapping) in memory.v4.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
         let port = match key.what().expect("a kind we know") {
             End::Outward { internal, .. } => {
@@ -391,7 +393,7 @@ pub fn sound(memory: &Memory) {
             "a free port is mapped: {key:?}"
         );
     }
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         // What leaves from another address than it came from leaves from one of ours.
         if flow.to.source != key.tuple.source {
@@ -404,14 +406,14 @@ pub fn sound(memory: &Memory) {
 
 /// The internal endpoint that an external one belongs to.
 fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
-    let inward = memory.mappings.get(&MappingKey::inward(protocol, end))?;
+    let inward = memory.v4.mappings.get(&MappingKey::inward(protocol, end))?;
     Some((inward.internal, inward.port))
 }
 
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
 pub fn clients_keep_their_address(memory: &Memory) {
     let mut address_of = BTreeMap::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
             let client = (key.tuple.source, flow.pool());
             let address = *address_of.entry(client).or_insert(flow.to.source);
@@ -423,7 +425,7 @@ pub fn clients_keep_their_address(memory: &Memory) {
 /// Asserts that exactly the mapped ports are taken, beside those outside the address's range: what
 /// holds as long as nothing has ended.
 pub fn taken_is_mapped(memory: &Memory) {
-    for (address, external) in memory.externals.all() {
+    for (address, external) in memory.v4.externals.all() {
         for protocol in Protocol::ALL {
             let outside = match protocol {
                 Protocol::Icmp => 0,
@@ -432,6 +434,7 @@ pub fn taken_is_mapped(memory: &Memory) {
                 }
             };
             let mapped = memory
+                .v4
                 .mappings
                 .all()
                 .into_iter()

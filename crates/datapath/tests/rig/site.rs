@@ -70,7 +70,7 @@ impl Site {
         let config = Config {
             seed: 7,
             generation: 1,
-            version: 0,
+            ..Config::default()
         };
         let found = Found {
             config,
@@ -82,7 +82,7 @@ impl Site {
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
-        *memory.routes.borrow_mut() = Rc::new(route);
+        *memory.v4.routes.borrow_mut() = Rc::new(route);
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
@@ -107,8 +107,9 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
-            externals: all(&memory.externals),
+            externals: all(&memory.v4.externals),
             classes: memory
+                .v4
                 .classes
                 .all()
                 .into_iter()
@@ -152,11 +153,15 @@ impl Site {
                         word.fetch_or(*bits);
                     }
                 }
-                memory.externals.put(*address, *external);
+                memory.v4.externals.put(*address, *external);
             }
             Action::RemoveExternal(address) => {
-                let external = memory.externals.get(address).expect("only known ones go");
-                memory.externals.remove(address);
+                let external = memory
+                    .v4
+                    .externals
+                    .get(address)
+                    .expect("only known ones go");
+                memory.v4.externals.remove(address);
                 for protocol in Protocol::ALL {
                     let words = memory.bitmap(bitmap(external.index, protocol));
                     words.iter().for_each(|word| word.set(0));
@@ -167,10 +172,10 @@ impl Site {
             Action::PutClasses(classes) => {
                 classes
                     .iter()
-                    .for_each(|(key, set)| memory.classes.put(*key, *set));
+                    .for_each(|(key, set)| memory.v4.classes.put(*key, *set));
             }
             Action::RemoveClasses(keys) => {
-                keys.iter().for_each(|key| memory.classes.remove(key));
+                keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
             Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
@@ -216,22 +221,22 @@ impl Site {
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
         let mut sweep = Sweep::new(self.nanos, patience, &externals);
-        for (key, flow) in memory.flows.all() {
+        for (key, flow) in memory.v4.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
         between(memory);
         sweep.flows_done();
-        for (key, mapping) in memory.mappings.all() {
+        for (key, mapping) in memory.v4.mappings.all() {
             sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
         }
         let swept = sweep.finish();
         between(memory);
         for key in &swept.ended {
-            memory.flows.remove(key);
+            memory.v4.flows.remove(key);
             between(memory);
         }
         for key in &swept.unmapped {
-            memory.mappings.remove(key);
+            memory.v4.mappings.remove(key);
             between(memory);
         }
         let is_unused = |external: &External| {

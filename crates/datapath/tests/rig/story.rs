@@ -245,8 +245,8 @@ impl Story {
             self.site.pass(Duration::from_secs(1));
         }
         let memory = &self.site.memory;
-        assert!(memory.flows.is_empty() && memory.mappings.is_empty());
-        for (address, external) in memory.externals.all() {
+        assert!(memory.v4.flows.is_empty() && memory.v4.mappings.is_empty());
+        for (address, external) in memory.v4.externals.all() {
             for protocol in Protocol::ALL {
                 let kept = match protocol {
                     Protocol::Icmp => 0,

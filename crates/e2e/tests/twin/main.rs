@@ -182,9 +182,9 @@ fn halve_flows(site: &Site) -> Vec<Frame> {
             first.push(sketch.frame());
         }
     }
-    for (key, flow) in site.memory.flows.all() {
+    for (key, flow) in site.memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
-            site.memory.flows.remove(&key);
+            site.memory.v4.flows.remove(&key);
         }
     }
     first
@@ -195,7 +195,7 @@ fn crowd_mappings(site: &Site) {
     for port in 0..1_900 {
         let key = MappingKey::inward(Protocol::Icmp, (Ip4([192, 0, 2, 77]), Port::new(port)));
         let entry = Mapping::outward(Port::new(port), Tick(1));
-        site.memory.mappings.put(key, entry);
+        site.memory.v4.mappings.put(key, entry);
     }
 }
 

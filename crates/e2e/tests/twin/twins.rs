@@ -81,10 +81,10 @@ impl Twins {
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
-        for (key, value) in memory.externals.all() {
+        for (key, value) in memory.v4.externals.all() {
             tables.externals.put(&key, &value)?;
         }
-        for (key, value) in memory.classes.all() {
+        for (key, value) in memory.v4.classes.all() {
             tables.classes.put(&key, &value)?;
         }
         for (key, value) in memory.rules.all() {
@@ -96,10 +96,10 @@ impl Twins {
         for (index, value) in memory.interfaces.all() {
             tables.interfaces.put(&self.numbers[&index], &value)?;
         }
-        for (key, value) in memory.flows.all() {
+        for (key, value) in memory.v4.flows.all() {
             tables.flows.put(&key, &value.picture())?;
         }
-        for (key, value) in memory.mappings.all() {
+        for (key, value) in memory.v4.mappings.all() {
             tables.mappings.put(&key, &value)?;
         }
         for bitmap in 0..BITMAPS as u32 {
@@ -197,6 +197,7 @@ impl Twins {
         let ours: BTreeMap<FlowKey, Flow<Picture>> = self
             .native
             .memory
+            .v4
             .flows
             .all()
             .into_iter()
@@ -238,7 +239,7 @@ impl Twins {
     }
 
     fn mappings_and_ports(&self) -> Result<()> {
-        let ours = self.native.memory.mappings.all();
+        let ours = self.native.memory.v4.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
             .map(|(key, value)| (key, value.port))

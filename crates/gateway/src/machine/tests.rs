@@ -47,7 +47,7 @@ impl World {
         let config = self.config.unwrap_or(Config {
             seed: 1,
             generation: 1,
-            version: 0,
+            ..Config::default()
         });
         let pools = (0..64).filter_map(|number| {
             let entry = self
@@ -392,6 +392,7 @@ fn a_change_of_routes_is_a_new_generation_and_never_generation_zero() {
         seed: 1,
         generation: u32::MAX,
         version: 2,
+        ..Config::default()
     });
     let mut gateway = Gateway::new(world.found());
     step(&mut gateway, &mut world, Event::RoutesChanged);
