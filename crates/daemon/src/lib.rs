@@ -19,6 +19,7 @@ pub mod answers;
 pub mod capabilities;
 pub mod config_file;
 pub mod driver;
+pub mod holding;
 pub mod http;
 pub mod metrics;
 pub mod options;

@@ -10,7 +10,7 @@ use std::{
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Layout, Mapping, MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, map,
+    Ip6, Layout, Mapping, MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -279,6 +279,8 @@ pub struct Tables {
     pub mappings: Table<MappingKey, Mapping>,
     /// See [`map::FRAGMENTS`].
     pub fragments: Table<FragmentKey, Fragments<Picture>>,
+    /// See [`map::FRAGMENTS6`].
+    pub fragments6: Table<FragmentKey<Ip6>, Fragments<Picture>>,
     /// See [`map::HELD_BY`].
     pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
@@ -322,6 +324,7 @@ impl Tables {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
             fragments: Table::open(maps, map::FRAGMENTS)?,
+            fragments6: Table::open(maps, map::FRAGMENTS6)?,
             held_by: Table::open(maps, map::HELD_BY)?,
             ports: Ports::open(maps)?,
             externals: Table::open(maps, map::EXTERNALS)?,
