@@ -8,6 +8,7 @@
 //! netlink ─────┼─► driver ─► Gateway::handle ──────┤
 //! every second ┘      ▲            │ View          └─ systemd
 //!   sweeper ──────────┘            ▼            sessions: files, syslog, IPFIX
+//!                                               holding: fragments that came too early
 //!                            http, metrics (read View and the maps)
 //! ```
 //!

@@ -3,12 +3,14 @@
 //! every frame and for the tables between two frames.
 
 pub mod interrupted;
+pub mod keeper;
 pub mod laws;
 pub mod site;
 pub mod sketch;
 pub mod story;
 pub mod sums;
 
+pub use keeper::Keeper;
 pub use laws::{Left, sound, take};
 pub use site::Site;
 pub use sketch::Sketch;
