@@ -13,9 +13,9 @@ use super::{CLIENT, REMOTE, fragments, joined, reasons, send, sketch};
 use crate::{
     cases,
     rig::{
-        Keeper, Left, Site, Sketch,
+        Left, Site, Sketch,
         interrupted::process_with,
-        keeper::record,
+        keeper::{Keeper, record},
         site::{ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
         sketch::read,
         sums::{split, sum, transport_is_right},

@@ -10,7 +10,6 @@ pub mod sketch;
 pub mod story;
 pub mod sums;
 
-pub use keeper::Keeper;
 pub use laws::{Left, sound, take};
 pub use site::Site;
 pub use sketch::Sketch;

@@ -135,7 +135,7 @@ fn check_transfer(pod: &Host, direction: Direction) -> Result<()> {
 }
 
 /// How many TCP segments a host's kernel had to send a second time.
-pub fn resent(host: &Host) -> Result<u64> {
+fn resent(host: &Host) -> Result<u64> {
     let path = "/proc/thread-self/net/snmp";
     let table = host.enter(|| std::fs::read_to_string(path))??;
     let mut rows = table.lines().filter_map(|line| line.strip_prefix("Tcp: "));
