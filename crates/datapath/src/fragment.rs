@@ -27,7 +27,7 @@ use crate::{
 /// Remembers the ports of a packet whose first fragment this was, and has those sent through that came
 /// before it. An identification that comes again is a new packet's.
 ///
-/// To be called when the first one is done: the others find its flow.
+/// To be called when there is the flow that the others are to find.
 #[inline(never)]
 pub fn remember<A: Address, W: World + Tables<A>>(world: &W, arrival: &Arrival<A>) {
     let tuple = &arrival.key.tuple;

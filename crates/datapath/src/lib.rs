@@ -132,13 +132,13 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         }
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
     };
-    let left = match world.flow(&arrival.key) {
-        Some(flow) => hit::<V4, _, _, _>(packet, world, &arrival, &flow),
-        None => return Next::Go(Stage::Open),
+    let Some(flow) = world.flow(&arrival.key) else {
+        return Next::Go(Stage::Open);
     };
     if let Piece::First = arrival.piece {
         fragment::remember(world, &arrival);
     }
+    let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
 }
 
@@ -204,44 +204,37 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Ok(arrival) = V::arrival(packet, bytes) else {
         return (Reason::Internal, ingress);
     };
+    // Functions one after the other, not one inside the other, because the kernel gives all frames
+    // that are open at once 512 bytes of stack.
     let Some(mut beginning) = Tables::<A>::beginning(world) else {
         return (Reason::Internal, ingress);
     };
     *beginning = open::Beginning::EMPTY;
     beginning.is_first = matches!(arrival.piece, Piece::First);
-    let left = begin_as::<V, _, _, _>(packet, world, &arrival, &mut beginning);
+    let step = open::judge(packet, world, &arrival, &mut beginning);
+    let mut refused = None;
+    if matches!(step, open::Step::Begin) {
+        refused = open::reserve(world, &arrival, &mut beginning);
+        if refused.is_none() {
+            refused = open::insert(world, &arrival, &beginning);
+        }
+        if refused.is_none() {
+            refused = open::publish(world, &arrival, &beginning);
+        }
+    }
+    // What is sent through again now finds the flow, if there is one.
     if beginning.is_first {
         fragment::remember(world, &arrival);
     }
-    left
-}
-
-#[inline(always)]
-fn begin_as<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
-    packet: &mut P,
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &mut open::Beginning<A>,
-) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    // Functions one after the other, not one inside the other, because the kernel gives all frames
-    // that are open at once 512 bytes of stack.
-    match open::judge(packet, world, arrival, beginning) {
+    match step {
         open::Step::Begin => {}
-        open::Step::Answer => return (V::reset(packet, arrival), ingress),
+        open::Step::Answer => return (V::reset(packet, &arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
-    }
-    let mut refused = open::reserve(world, arrival, beginning);
-    if refused.is_none() {
-        refused = open::insert(world, arrival, beginning);
-    }
-    if refused.is_none() {
-        refused = open::publish(world, arrival, beginning);
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
         (Some(flow), None | Some(Reason::Collision)) => {
-            hit::<V, _, _, _>(packet, world, arrival, &flow)
+            hit::<V, _, _, _>(packet, world, &arrival, &flow)
         }
         (_, Some(reason)) => (reason, ingress),
         (None, None) => (Reason::Collision, ingress),

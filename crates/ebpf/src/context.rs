@@ -20,7 +20,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use datapath::{
-    frame::{Packet, Wire},
+    frame::{Link, Packet, Wire},
     world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
@@ -77,9 +77,10 @@ impl Packet for Frame {
     #[inline(always)]
     fn copy(&mut self, room: &mut [u8]) -> bool {
         let len = self.len();
-        // SAFETY: a local. Read anew, so that the compiler leaves the checks to the verifier's eyes.
-        let len = unsafe { (&raw const len).read_volatile() };
-        if len == 0 || len > room.len() {
+        // SAFETY: a local. Read anew, so that the compiler leaves in what the verifier wants to see: that
+        // it is never nothing, and fits. No frame is shorter than its header.
+        let len = unsafe { (&raw const len).read_volatile() }.max(Link::LEN);
+        if len > room.len() {
             return false;
         }
         // SAFETY: the context is this run's own; `room` is at least `len` bytes.
