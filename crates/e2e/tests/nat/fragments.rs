@@ -229,7 +229,7 @@ fn a_flood_of_fragments_takes_nothing_from_others() -> Result<()> {
     assert!(asked > 100, "{asked}");
     assert_eq!(held + refused, u64::from(2 * FLOOD));
     assert!(refused > 0);
-    let limit = gateway.metric("egret_held_bytes_max")?;
+    let limit = gateway.metric("egret_held_max_bytes")?;
     assert!(most_bytes <= limit, "{most_bytes} of {limit} bytes");
     wait_for(SOON, "all are given up", || {
         Ok((gateway.metric("egret_held_fragments")? == 0.0).then_some(()))

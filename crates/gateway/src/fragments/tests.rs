@@ -1,3 +1,5 @@
+//! Laws of what is held: bounds, fates, and who displaces whom.
+
 use proptest::prelude::*;
 
 use super::*;
