@@ -47,8 +47,6 @@ pub struct Beginning<A> {
     is_routed: bool,
     /// Whether the flow is the first of its mapping.
     is_new: bool,
-    /// Whether the packet is a first fragment. Here, so that the verifier does not walk everything
-    /// once for those that are and once for those that are not.
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
