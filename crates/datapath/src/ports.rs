@@ -11,7 +11,7 @@ use crate::world::World;
 /// Claims a free port, starting where `start` points; nothing if there is none.
 ///
 /// Every port of the space is looked at before it gives up, 64 at a time: once without those that
-/// are held back, and once with them, 2,048 loads of a cache line's quarter at most. In either turn the
+/// are held back, and once with them, if there are any, so 2,048 words at most. In either turn the
 /// port has the parity of `start` as long as such a port is free (RFC 4787 REQ-4).
 #[inline(always)]
 pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
@@ -21,10 +21,14 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
         (start >> 8) as usize % CLASS_WORDS,
         (start >> 16) as u32 % 64,
     );
-    let mut step = 0;
+    let (mut step, mut free) = (0, 0);
     while step < 2 * WORDS {
+        if step == WORDS && free == 0 {
+            return None;
+        }
         let index = word_at(class, turn, step % WORDS);
         let word = &words[index % WORDS];
+        free |= !word.taken.get();
         let held = if step < WORDS { word.held.get() } else { 0 };
         if let Some(bit) = claim_bit(word, held, bit) {
             return Some(port(index, bit));
