@@ -105,8 +105,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(Reason::Internal);
     };
     let version = config.version;
-    beginning.seed = config.seed;
-    beginning.generation = route::generation(config.generation, world.now());
     if version == 0 {
         return Step::Leave(Reason::Unconfigured);
     }
@@ -127,6 +125,20 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
     };
     let external = world.external(&tuple.target);
+    if external.is_none() && pool.is_none() {
+        return Step::Leave(match wish {
+            Wish::Nothing => Reason::NoRule,
+            Wish::Do(Action::Pass) => Reason::RulePass,
+            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
+            Wish::Broken => Reason::Internal,
+        });
+    }
+    // Not for every packet: it is long, and on BPF cleared byte by byte.
+    *beginning = Beginning {
+        seed: config.seed,
+        generation: route::generation(config.generation, world.now()),
+        ..Beginning::EMPTY
+    };
     if let Some(external) = &external {
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
         if has_port && !external.owns(tuple.target_port) {
@@ -138,13 +150,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         };
         beginning.pool = external.pool;
         beginning.behaviour = external.behaviour;
-    } else if pool.is_none() {
-        return Step::Leave(match wish {
-            Wish::Nothing => Reason::NoRule,
-            Wish::Do(Action::Pass) => Reason::RulePass,
-            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
-            Wish::Broken => Reason::Internal,
-        });
     }
     if let Some(pool) = pool
         && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
