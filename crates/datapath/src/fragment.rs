@@ -11,13 +11,13 @@
 use abi::{
     Address, FlowKey, FragmentKey, Fragments, Ip4, Protocol, Reason, Shared, Tuple,
     fragment::RUNS,
+    hash::hash,
     limits::{HELD_FRAME_MAX, HELD_SHARE, HELD_SHARES},
 };
 
 use crate::{
     Arrival, Begun, Piece,
     frame::{Ipv4, Link, Packet, Wire},
-    hash::hash,
     hit,
     ip4::V4,
     part,

@@ -1,10 +1,13 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface, Ip4, Ip6, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Tuple,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule, RuleSet,
+    Shared, Slot, Slots6, Stage, Tuple,
     limits::{
-        ADDRESSES_MAX, AWAITED_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX,
-        HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, POOLS_MAX, REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN,
+        FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, POOLS_MAX,
+        REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
@@ -29,11 +32,12 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_D
 #[map]
 pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
+// As small as can be until there are flows for them: they are preallocated.
 pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);

@@ -18,7 +18,7 @@ use crate::{
         keeper::{Keeper, record},
         site::{ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
         sketch::read,
-        sums::{split, sum, transport_is_right},
+        sums::transport_is_right,
     },
 };
 

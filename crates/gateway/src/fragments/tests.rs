@@ -50,12 +50,15 @@ fn sound(holder: &Holder) {
     let of_packets = holder.packets.values();
     assert_eq!(
         fragments,
-        of_packets.clone().map(|it| it.frames.len()).sum()
+        of_packets.clone().map(|it| it.frames.len()).sum::<usize>()
     );
-    assert_eq!(bytes, of_packets.map(|it| it.bytes).sum());
+    assert_eq!(bytes, of_packets.map(|it| it.bytes).sum::<usize>());
     let of_senders = holder.senders.values();
-    assert_eq!(packets, of_senders.clone().map(|it| it.packets.len()).sum());
-    assert_eq!(bytes, of_senders.clone().map(|it| it.bytes).sum());
+    assert_eq!(
+        packets,
+        of_senders.clone().map(|it| it.packets.len()).sum::<usize>()
+    );
+    assert_eq!(bytes, of_senders.clone().map(|it| it.bytes).sum::<usize>());
     for sender in of_senders {
         assert!(sender.packets.len() <= SENDER_PACKETS_MAX);
         assert!(sender.bytes <= SENDER_BYTES_MAX);
