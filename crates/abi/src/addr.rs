@@ -24,8 +24,7 @@ impl Ip6 {
     /// An IPv4 address as a table for both versions writes it: `::ffff:0:0/96` and the address.
     #[inline(always)]
     pub const fn mapped(address: Ip4) -> Self {
-        let [a, b, c, d] = address.0;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        Self::of_value(0xffff << 32 | u32::from_be_bytes(address.0) as u128)
     }
 }
 
@@ -33,16 +32,25 @@ impl Ip6 {
     /// The address of these two words, see [`Address::words`].
     #[inline(always)]
     pub const fn of_words(high: u64, low: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
-        let [i, j, k, l, m, n, o, p] = low.to_be_bytes();
-        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+        Self::of_value((high as u128) << 64 | low as u128)
+    }
+
+    /// Taken apart and put together as one number: byte by byte, the compiler for BPF would keep it so,
+    /// with a place on the stack for each.
+    #[inline(always)]
+    const fn of_value(value: u128) -> Self {
+        Self(value.to_be_bytes())
+    }
+
+    #[inline(always)]
+    const fn value(self) -> u128 {
+        u128::from_be_bytes(self.0)
     }
 
     /// The IPv4 address of a mapped one, see [`Ip6::mapped`]; of another, its last four bytes.
     #[inline(always)]
     pub const fn unmapped(self) -> Ip4 {
-        let [.., a, b, c, d] = self.0;
-        Ip4([a, b, c, d])
+        Ip4((self.value() as u32).to_be_bytes())
     }
 }
 
@@ -174,8 +182,7 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn is(self, other: Self) -> bool {
-        let ([a, b, c, d], [w, x, y, z]) = (self.bits(), other.bits());
-        (a ^ w) | (b ^ x) | (c ^ y) | (d ^ z) == 0
+        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(other.0)
     }
 
     #[inline(always)]
@@ -197,8 +204,7 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn holding(port: Port) -> Self {
-        let [high, low] = port.0;
-        Self([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        Self::of_value((port.get() as u128) << 112)
     }
 
     #[inline(always)]
@@ -214,13 +220,8 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn bits(self) -> [u32; 4] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
-        ]
+        let value = u128::from_le_bytes(self.0);
+        [0, 32, 64, 96].map(|shift| ((value >> shift) as u32).to_le())
     }
 
     fn cut(bits: [u32; 4], length: u32) -> [u32; 4] {
@@ -234,11 +235,8 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn words(self) -> (u64, u64) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        (
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-        )
+        let value = self.value();
+        ((value >> 64) as u64, value as u64)
     }
 
     #[inline(always)]

@@ -22,6 +22,7 @@ pub mod event;
 pub mod external;
 pub mod flow;
 pub mod fragment;
+pub mod hash;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
@@ -39,9 +40,10 @@ pub use counter::{Counter, PoolCounters};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use fragment::{FragmentKey, Fragments};
+pub use fragment::{FragmentKey, Fragments, Held};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
+pub use ports::PortWord;
 pub use prefix64::Prefix64;
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
@@ -61,6 +63,14 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FragmentKey<Ip6>` → not looked at: packets of which fragments came before the first one, of
+    /// both versions of IP. When it is full, the one that was asked for least recently goes.
+    pub const AWAITED: &str = "AWAITED";
+    /// The ring of [`Held`](crate::Held) records and frames, from the packet path to who holds them.
+    pub const HELD: &str = "HELD";
+    /// Hash of a sender → fragments that were handed over from it in this second. Emptied by the
+    /// daemon.
+    pub const HELD_BY: &str = "HELD_BY";
     /// `FlowKey<Ip6>` → `Flow<_, Ip6>`: the same of flows that have an IPv6 address on one side or
     /// both; an IPv4 address stands there as a mapped one.
     pub const FLOWS6: &str = "FLOWS6";
@@ -68,7 +78,8 @@ pub mod map {
     pub const MAPPINGS6: &str = "MAPPINGS6";
     /// `FragmentKey<Ip6>` → `Fragments`: the same of IPv6 packets.
     pub const FRAGMENTS6: &str = "FRAGMENTS6";
-    /// Index → bitmap of ports in use, one per external address and port space.
+    /// Index → bitmaps of ports that are taken and of ports that are held back, for each external
+    /// address and port space, and for each plane of an overloaded address.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
     pub const EXTERNALS: &str = "EXTERNALS";
@@ -112,6 +123,9 @@ pub mod map {
         MAPPINGS,
         MAPPINGS6,
         FRAGMENTS,
+        AWAITED,
+        HELD,
+        HELD_BY,
         FRAGMENTS6,
         PORTS,
         EXTERNALS,
@@ -202,4 +216,12 @@ mod layouts {
     unsafe impl Layout for u64 {}
     // SAFETY: as above.
     unsafe impl Layout for Opened {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey<Ip6> {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Fragments<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Held {}
 }

@@ -7,7 +7,7 @@ use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
-use gateway::{Action, Event, Gateway, changes, intent::SessionLog, sweep::Idle};
+use gateway::{Action, Bitmaps, Event, Gateway, changes, intent::SessionLog};
 use jiff::Timestamp;
 use kernel::{
     Events, Mode, Tables,
@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     alarms::Alarms,
     config_file::Config,
+    holding::Keeper,
     sessions::Sessions,
     sweeper::{self, Order, Report},
     systemd,
@@ -50,6 +51,9 @@ pub enum DriverError {
     /// The ring of events could not be waited for.
     #[error("cannot wait for events of the packet path")]
     Events(#[source] std::io::Error),
+    /// There can be no thread for fragments.
+    #[error("cannot start the thread that holds fragments")]
+    Keeper(#[source] std::io::Error),
     /// The first configuration cannot be put in force.
     #[error("the configuration cannot be put in force: {0}")]
     Refused(#[from] gateway::Refusal),
@@ -62,13 +66,14 @@ pub struct Driver {
     shared: Shared,
     netlink: Netlink,
     file: PathBuf,
-    idle: Option<Idle>,
+    /// The sweeper's; not here while it sweeps.
+    bitmaps: Option<Bitmaps>,
     alarms: Alarms,
     sessions: Sessions,
     events: Events,
 }
 
-type Sweeping = JoinHandle<(Idle, std::io::Result<Report>)>;
+type Sweeping = JoinHandle<(Bitmaps, std::io::Result<Report>)>;
 
 impl Driver {
     /// A driver for a world that is loaded and a picture that shows it.
@@ -84,7 +89,7 @@ impl Driver {
         file: PathBuf,
     ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
-        let idle = Some(Idle::default());
+        let bitmaps = Some(Bitmaps::default());
         let sessions = shared.view().sessions.clone();
         let events = world.events()?;
         Ok(Self {
@@ -93,7 +98,7 @@ impl Driver {
             shared,
             netlink,
             file,
-            idle,
+            bitmaps,
             alarms,
             sessions,
             events,
@@ -126,6 +131,9 @@ impl Driver {
         let mut sweeping: Option<Sweeping> = None;
         let mut settle: Option<Instant> = None;
         let mut alive = systemd::watchdog().map(tokio::time::interval);
+        // Here, where the capabilities that it does not need are given up.
+        let holding = self.shared.view().holding.clone();
+        let _keeper = Keeper::start(self.world.holding()?, holding).map_err(DriverError::Keeper)?;
         // What changed before the watch was open.
         self.look_at_links().await?;
         systemd::ready();
@@ -338,34 +346,36 @@ impl Driver {
     }
 
     fn begin_sweep(&mut self) -> Option<Sweeping> {
-        let mut idle = self.idle.take()?;
+        let mut bitmaps = self.bitmaps.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
+            seed: self.gateway.seed(),
+            holds: self.gateway.holds(),
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
             log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
-            let report = sweeper::sweep(&tables, &order, &mut idle);
-            (idle, report)
+            let report = sweeper::sweep(&tables, &order, &mut bitmaps);
+            (bitmaps, report)
         }))
     }
 
     /// Takes in what a sweep did; says when the next one is due.
     fn end_sweep(
         &mut self,
-        done: Result<(Idle, std::io::Result<Report>), tokio::task::JoinError>,
+        done: Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError>,
     ) -> Result<Duration, DriverError> {
-        let (idle, report) = match done {
+        let (bitmaps, report) = match done {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "a sweep broke off; the next one begins anew");
-                self.idle = Some(Idle::default());
+                self.bitmaps = Some(Bitmaps::default());
                 return Ok(sweeper::PERIOD);
             }
         };
-        self.idle = Some(idle);
+        self.bitmaps = Some(bitmaps);
         let now = kernel::now();
         for alarm in self
             .alarms
@@ -502,7 +512,7 @@ async fn until(time: Option<Instant>) {
 
 async fn ended(
     sweeping: &mut Option<Sweeping>,
-) -> Result<(Idle, std::io::Result<Report>), tokio::task::JoinError> {
+) -> Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError> {
     match sweeping {
         Some(sweeping) => sweeping.await,
         None => std::future::pending().await,

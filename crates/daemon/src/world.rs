@@ -1,18 +1,16 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use abi::{Config, limits::POOLS_MAX, policy::pool_index};
+use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, policy};
+use kernel::{
+    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables,
+    held::{Injector, Ring},
+    links, sysctl,
 };
 
-use abi::{
-    Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap,
-};
-use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
-use kernel::{
-    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables, links, sysctl,
-};
+use crate::holding;
 
 /// Why the kernel could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +102,19 @@ impl World {
         Ok(Events::open(&self.state)?)
     }
 
+    /// What whoever holds fragments acts on; it has one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn holding(&self) -> Result<holding::World, WorldError> {
+        Ok(holding::World {
+            ring: Ring::open(&self.state)?,
+            injector: Injector::new(&self.program)?,
+            tables: self.tables.clone(),
+        })
+    }
+
     /// Tells the packet path whether anybody wants its events.
     ///
     /// # Errors
@@ -162,13 +173,13 @@ impl World {
         let tables = &self.tables;
         match action {
             Action::PutExternal(address, external) => {
-                self.reserve(&external);
+                let before = read("EXTERNALS", tables.externals.get(&address))?;
+                let words = |bitmap| tables.ports.words(bitmap);
+                bitmaps::prepare(&external, before.as_ref(), words);
                 write("EXTERNALS", tables.externals.put(&address, &external))?;
             }
             Action::RemoveExternal(address) => {
-                let external = read("EXTERNALS", tables.externals.get(&address))?;
                 write("EXTERNALS", tables.externals.remove(&address))?;
-                external.iter().for_each(|external| self.release(external));
             }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
@@ -201,27 +212,6 @@ impl World {
             }
         }
         Ok(None)
-    }
-
-    /// Takes the ports that an address does not own out of the packet path's reach.
-    fn reserve(&self, external: &External) {
-        if external.state() != Some(ExternalState::Serving) {
-            return;
-        }
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            for (word, reserved) in words.iter().zip(reserved(external, protocol).iter()) {
-                word.fetch_or(*reserved, Relaxed);
-            }
-        }
-    }
-
-    /// Gives back all ports of an address that is gone, to the one that gets its bitmaps next.
-    fn release(&self, external: &External) {
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            words.iter().for_each(|word| word.store(0, Relaxed));
-        }
     }
 
     fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {

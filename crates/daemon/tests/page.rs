@@ -8,6 +8,7 @@ use api::http::{
     Program, Realm, Traffic,
 };
 use daemon::{
+    holding::Holding,
     metrics::{ALL, Readings, page, readings::Fill},
     sessions::Sessions,
     view::{ConfigView, SweepView, View},
@@ -58,6 +59,7 @@ fn readings() -> Readings {
             last: Arc::new(swept),
         },
         sessions: Sessions::default(),
+        holding: Holding::default(),
         notes: Vec::new(),
     };
     let counts = ByProtocol {
@@ -97,7 +99,11 @@ fn pool() -> Pool {
     let address = |last, state| PoolAddress {
         address: Ipv4Addr::new(192, 0, 2, last),
         state,
-        tcp: Ports { used: 7, free: 11 },
+        tcp: Ports {
+            used: 7,
+            free: 11,
+            held: 5,
+        },
         udp: Ports::default(),
         icmp: Ports::default(),
         flows: 7,
@@ -168,6 +174,7 @@ fn names_say_what_they_count() {
             Unit::Bytes => assert!(name.ends_with("_bytes"), "{name}"),
             Unit::Packets => assert!(name.ends_with("_packets"), "{name}"),
             Unit::Seconds | Unit::Time => assert!(name.ends_with("_seconds"), "{name}"),
+            Unit::Fragments => assert!(name.contains("fragments"), "{name}"),
             Unit::Flows => assert!(name.contains("flows"), "{name}"),
             Unit::Ports => assert!(name.contains("_ports_"), "{name}"),
             Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),
@@ -203,6 +210,7 @@ fn a_draining_address_has_ports_in_use_and_none_to_give() {
     assert_eq!(metric("egret_ports_used").value(&labels("192.0.2.2")), 7.0);
     assert_eq!(metric("egret_ports_free").value(&labels("192.0.2.1")), 11.0);
     assert_eq!(metric("egret_ports_free").samples.len(), 3);
+    assert_eq!(metric("egret_ports_held").value(&labels("192.0.2.1")), 5.0);
 }
 
 #[test]

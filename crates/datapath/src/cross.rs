@@ -3,7 +3,7 @@
 //!
 //! The transport header stays where it is; the headers before it are written anew in front of it.
 
-use abi::{Address, Flow, Ip4, Ip6, Live, NextHop, Protocol, Reason};
+use abi::{Flow, Ip4, Ip6, Live, NextHop, Protocol, Reason};
 
 use crate::{
     Arrival, Piece,
@@ -60,18 +60,19 @@ pub fn to_ip4<P: Packet>(
     if let (Protocol::Icmp, Piece::First | Piece::Later) = (arrival.protocol, arrival.piece) {
         return Some(Reason::IcmpFragment);
     }
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
-        copy::<Ipv6, _>(packet, Link::LEN),
-    ) else {
+    let Some(link) = copy::<Link, _>(packet, 0) else {
         return Some(Reason::Internal);
     };
+    let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
+        return Some(Reason::Internal);
+    };
+    let (tos, hops) = (ip.class(), ip.hops);
     let total = length4(arrival);
     let (id, fragment) = match arrival.fragment {
         0 if total <= FRAGMENTABLE => (number(flow), [0; 2]),
         0 => ([0; 2], [0x40, 0]),
         at => {
-            let header = copy::<Fragment, _>(packet, at)?;
+            let header = packet.at::<Fragment>(at)?;
             let [_, _, high, low] = header.id;
             let more = if header.has_more() { 0x2000 } else { 0 };
             ([high, low], (header.offset() | more).to_be_bytes())
@@ -81,11 +82,11 @@ pub fn to_ip4<P: Packet>(
         return Some(Reason::Internal);
     }
     let header = Header4 {
-        tos: ip.class(),
+        tos,
         total,
         id,
         fragment,
-        ttl: ip.hops - hop.is_some() as u8,
+        ttl: hops - hop.is_some() as u8,
         protocol: arrival.protocol,
         addresses: (source, target),
     };
@@ -192,12 +193,14 @@ pub fn to_ip6<P: Packet>(
     if let (Protocol::Icmp, Piece::First | Piece::Later) = (arrival.protocol, arrival.piece) {
         return Some(Reason::IcmpFragment);
     }
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
-        copy::<Ipv4, _>(packet, Link::LEN),
-    ) else {
+    let Some(link) = copy::<Link, _>(packet, 0) else {
         return Some(Reason::Internal);
     };
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return Some(Reason::Internal);
+    };
+    let (class, hops, [high, low]) = (ip.tos, ip.ttl, ip.id);
+    let (is_fragment, offset, has_more) = (ip.is_fragment(), ip.offset(), ip.has_more());
     let refused = transport6(packet, arrival, flow);
     if refused.is_some() {
         return refused;
@@ -207,17 +210,16 @@ pub fn to_ip6<P: Packet>(
         Protocol::Udp => 17,
         Protocol::Icmp => icmp6::NUMBER,
     };
-    let is_fragment = ip.is_fragment();
     let before = Ipv6::LEN + if is_fragment { Fragment::LEN } else { 0 };
     let header = Header6 {
-        class: ip.tos,
+        class,
         payload: length6(arrival) - Ipv6::LEN as u16,
         next: if is_fragment {
             extension::FRAGMENT
         } else {
             next
         },
-        hops: ip.ttl - hop.is_some() as u8,
+        hops: hops - hop.is_some() as u8,
     };
     if !make_room(packet, arrival.l4, Link::LEN + before) {
         return Some(Reason::Internal);
@@ -236,12 +238,10 @@ pub fn to_ip6<P: Packet>(
             header.bytes((flow.to.source, flow.to.target)),
         );
     if is_fragment {
-        let [high, low] = ip.id;
-        let more = u16::from_be_bytes(ip.fragment) >> 13 & 1;
         let fragment = Fragment {
             next,
             reserved: 0,
-            offset: (ip.offset() << 3 | more).to_be_bytes(),
+            offset: (offset << 3 | has_more as u16).to_be_bytes(),
             id: [0, 0, high, low],
         };
         is_written &= put(packet, Link::LEN + Ipv6::LEN, fragment);

@@ -35,6 +35,9 @@ pub trait Packet {
     /// Borrows the header at `offset`; nothing if the frame ends before it does.
     fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
 
+    /// Copies the whole frame to the beginning of `room`; `false` if it is larger.
+    fn copy(&mut self, room: &mut [u8]) -> bool;
+
     /// Cuts or extends the frame's end so that it is `len` bytes long. What is added is zero.
     /// On failure nothing changes.
     fn resize(&mut self, len: usize) -> bool;
@@ -159,13 +162,19 @@ impl Ipv4 {
     /// Whether it is a part of a packet: More Fragments is set or the offset is not zero.
     #[inline(always)]
     pub const fn is_fragment(&self) -> bool {
-        u16::from_be_bytes(self.fragment) & 0x3fff != 0
+        u16::from_ne_bytes(self.fragment) & 0x3fff_u16.to_be() != 0
     }
 
     /// Where in the packet's payload it begins, in units of eight bytes.
     #[inline(always)]
     pub const fn offset(&self) -> u16 {
         u16::from_be_bytes(self.fragment) & 0x1fff
+    }
+
+    /// Whether more fragments follow.
+    #[inline(always)]
+    pub const fn has_more(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x2000 != 0
     }
 
     /// Whether it must not be fragmented.

@@ -1,7 +1,7 @@
 //! What the packet path must know of a version of IP: how its packets are read, and how a flow's
 //! rewrite is done to them. Everything else is the same for all.
 
-use abi::{Address, Flow, Live, NextHop, Protocol, Reason};
+use abi::{Address, Flow, Live, NextHop, Reason};
 
 use crate::{
     Arrival,
@@ -26,7 +26,8 @@ pub struct Identity<A> {
     pub target: A,
     /// As on the wire; IPv4's are the last two bytes.
     pub id: [u8; 4],
-    pub protocol: Protocol,
+    /// The number in the IP header; ICMPv6's is ICMP's.
+    pub protocol: u8,
     /// The units of eight bytes that it carries: the first, and the one after the last.
     pub start: u16,
     pub end: u16,
@@ -52,8 +53,11 @@ pub trait Version {
     /// Reads the headers of a fragment.
     fn identify<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<Identity<Self::Own>>;
 
-    /// Source, target, and the protocol's number, as far as the IP header says.
-    fn addresses<P: Packet>(packet: &mut P) -> Option<(Self::Own, Self::Own, u8)>;
+    /// Source, target, and the protocol's number, with ICMP's for ICMPv6.
+    fn addresses<P: Packet, W: World>(
+        packet: &mut P,
+        world: &W,
+    ) -> Option<(Self::Own, Self::Own, u8)>;
 
     /// How many hops the packet may take from here on, with this one.
     fn hops<P: Packet>(packet: &mut P) -> Option<u8>;
@@ -65,7 +69,10 @@ pub trait Version {
 /// Packets of a version of IP, translated as entries of a kind of address say.
 pub trait Translate<A: Address>: Version {
     /// The packet, as those entries' keys know it.
-    fn widen(arrival: &Arrival<Self::Own>) -> Arrival<A>;
+    fn widen(arrival: Arrival<Self::Own>) -> Arrival<A>;
+
+    /// The other way round: an address of it.
+    fn own(address: A) -> Self::Own;
 
     /// Length of the IP packet as it leaves, in bytes.
     fn leaving(arrival: &Arrival<A>, flow: &Flow<Live, A>) -> u16;

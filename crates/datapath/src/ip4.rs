@@ -3,7 +3,7 @@
 use abi::{Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
 
 use crate::{
-    Arrival, Piece,
+    Arrival, Begun, Piece,
     checksum::{Sum, TTL_DECREMENT, patch},
     cross,
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
@@ -43,21 +43,19 @@ impl Version for V4 {
             return Err(Unusual::Leaves(Reason::Malformed));
         };
         let (header, total) = (ip.header_len(), ip.total());
-        let (source, target) = (ip.source, ip.target);
+        let (source, target, id) = (ip.source, ip.target, ip.id);
         if !ip.is_version_4() || header < Ipv4::LEN {
             return Err(Unusual::Leaves(Reason::Malformed));
         }
         if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
             return Err(Unusual::Leaves(Reason::Malformed));
         }
-        let piece = match (ip.offset(), ip.is_fragment()) {
-            (0, false) => Piece::Whole,
-            (0, true) => Piece::First,
-            _ => return Err(Unusual::Part(Reason::Fragment)),
+        let piece = match (ip.is_fragment(), ip.offset()) {
+            (false, _) => Piece::Whole,
+            (true, 0) => Piece::First,
+            (true, _) => return Err(Unusual::Part(Reason::Fragment)),
         };
-        let Some(protocol) = Protocol::from_number(ip.protocol) else {
-            return Err(Unusual::Part(Reason::Protocol));
-        };
+        let number = ip.protocol;
 
         // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
         let cut = match piece {
@@ -66,25 +64,26 @@ impl Version for V4 {
         };
         let l4 = Link::LEN + header;
         let room = total as usize - header;
-        let (source_port, target_port, flags) = match protocol {
-            Protocol::Tcp => match packet.at::<Tcp>(l4) {
-                Some(tcp) if room >= Tcp::LEN => (tcp.source, tcp.target, tcp.flags),
+        let (protocol, (source_port, target_port), flags) = match Protocol::from_number(number) {
+            Some(it @ Protocol::Tcp) => match packet.at::<Tcp>(l4) {
+                Some(tcp) if room >= Tcp::LEN => (it, (tcp.source, tcp.target), tcp.flags),
                 _ => return Err(Unusual::Part(cut)),
             },
-            Protocol::Udp => match packet.at::<Udp>(l4) {
-                Some(udp) if room >= Udp::LEN => (udp.source, udp.target, 0),
+            Some(it @ Protocol::Udp) => match packet.at::<Udp>(l4) {
+                Some(udp) if room >= Udp::LEN => (it, (udp.source, udp.target), 0),
                 _ => return Err(Unusual::Part(cut)),
             },
-            Protocol::Icmp => match packet.at::<Icmp>(l4) {
+            Some(it @ Protocol::Icmp) => match packet.at::<Icmp>(l4) {
                 // All queries share their identifiers: an answer is of its question's kind anyhow.
                 Some(icmp) if room >= Icmp::LEN => match icmp.kind {
-                    kind if Icmp::is_query(kind) => (icmp.id, Port::new(0), Icmp::ECHO),
-                    kind if Icmp::is_reply(kind) => (Port::new(0), icmp.id, 0),
+                    kind if Icmp::is_query(kind) => (it, (icmp.id, Port::new(0)), Icmp::ECHO),
+                    kind if Icmp::is_reply(kind) => (it, (Port::new(0), icmp.id), 0),
                     _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
                     _ => return Err(Unusual::Part(Reason::NotAQuery)),
                 },
                 _ => return Err(Unusual::Part(cut)),
             },
+            None => return Err(Unusual::Part(Reason::Protocol)),
         };
         let tuple = Tuple {
             source,
@@ -102,6 +101,10 @@ impl Version for V4 {
             bytes,
             flags,
             piece,
+            begun: Begun {
+                id: [0, 0, id[0], id[1]],
+                end: room.div_ceil(8) as u32,
+            },
         })
     }
 
@@ -115,7 +118,7 @@ impl Version for V4 {
             source: ip.source,
             target: ip.target,
             id: [0, 0, high, low],
-            protocol: Protocol::from_number(ip.protocol)?,
+            protocol: ip.protocol,
             start,
             end: start.wrapping_add(bytes.div_ceil(8)),
             fragment: 0,
@@ -125,7 +128,7 @@ impl Version for V4 {
     }
 
     #[inline(always)]
-    fn addresses<P: Packet>(packet: &mut P) -> Option<(Ip4, Ip4, u8)> {
+    fn addresses<P: Packet, W: World>(packet: &mut P, _: &W) -> Option<(Ip4, Ip4, u8)> {
         let ip = packet.at::<Ipv4>(Link::LEN)?;
         Some((ip.source, ip.target, ip.protocol))
     }
@@ -150,8 +153,13 @@ fn dont_fragment<P: Packet>(packet: &mut P) -> bool {
 
 impl Translate<Ip4> for V4 {
     #[inline(always)]
-    fn widen(arrival: &Arrival<Ip4>) -> Arrival<Ip4> {
-        *arrival
+    fn widen(arrival: Arrival<Ip4>) -> Arrival<Ip4> {
+        arrival
+    }
+
+    #[inline(always)]
+    fn own(address: Ip4) -> Ip4 {
+        address
     }
 
     #[inline(always)]
@@ -221,8 +229,13 @@ impl Translate<Ip4> for V4 {
 /// For those who have IPv6 on the other side.
 impl Translate<Ip6> for V4 {
     #[inline(always)]
-    fn widen(arrival: &Arrival<Ip4>) -> Arrival<Ip6> {
+    fn widen(arrival: Arrival<Ip4>) -> Arrival<Ip6> {
         arrival.wide()
+    }
+
+    #[inline(always)]
+    fn own(address: Ip6) -> Ip4 {
+        address.unmapped()
     }
 
     #[inline(always)]
@@ -300,6 +313,12 @@ fn rewrite<P: Packet>(
     flow: &Flow,
     hop: Option<&NextHop>,
 ) -> bool {
+    if let Some(hop) = hop {
+        let Some(link) = packet.at::<Link>(0) else {
+            return false;
+        };
+        link.readdress(hop);
+    }
     let to = flow.to;
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return false;
@@ -318,14 +337,5 @@ fn rewrite<P: Packet>(
             ip.check = patch(ip.check, undone.fold());
         }
     }
-    if !transport::rewrite(packet, arrival, flow) {
-        return false;
-    }
-    if let Some(hop) = hop {
-        let Some(link) = packet.at::<Link>(0) else {
-            return false;
-        };
-        link.readdress(hop);
-    }
-    true
+    transport::rewrite(packet, arrival, flow)
 }

@@ -6,7 +6,7 @@
 use abi::{Address, Flow, FlowKey, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
 
 use crate::{
-    Arrival, Piece, cross,
+    Arrival, Begun, Piece, cross,
     frame::{Fragment, Icmp, Ipv6, Link, Packet, Tcp, Udp, Wire, extension, icmp6},
     icmp6 as answers,
     ip::{Identity, Translate, Unusual, Version},
@@ -26,12 +26,10 @@ const EXTENSIONS_MAX: usize = 8;
 /// Bytes that they take, less one, at most.
 const EXTENSIONS_MASK: usize = 0xff;
 
-/// What the IP header says.
+/// What the IP header says, but for the addresses.
 struct Header {
     next: u8,
     total: u16,
-    source: Ip6,
-    target: Ip6,
 }
 
 #[inline(always)]
@@ -60,8 +58,6 @@ fn header<P: Packet>(packet: &mut P, bytes: u64) -> Result<Header, Unusual> {
     Ok(Header {
         next: ip.next,
         total: total as u16,
-        source: ip.source,
-        target: ip.target,
     })
 }
 
@@ -76,7 +72,7 @@ const fn is_of_the_link(address: &Ip6) -> bool {
 #[inline(always)]
 pub fn plain<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip6>, Unusual> {
     let header = header(packet, bytes)?;
-    read(packet, header, bytes, BODY, 0, Piece::Whole)
+    read(packet, header, bytes, BODY, Piece::Whole)
 }
 
 /// Reads the transport header at `l4`.
@@ -86,7 +82,6 @@ fn read<P: Packet>(
     header: Header,
     bytes: u64,
     l4: usize,
-    fragment: usize,
     piece: Piece,
 ) -> Result<Arrival<Ip6>, Unusual> {
     let cut = match piece {
@@ -117,9 +112,12 @@ fn read<P: Packet>(
         },
         _ => return Err(Unusual::Part(Reason::Protocol)),
     };
+    let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
+        return Err(Unusual::Leaves(Reason::Internal));
+    };
     let tuple = Tuple {
-        source: header.source,
-        target: header.target,
+        source: ip.source,
+        target: ip.target,
         source_port,
         target_port,
     };
@@ -127,12 +125,31 @@ fn read<P: Packet>(
         key: FlowKey::new(protocol, tuple),
         protocol,
         l4,
-        fragment,
+        fragment: 0,
         total: header.total,
         bytes,
         flags,
         piece,
+        begun: Begun { id: [0; 4], end: 0 },
     })
+}
+
+/// The units of eight bytes that follow a fragment header, which is what is in fragments.
+#[inline(always)]
+const fn units(total: u16, fragment: usize) -> u16 {
+    let before = (fragment - Link::LEN + Fragment::LEN) as u16;
+    total.wrapping_sub(before).div_ceil(8)
+}
+
+/// A protocol's number as tables know it: ICMPv6 is ICMP, and ICMP, which no IPv6 packet carries, is
+/// nothing.
+#[inline(always)]
+const fn number(next: u8) -> u8 {
+    match next {
+        icmp6::NUMBER => Protocol::Icmp as u8,
+        1 => icmp6::NUMBER,
+        next => next,
+    }
 }
 
 /// What a walk over the extension headers found.
@@ -188,19 +205,19 @@ fn walk<P: Packet, W: World>(packet: &mut P, world: &W, first: u8) -> u64 {
     let mut step = 0;
     while step < EXTENSIONS_MAX {
         let at = place.get() as usize & EXTENSIONS_MASK;
-        let has_transport = match next {
+        let is_extension = matches!(
+            next,
             extension::HOP_BY_HOP
-            | extension::ROUTING
-            | extension::DESTINATION
-            | extension::FRAGMENT => false,
-            _ => true,
-        };
-        if has_transport {
+                | extension::ROUTING
+                | extension::DESTINATION
+                | extension::FRAGMENT
+        );
+        if !is_extension {
             return Walked {
                 next,
                 length: at,
                 fragment,
-                has_transport,
+                has_transport: true,
             }
             .word();
         }
@@ -255,16 +272,25 @@ impl Version for V6 {
             return Err(Unusual::Part(Reason::Fragment));
         }
         let (mut fragment, mut piece) = (0, Piece::Whole);
+        let mut begun = Begun { id: [0; 4], end: 0 };
         if walked.fragment != 0 {
             fragment = BODY + walked.fragment - 1;
-            match packet.at::<Fragment>(fragment) {
-                Some(header) if header.has_more() => piece = Piece::First,
-                Some(_) => {}
-                None => return Err(Unusual::Leaves(Reason::Malformed)),
+            let Some(found) = packet.at::<Fragment>(fragment) else {
+                return Err(Unusual::Leaves(Reason::Malformed));
+            };
+            begun = Begun {
+                id: found.id,
+                end: units(header.total, fragment) as u32,
+            };
+            if found.has_more() {
+                piece = Piece::First;
             }
         }
         header.next = walked.next;
-        read(packet, header, bytes, BODY + walked.length, fragment, piece)
+        let mut arrival = read(packet, header, bytes, BODY + walked.length, piece)?;
+        arrival.fragment = fragment;
+        arrival.begun = begun;
+        Ok(arrival)
     }
 
     #[inline(always)]
@@ -272,21 +298,14 @@ impl Version for V6 {
         let ip = packet.at::<Ipv6>(Link::LEN)?;
         let (source, target, first, total) = (ip.source, ip.target, ip.next, ip.total() as u16);
         let walked = Walked::of(walk(packet, world, first))?;
-        let protocol = match walked.next {
-            6 => Protocol::Tcp,
-            17 => Protocol::Udp,
-            icmp6::NUMBER => Protocol::Icmp,
-            _ => return None,
-        };
+        let protocol = number(walked.next);
         if walked.fragment == 0 {
             return None;
         }
         let fragment = BODY + walked.fragment - 1;
         let header = packet.at::<Fragment>(fragment)?;
-        // What follows the fragment header is what is in fragments.
-        let before = (fragment - Link::LEN + Fragment::LEN) as u16;
         let start = header.offset();
-        let end = start.wrapping_add(total.wrapping_sub(before).div_ceil(8));
+        let end = start.wrapping_add(units(total, fragment));
         Some(Identity {
             source,
             target,
@@ -301,13 +320,11 @@ impl Version for V6 {
     }
 
     #[inline(always)]
-    fn addresses<P: Packet>(packet: &mut P) -> Option<(Ip6, Ip6, u8)> {
+    fn addresses<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<(Ip6, Ip6, u8)> {
         let ip = packet.at::<Ipv6>(Link::LEN)?;
-        let protocol = match ip.next {
-            icmp6::NUMBER => Protocol::Icmp as u8,
-            next => next,
-        };
-        Some((ip.source, ip.target, protocol))
+        let (source, target, first) = (ip.source, ip.target, ip.next);
+        let next = Walked::of(walk(packet, world, first)).map_or(first, |walked| walked.next);
+        Some((source, target, number(next)))
     }
 
     #[inline(always)]
@@ -323,8 +340,13 @@ impl Version for V6 {
 
 impl Translate<Ip6> for V6 {
     #[inline(always)]
-    fn widen(arrival: &Arrival<Ip6>) -> Arrival<Ip6> {
-        *arrival
+    fn widen(arrival: Arrival<Ip6>) -> Arrival<Ip6> {
+        arrival
+    }
+
+    #[inline(always)]
+    fn own(address: Ip6) -> Ip6 {
+        address
     }
 
     #[inline(always)]

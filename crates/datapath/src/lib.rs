@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a later fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ a fragment ─ fragment: as the first one, held until that comes
+//!             ├─ an ICMP error ─ quoted: as the flow it is about
 //!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
@@ -17,7 +18,7 @@
 //! ```
 //!
 //! The hit path is one lookup in one table. Everything rare is a function of its own that the
-//! compiler is told not to inline, so that the hit path stays small.
+//! compiler is told not to inline, or stands in another program, so that the hit path stays small.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -30,7 +31,6 @@ mod cross;
 mod embedded;
 mod forward;
 mod fragment;
-mod hash;
 mod icmp;
 mod icmp6;
 mod ip;
@@ -47,7 +47,7 @@ mod reset;
 mod route;
 mod transport;
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
+use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Port, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
@@ -84,9 +84,38 @@ pub(crate) struct Arrival<A> {
     /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
     pub flags: u8,
     pub piece: Piece,
+    /// What is remembered of it if it is a first fragment.
+    pub begun: Begun,
+}
+
+/// What a first fragment says of its packet beside its ports. Aligned, because all of it is written
+/// at once.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// See [`abi::FragmentKey`].
+    pub id: [u8; 4],
+    /// The unit of eight bytes behind what it carries.
+    pub end: u32,
 }
 
 impl<A: Address> Arrival<A> {
+    /// A later fragment, of which no more is known than how long its frame is.
+    #[inline(always)]
+    fn later(bytes: u64) -> Self {
+        Self {
+            key: FlowKey::new(Protocol::Udp, Tuple::NONE),
+            protocol: Protocol::Udp,
+            l4: 0,
+            fragment: 0,
+            total: 0,
+            bytes,
+            flags: 0,
+            piece: Piece::Later,
+            begun: Begun { id: [0; 4], end: 0 },
+        }
+    }
+
     /// The same, as tables for both versions of IP know it.
     #[inline(always)]
     pub fn wide(&self) -> Arrival<Ip6> {
@@ -99,6 +128,7 @@ impl<A: Address> Arrival<A> {
             bytes: self.bytes,
             flags: self.flags,
             piece: self.piece,
+            begun: self.begun,
         }
     }
 }
@@ -127,7 +157,7 @@ impl Left {
     }
 }
 
-/// What becomes of a frame after the first program.
+/// What becomes of a frame after one of the programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     /// It is done.
@@ -149,7 +179,7 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::SixPart) => six_part(packet, world),
             Next::Go(Stage::Cross) => cross(packet, world),
             Next::Go(Stage::CrossPart) => cross_part(packet, world),
-        }
+        };
     }
 }
 
@@ -163,36 +193,35 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
         Err(Unusual::Other) => return Next::Go(Stage::Six),
     };
+    // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        fragment::remember::<V4, _, _>(packet, world, &arrival);
+        return Next::Go(Stage::Part);
     }
-    match world.flow(&arrival.key) {
-        Some(flow) => {
-            let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
-            Next::Leave(leave(packet, world, bytes, left))
-        }
-        None => Next::Go(Stage::Open),
-    }
+    // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
+    let key = arrival.key;
+    let Some(flow) = world.flow(&key) else {
+        return Next::Go(Stage::Open);
+    };
+    let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
+    Next::Leave(leave(packet, world, bytes, left))
 }
 
 /// The program for IPv4 packets that no flow wants.
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match V4::parse(packet, world, packet.len() as u64) {
-        Ok(arrival) => begin::<V4, _, _, _>(packet, world, &arrival),
+        Ok(arrival) => {
+            let next = begin::<V4, _, _, _>(packet, world, &arrival);
+            remember::<V4, _, _>(world, &arrival, next)
+        }
         Err(_) => as_it_came(packet, world, Reason::Internal),
     }
 }
 
-/// The program for IPv4 packets whose ports are not where a flow's are.
+/// The program for IPv4 fragments and for packets whose ports are not where a flow's are.
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    match V4::parse(packet, world, packet.len() as u64) {
-        Err(Unusual::Part(reason)) => piece::<V4, Ip4, _, _>(packet, world, reason),
-        Err(Unusual::Leaves(_) | Unusual::Other) | Ok(_) => {
-            as_it_came(packet, world, Reason::Internal)
-        }
-    }
+    unusual::<V4, Ip4, _, _>(packet, world, Stage::Open)
 }
 
 /// The program for IPv6 packets.
@@ -200,7 +229,13 @@ pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
     match ip6::plain(packet, bytes) {
-        Ok(arrival) => known::<V6, _, _, _>(packet, world, &arrival),
+        Ok(arrival) => {
+            let Some(flow) = world.flow(&arrival.key) else {
+                return Next::Go(Stage::SixOpen);
+            };
+            let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
+            Next::Leave(leave(packet, world, bytes, left))
+        }
         Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
         Err(Unusual::Part(_)) => Next::Go(Stage::SixPart),
         Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
@@ -210,129 +245,197 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv6 packets that no flow wants.
 #[inline(always)]
 pub fn six_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    match V6::parse(packet, world, packet.len() as u64) {
-        Ok(arrival) => begin::<V6, _, _, _>(packet, world, &arrival),
-        Err(_) => as_it_came(packet, world, Reason::Internal),
+    let mut arrival = Arrival::later(packet.len() as u64);
+    let mut reason = Reason::Internal;
+    match parse::<V6, _, _>(packet, world, &mut arrival, &mut reason) {
+        Parsed::Arrival => {
+            let next = begin::<V6, _, _, _>(packet, world, &arrival);
+            remember::<V6, _, _>(world, &arrival, next)
+        }
+        Parsed::Part | Parsed::Leaves => as_it_came(packet, world, Reason::Internal),
     }
 }
 
 /// The program for IPv6 packets whose transport header does not follow the IP header.
 #[inline(always)]
 pub fn six_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    match V6::parse(packet, world, packet.len() as u64) {
-        Ok(arrival) => {
-            if let Piece::First = arrival.piece {
-                fragment::remember::<V6, _, _>(packet, world, &arrival);
-            }
-            known::<V6, _, _, _>(packet, world, &arrival)
-        }
-        Err(Unusual::Part(reason)) => piece::<V6, Ip6, _, _>(packet, world, reason),
-        Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
-        Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
-    }
+    unusual::<V6, Ip6, _, _>(packet, world, Stage::SixOpen)
 }
 
 /// The program for IPv4 packets to those who have IPv6.
 #[inline(always)]
 pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let Ok(arrival) = V4::parse(packet, world, bytes) else {
-        return as_it_came(packet, world, Reason::Internal);
+    let arrival = match V4::parse(packet, world, bytes) {
+        Ok(arrival) => arrival.wide(),
+        Err(_) => return as_it_came(packet, world, Reason::Internal),
     };
-    let arrival = arrival.wide();
-    if let Some(flow) = world.flow(&arrival.key) {
-        let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
-        return Next::Leave(leave(packet, world, bytes, left));
-    }
-    begin::<V4, Ip6, _, _>(packet, world, &arrival)
+    let next = match world.flow(&arrival.key) {
+        Some(flow) => {
+            let mut left = Left::new(Reason::Internal, packet.ingress());
+            send::<V4, _, _, _>(packet, world, &arrival, &flow, &mut left);
+            Next::Leave(leave(packet, world, bytes, left))
+        }
+        None => begin::<V4, Ip6, _, _>(packet, world, &arrival),
+    };
+    remember::<V4, _, _>(world, &arrival, next)
 }
 
 /// The program for IPv4 packets to those who have IPv6, whose ports are not where a flow's are.
 #[inline(always)]
 pub fn cross_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    match V4::parse(packet, world, packet.len() as u64) {
-        Err(Unusual::Part(reason)) => piece::<V4, Ip6, _, _>(packet, world, reason),
-        Err(Unusual::Leaves(_) | Unusual::Other) | Ok(_) => {
-            as_it_came(packet, world, Reason::Internal)
-        }
-    }
+    unusual::<V4, Ip6, _, _>(packet, world, Stage::Cross)
 }
 
-/// An IPv6 packet, whose flow may be known.
+/// Remembers a first fragment that this program was the last for: what is sent through again now finds
+/// its flow, if there is one.
 #[inline(always)]
-fn known<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
-    packet: &mut P,
+fn remember<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
+    next: Next,
 ) -> Next {
-    match world.flow(&arrival.key) {
-        Some(flow) => {
-            let left = hit::<V, _, _, _>(packet, world, arrival, &flow);
-            Next::Leave(leave(packet, world, arrival.bytes, left))
-        }
-        None => Next::Go(Stage::SixOpen),
+    if let (Piece::First, Next::Leave(_)) = (arrival.piece, next) {
+        fragment::remember::<V, _, _>(world, arrival);
     }
+    next
 }
 
-/// A packet whose ports cannot be read for this reason: a later fragment, an ICMP error, or neither.
+/// What is to be done with a packet in fragments, or whose ports cannot be read where a flow's are.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// It leaves.
+    Leave,
+    /// It has ports and no flow.
+    Open,
+    /// It belongs to somebody who has IPv6.
+    Cross,
+    /// It is an ICMP error.
+    Error,
+    /// It is dropped if it is ours.
+    Refuse,
+    /// The same, and its ports are known.
+    RefuseKnown,
+}
+
+/// A packet in fragments, or whose ports cannot be read where a flow's are.
+///
+/// Functions one after the other, as in [`begin`].
 #[inline(always)]
-fn piece<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
-    reason: Reason,
+    open: Stage,
 ) -> Next {
     let bytes = packet.len() as u64;
     let mut left = Left::new(Reason::Internal, packet.ingress());
-    let stage = match reason {
-        Reason::Fragment => follow::<V, A, _, _>(packet, world, &mut left),
-        Reason::IcmpError => quoted::translate::<V, A, _, _>(packet, world, &mut left),
-        reason => {
-            left.reason = part::refuse::<V, _, _>(packet, world, reason, None);
-            None
+    let mut ports = (Port::new(0), Port::new(0));
+    let turn = follow::<V, A, _, _>(packet, world, &mut left, &mut ports);
+    let known = match turn {
+        Turn::Leave => return Next::Leave(leave(packet, world, bytes, left)),
+        Turn::Open => return Next::Go(open),
+        Turn::Cross => return Next::Go(Stage::CrossPart),
+        Turn::Error => {
+            return match quoted::translate::<V, A, _, _>(packet, world, &mut left) {
+                None => Next::Leave(leave(packet, world, bytes, left)),
+                Some(stage) => Next::Go(stage),
+            };
         }
+        Turn::Refuse => None,
+        Turn::RefuseKnown => Some(&ports),
     };
-    match stage {
-        None => Next::Leave(leave(packet, world, bytes, left)),
-        Some(stage) => Next::Go(stage),
+    left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known);
+    if let Reason::FragmentHeld = left.reason {
+        left.reason = fragment::hold::<V, _, _>(packet, world);
     }
+    Next::Leave(leave(packet, world, bytes, left))
 }
 
-/// Translates a later fragment as its first one was, or leaves it to the kernel as that was.
+/// Translates a fragment of a flow. A later one is a packet as any other, but for its ports, which are
+/// remembered.
 #[inline(never)]
 fn follow<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
     left: &mut Left,
-) -> Option<Stage> {
-    let mut arrival = Arrival {
-        key: FlowKey::new(Protocol::Udp, Tuple::NONE),
-        protocol: Protocol::Udp,
-        l4: 0,
-        fragment: 0,
-        total: 0,
-        bytes: packet.len() as u64,
-        flags: 0,
-        piece: Piece::Later,
-    };
-    let mut reason = Reason::Fragment;
-    if fragment::find::<V, _, _>(packet, world, &mut arrival) {
-        let wide = V::widen(&arrival);
-        match Tables::<A>::flow(world, &wide.key) {
-            Some(flow) if fragment::pass::<V, _, _>(packet, world) => {
-                *left = hit::<V, A, _, _>(packet, world, &wide, &flow);
-                return None;
-            }
-            Some(_) => reason = Reason::FragmentOverlap,
-            None if open::has_wide_flow(world, &wide.key) => return Some(Stage::CrossPart),
-            None => {
-                let known = Some(&arrival.key);
-                left.reason = part::refuse::<V, _, _>(packet, world, reason, known);
-                return None;
+    ports: &mut (Port, Port),
+) -> Turn {
+    let bytes = packet.len() as u64;
+    let mut arrival = Arrival::later(bytes);
+    match parse::<V, _, _>(packet, world, &mut arrival, &mut left.reason) {
+        Parsed::Arrival => {}
+        Parsed::Leaves => return Turn::Leave,
+        Parsed::Part if matches!(left.reason, Reason::IcmpError) => return Turn::Error,
+        Parsed::Part if matches!(left.reason, Reason::Fragment) => {
+            if let Some(reason) = fragment::find::<V, _, _>(packet, world, &mut arrival).refusal() {
+                left.reason = reason;
+                return Turn::Refuse;
             }
         }
+        Parsed::Part => return Turn::Refuse,
     }
-    left.reason = part::refuse::<V, _, _>(packet, world, reason, None);
-    None
+    let arrival = V::widen(arrival);
+    let is_later = matches!(arrival.piece, Piece::Later);
+    let Some(flow) = Tables::<A>::flow(world, &arrival.key) else {
+        if !is_later {
+            return Turn::Open;
+        }
+        if open::has_wide_flow(world, &arrival.key) {
+            return Turn::Cross;
+        }
+        let tuple = &arrival.key.tuple;
+        (left.reason, *ports) = (Reason::Fragment, (tuple.source_port, tuple.target_port));
+        return Turn::RefuseKnown;
+    };
+    if is_later && let Some(reason) = fragment::pass::<V, _, _>(packet, world).refusal() {
+        left.reason = reason;
+        return Turn::Refuse;
+    }
+    if let Piece::First = arrival.piece {
+        fragment::remember::<V, _, _>(world, &arrival);
+    }
+    send::<V, A, _, _>(packet, world, &arrival, &flow, left);
+    Turn::Leave
+}
+
+/// What came of reading a packet's headers.
+#[derive(Clone, Copy)]
+enum Parsed {
+    /// A packet that may be a flow's.
+    Arrival,
+    /// Its ports cannot be read.
+    Part,
+    /// It leaves, whoever it belongs to.
+    Leaves,
+}
+
+/// Reads the headers, and why that cannot be done. A function of its own for the programs whose callers
+/// need the stack.
+#[inline(never)]
+fn parse<V: Version, P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &mut Arrival<V::Own>,
+    why: &mut Reason,
+) -> Parsed {
+    match V::parse(packet, world, packet.len() as u64) {
+        Ok(parsed) => {
+            *arrival = parsed;
+            Parsed::Arrival
+        }
+        Err(Unusual::Part(reason)) => {
+            *why = reason;
+            Parsed::Part
+        }
+        Err(Unusual::Leaves(reason)) => {
+            *why = reason;
+            Parsed::Leaves
+        }
+        Err(Unusual::Other) => {
+            *why = Reason::Internal;
+            Parsed::Leaves
+        }
+    }
 }
 
 /// A packet that leaves as it came, whoever it belongs to.
@@ -359,6 +462,18 @@ fn leave<P: Packet, W: World>(
     }
 }
 
+/// Sends a flow's packet on its way, apart from its caller's stack.
+#[inline(never)]
+fn send<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+    flow: &Flow<Live, A>,
+    left: &mut Left,
+) {
+    *left = hit::<V, _, _, _>(packet, world, arrival, flow);
+}
+
 #[inline(always)]
 fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
@@ -369,8 +484,10 @@ fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Some(config) = world.config() else {
         return Left::new(Reason::Internal, packet.ingress());
     };
-    let generation = route::generation(config.generation, world.now());
-    let (reason, ifindex) = forward::hit::<V, _, _, _>(packet, world, arrival, flow, generation);
+    let now = world.now();
+    let generation = route::generation(config.generation, now);
+    let (reason, ifindex) =
+        forward::hit::<V, _, _, _>(packet, world, arrival, flow, (now, generation));
     Left::new(reason, ifindex)
 }
 
@@ -388,7 +505,6 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Room {
         beginning, flow, ..
     } = &mut *room;
-    *beginning = open::Beginning::EMPTY;
     let mut step = open::judge(packet, world, arrival, beginning);
     if let open::Step::Begin = step {
         step = open::call(world, arrival, beginning);
@@ -418,13 +534,14 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     if refused.is_none() {
         refused = open::publish(world, arrival, beginning);
     }
-    let left = match (world.flow(&arrival.key), refused) {
+    let mut left = Left::new(Reason::Collision, packet.ingress());
+    match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
         (Some(flow), None | Some(Reason::Collision)) => {
-            hit::<V, _, _, _>(packet, world, arrival, &flow)
+            send::<V, _, _, _>(packet, world, arrival, &flow, &mut left);
         }
-        (_, Some(reason)) => Left::new(reason, packet.ingress()),
-        (None, None) => Left::new(Reason::Collision, packet.ingress()),
-    };
+        (_, Some(reason)) => left.reason = reason,
+        (None, None) => {}
+    }
     Next::Leave(leave(packet, world, arrival.bytes, left))
 }

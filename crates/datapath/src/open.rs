@@ -2,8 +2,8 @@
 
 use abi::{
     Action, Address, Behaviour, Dependence, External, Flow, FlowKey, Ip4, Ip6, Live, Mapping,
-    MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple, limits::SLOTS,
-    policy, ports::bitmap,
+    MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple, hash::hash,
+    limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     classify::{Wish, classify},
     embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Tcp},
-    hash::hash,
     ports,
     quoted::{Error, Translated},
     route::{self, next_hop},
@@ -60,6 +59,8 @@ pub struct Beginning<A> {
     behaviour: Behaviour,
     /// That of the external address that is called.
     called: Behaviour,
+    /// In which bitmap the port was claimed, if the flow is the first of its mapping.
+    bitmap: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
     /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one.
@@ -84,7 +85,8 @@ pub struct Beginning<A> {
 }
 
 impl<A: Address> Beginning<A> {
-    /// To be filled in by [`judge`].
+    /// To be filled in. It is not cleared for the next packet, because on BPF that goes byte by byte:
+    /// each step writes what the next ones read.
     pub const EMPTY: Self = Self {
         way: Way::Out,
         pool: 0,
@@ -95,9 +97,11 @@ impl<A: Address> Beginning<A> {
         seed: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
+        bitmap: 0,
         slot: Slot {
             address: A::NONE,
             index: 0,
+            planes: 0,
             filled: 0,
         },
         target: A::NONE,
@@ -111,6 +115,13 @@ impl<A: Address> Beginning<A> {
         sent: Tuple::NONE,
         back: FlowKey::new(Protocol::Udp, Tuple::NONE),
     };
+
+    /// Whether the external port may be several flows', each to a remote of its own. Such a port has
+    /// no mapping, because it is nobody's alone.
+    #[inline(always)]
+    const fn shares_ports(&self, protocol: Protocol) -> bool {
+        self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
+    }
 }
 
 /// Room for a packet at hand, see `Tables::room`.
@@ -149,8 +160,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(Reason::Internal);
     };
     let version = config.version;
-    beginning.seed = config.seed;
-    beginning.generation = route::generation(config.generation, world.now());
     if version == 0 {
         return Step::Leave(Reason::Unconfigured);
     }
@@ -163,19 +172,35 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     }
 
     let tuple = &arrival.key.tuple;
-    beginning.target = tuple.target;
-    if let Some((prefix, address)) = embedded(&config.prefixes, &tuple.target) {
-        beginning.target = A::of_ip4(address);
-        beginning.prefix = prefix;
+    let (mut target, mut prefix) = (tuple.target, 0);
+    if let Some((index, address)) = embedded(&config.prefixes, &tuple.target) {
+        (target, prefix) = (A::of_ip4(address), index);
     }
-    let addresses = (tuple.source, beginning.target);
+    let addresses = (tuple.source, target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let pool = match wish {
         Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
         Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
     };
-    let external = external(world, beginning.target);
+    let external = external(world, target);
+    if external.is_none() && pool.is_none() {
+        return Step::Leave(match wish {
+            Wish::Nothing => Reason::NoRule,
+            Wish::Do(Action::Pass) => Reason::RulePass,
+            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
+            Wish::Broken => Reason::Internal,
+        });
+    }
+    beginning.way = Way::Out;
+    beginning.is_new = false;
+    beginning.is_routed = false;
+    beginning.is_elsewhere = false;
+    beginning.seed = config.seed;
+    beginning.generation = route::generation(config.generation, world.now());
+    beginning.target = target;
+    beginning.prefix = prefix;
+    beginning.known_by = Prefix64::NONE;
     if let Some(external) = &external {
         if is_wide(world, arrival) {
             return Step::Cross;
@@ -190,13 +215,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         };
         beginning.pool = external.pool;
         (beginning.behaviour, beginning.called) = (external.behaviour, external.behaviour);
-    } else if pool.is_none() {
-        return Step::Leave(match wish {
-            Wish::Nothing => Reason::NoRule,
-            Wish::Do(Action::Pass) => Reason::RulePass,
-            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
-            Wish::Broken => Reason::Internal,
-        });
     }
     if embedded(&config.prefixes, &tuple.source).is_some() {
         return Step::Leave(Reason::OwnPrefix);
@@ -263,6 +281,7 @@ fn fill_slot<A: Address, W: World + Tables<A>>(
     beginning.slot = Slot {
         address: A::of_ip4(slot.address),
         index: slot.index,
+        planes: slot.planes,
         filled: slot.filled,
     };
     true
@@ -415,10 +434,11 @@ pub fn filter<A: Address, W: World + Tables<A>>(
         beginning.way = Way::Knock;
         return Step::Begin;
     }
-    match unsolicited(arrival) {
-        Step::Leave(Reason::Unsolicited) => Step::Leave(Reason::Filtered),
-        step => step,
+    let step = unsolicited(arrival);
+    if let Step::Leave(Reason::Unsolicited) = step {
+        return Step::Leave(Reason::Filtered);
     }
+    step
 }
 
 /// Whether a remote may send to the external end of a mapping, which may be of IPv4 alone.
@@ -568,6 +588,10 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
         let is_permitted = permit(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
     }
+    // Nobody would come to use the port.
+    if beginning.shares_ports(arrival.protocol) && matches!(beginning.way, Way::Knock) {
+        return Some(Reason::Filtered);
+    }
     beginning.is_new = true;
     match claim(world, arrival, beginning) {
         Some(port) => {
@@ -635,6 +659,9 @@ fn map<A: Address, W: World + Tables<A>>(
     beginning: &Beginning<A>,
 ) -> Result<(), Reason> {
     let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
+    if beginning.shares_ports(protocol) {
+        return Ok(());
+    }
     let (slot, port) = (&beginning.slot, beginning.port);
     let depends = matches!(
         beginning.behaviour.mapping(protocol),
@@ -643,7 +670,7 @@ fn map<A: Address, W: World + Tables<A>>(
     let outward = outward(arrival, beginning);
     let mut mapping = Mapping::outward(port, now);
     if !depends && let Err(error) = world.insert_mapping(&outward, &mapping) {
-        ports::release(world, bitmap(slot.index, protocol), port);
+        ports::release(world, beginning.bitmap, port);
         return Err(match error {
             InsertError::Exists => Reason::Collision,
             InsertError::Full => Reason::MappingTableFull,
@@ -691,16 +718,18 @@ fn permit<A: Address, W: World + Tables<A>>(
 fn claim<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
+    beginning: &mut Beginning<A>,
 ) -> Option<Port> {
-    let Tuple {
-        source,
-        source_port,
-        ..
-    } = arrival.key.tuple;
-    let bitmap = bitmap(beginning.slot.index, arrival.protocol);
-    let start = ports::start(beginning.seed, source, source_port, arrival.protocol);
-    ports::claim(world, bitmap, start, source_port)
+    let (asked, protocol, seed) = (&arrival.key.tuple, arrival.protocol, beginning.seed);
+    let hash = ports::start(seed, asked.source, asked.source_port, protocol);
+    let start = match beginning.behaviour.keeps_parity() {
+        true => ports::like(hash, asked.source_port),
+        false => hash,
+    };
+    let address = (beginning.slot.index, beginning.slot.planes);
+    let remote = (beginning.sent.target, beginning.sent.target_port);
+    beginning.bitmap = bitmap_towards(seed, address, protocol, remote);
+    ports::claim(world, beginning.bitmap, start)
 }
 
 /// Inserts both directions of a flow, or neither and says why.
@@ -719,7 +748,8 @@ pub fn insert<A: Address, W: World + Tables<A>>(
     beginning.back = FlowKey::new(arrival.protocol, beginning.sent.reversed());
     back(world, arrival, beginning, flow);
     let mut result = world.insert_flow(&beginning.back, flow);
-    if result.is_ok() {
+    let is_back_new = result.is_ok();
+    if is_back_new {
         forth(world, arrival, beginning, flow);
         if beginning.is_routed {
             flow.remember(&beginning.hop, beginning.generation);
@@ -730,10 +760,10 @@ pub fn insert<A: Address, W: World + Tables<A>>(
         }
     }
     let error = result.err()?;
-    if beginning.is_new {
-        // Nobody else has come to know the port.
-        let bitmap = bitmap(beginning.slot.index, arrival.protocol);
-        ports::release(world, bitmap, beginning.port);
+    // Nobody else has come to know the port. But if a flow has it already, from before its pool was
+    // overloaded or from while it was, then it stays taken, and who tries again gets another one.
+    if beginning.is_new && (is_back_new || matches!(error, InsertError::Full)) {
+        ports::release(world, beginning.bitmap, beginning.port);
     }
     Some(refused(error))
 }

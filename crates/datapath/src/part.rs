@@ -1,7 +1,7 @@
 //! Packets that are no flow's and whose ports cannot be read: fragments, other protocols, ICMP
 //! errors, cut headers.
 
-use abi::{Action, Address, FlowKey, NextHop, Port, Reason, Tuple};
+use abi::{Action, Address, NextHop, Port, Reason, Tuple};
 
 use crate::{
     classify::{Wish, classify, classify_part},
@@ -21,7 +21,7 @@ pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
     reason: Reason,
-    known: Option<&FlowKey<V::Own>>,
+    known: Option<&(Port, Port)>,
 ) -> Reason {
     let Some(config) = world.config() else {
         return Reason::Internal;
@@ -37,7 +37,7 @@ pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
         Some(link) if link.destination() == interface.mac => {}
         _ => return Reason::NotForUs,
     }
-    let Some((source, target, protocol)) = V::addresses(packet) else {
+    let Some((source, target, protocol)) = V::addresses(packet, world) else {
         return Reason::Malformed;
     };
     let addresses = (source, seen(&config.prefixes, &target));
@@ -48,9 +48,9 @@ pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
         return Reason::NoRule;
     }
     let (wish, source_port, target_port) = match known {
-        Some(FlowKey { tuple, .. }) => {
-            let wish = classify(world, version, addresses, (protocol, tuple.target_port));
-            (wish, tuple.source_port, tuple.target_port)
+        Some(&(source_port, target_port)) => {
+            let wish = classify(world, version, addresses, (protocol, target_port));
+            (wish, source_port, target_port)
         }
         None => {
             let wish = classify_part(world, version, addresses, protocol);

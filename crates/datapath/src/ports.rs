@@ -1,52 +1,67 @@
 //! Claims a free port of an external address.
 
 use abi::{
-    Address, Port, Protocol,
+    Address, Port, PortWord, Protocol,
+    hash::hash,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
 use crate::world::{PortWords, World};
 
-/// Claims a free port, starting where `hash` points; nothing if there is none.
+/// Claims a free port, starting where `start` points; nothing if there is none.
 ///
-/// Every port of the space is looked at before it gives up, 64 at a time: 1,024 loads at most. The
-/// port has the parity of the internal one as long as such a port is free (RFC 4787 REQ-8).
+/// Every port of the space is looked at before it gives up, 256 at a time: once without those that
+/// are held back, and once with them, 512 cache lines at most. In either turn the port has the parity
+/// of `start` as long as such a port is free (RFC 4787 REQ-4).
 #[inline(always)]
-pub fn claim<W: World>(world: &W, bitmap: u32, hash: u64, internal: Port) -> Option<Port> {
+pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
     let words = world.ports(bitmap)?;
-    let class = (hash as usize & (CLASSES - 1) & !1) | (internal.get() & 1) as usize;
-    let (turn, bit) = ((hash >> 8) as usize % CLASS_WORDS, (hash >> 16) as u32 % 64);
-    let mut step = 0;
-    while step < WORDS {
-        let index = word_at(class, turn, step);
-        if let Some(bit) = claim_bit(&words, index, bit) {
-            return Some(port(index, bit));
+    let class = start as usize & (CLASSES - 1);
+    let (turn, bit) = ((start >> 8) as usize, (start >> 16) as u32 % 64);
+    let mut round = 0;
+    while round < 2 * CLASSES {
+        let kept = if round < CLASSES { u64::MAX } else { 0 };
+        let (index, free) = in_class(&words, class_at(class, round % CLASSES), turn, kept);
+        if free != 0 {
+            let bit = (free.rotate_right(bit).trailing_zeros() + bit) % 64;
+            // Another CPU may have been faster; then the next class is as good.
+            if words[index % WORDS].taken.fetch_or(1 << bit) & 1 << bit == 0 {
+                return Some(port(index, bit));
+            }
         }
-        step += 1;
+        round += 1;
     }
     None
 }
 
-/// The word to look at in this step: the class's own words, then those of the other classes of the
-/// same parity, then the rest.
+/// The class to look at in this round: first those of the same parity, then the rest.
 #[inline(always)]
-const fn word_at(class: usize, turn: usize, step: usize) -> usize {
-    let round = step / CLASS_WORDS;
+const fn class_at(class: usize, round: usize) -> usize {
     let skip = 2 * round + if round >= CLASSES / 2 { 1 } else { 0 };
-    let class = (class + skip) % CLASSES;
-    class * CLASS_WORDS + (turn + step) % CLASS_WORDS
+    (class + skip) % CLASSES
 }
 
+/// A word of a class, the first from `turn` on in which a port is free, and which are; if none is, no
+/// port of it. Of those that are held back, the ones in `kept` are not free.
+///
+/// All words are read before one is chosen, so that a class costs one branch.
 #[inline(always)]
-fn claim_bit(words: &PortWords, index: usize, start: u32) -> Option<u32> {
-    let word = &words[index % WORDS];
-    let free = !word.get();
-    if free == 0 {
-        return None;
+fn in_class(words: &PortWords, class: usize, turn: usize, kept: u64) -> (usize, u64) {
+    let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
+    let free = |at| {
+        let PortWord { taken, held } = &words[index(at) % WORDS];
+        !(taken.get() | held.get() & kept)
+    };
+    let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
+    if a | b | c | d == 0 {
+        return (0, 0);
     }
-    let bit = (free.rotate_right(start).trailing_zeros() + start) % 64;
-    // Another CPU may have been faster; then the next word is as good.
-    (word.fetch_or(1 << bit) & 1 << bit == 0).then_some(bit)
+    match (a, b, c) {
+        (0, 0, 0) => (index(3), d),
+        (0, 0, _) => (index(2), c),
+        (0, _, _) => (index(1), b),
+        (_, _, _) => (index(0), a),
+    }
 }
 
 /// Gives a port back.
@@ -54,7 +69,7 @@ fn claim_bit(words: &PortWords, index: usize, start: u32) -> Option<u32> {
 pub fn release<W: World>(world: &W, bitmap: u32, port: Port) {
     let (index, bit) = place(port);
     if let Some(words) = world.ports(bitmap) {
-        words[index % WORDS].fetch_and(!(1 << bit));
+        words[index % WORDS].taken.fetch_and(!(1 << bit));
     }
 }
 
@@ -63,7 +78,13 @@ pub fn release<W: World>(world: &W, bitmap: u32, port: Port) {
 pub fn start<A: Address>(seed: u64, client: A, port: Port, protocol: Protocol) -> u64 {
     let (high, low) = client.words();
     let low = low.rotate_left(24) ^ (protocol as u64) << 16;
-    crate::hash::hash(seed, high, low ^ port.get() as u64)
+    hash(seed, high, low ^ port.get() as u64)
+}
+
+/// The same, among ports that are even or odd as this one is.
+#[inline(always)]
+pub const fn like(start: u64, port: Port) -> u64 {
+    start & !1 | (port.get() & 1) as u64
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, Pool, PoolCounters, Rule, RuleSet, Shared, Slot, Slots6,
-    Stage, Tuple,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule, RuleSet,
+    Shared, Slot, Slots6, Stage, Tuple,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
-        POOLS_MAX, REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN,
+        FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, POOLS_MAX,
+        REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
@@ -17,6 +18,13 @@ use aya_ebpf::{
 };
 use datapath::world::Room;
 
+/// A fragment on its way to the ring: put together here, because the ring takes it in one piece.
+#[repr(C)]
+pub struct Record {
+    pub held: Held,
+    pub frame: [u8; HELD_FRAME_MAX],
+}
+
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
 // reader. The loader sets the size that the configuration asks for.
 #[map]
@@ -24,21 +32,29 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_D
 #[map]
 pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
+// As small as can be until there are flows for them: they are preallocated.
 pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
 #[map]
 pub static FRAGMENTS6: LruHashMap<FragmentKey<Ip6>, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
+#[map]
+pub static AWAITED: LruHashMap<FragmentKey<Ip6>, u32> =
+    LruHashMap::with_max_entries(AWAITED_MAX as u32, 0);
+#[map]
+pub static HELD: RingBuf = RingBuf::with_byte_size(HELD_BYTES, 0);
+#[map]
+pub static HELD_BY: Array<Shared<u32>> = Array::with_max_entries(HELD_SHARES as u32, 0);
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
 #[map]
-pub static PORTS: Array<[Shared<u64>; WORDS]> =
+pub static PORTS: Array<[PortWord; WORDS]> =
     Array::with_max_entries(BITMAPS as u32, BPF_F_MMAPABLE);
 #[map]
 pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
@@ -73,6 +89,11 @@ pub static ROOM: PerCpuArray<Room<Ip4>> = PerCpuArray::with_max_entries(1, 0);
 pub static ROOM6: PerCpuArray<Room<Ip6>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
+// What is put into `FRAGMENTS`, whose zeros are written once and for all.
+#[map]
+pub static BEGUN: PerCpuArray<Fragments> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static RECORD: PerCpuArray<Record> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
 #[map]

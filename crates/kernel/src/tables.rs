@@ -5,12 +5,11 @@ use std::{
     marker::PhantomData,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::atomic::AtomicU64,
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping,
-    MappingKey, Picture, Pool, PoolCounters, Rule, RuleSet, map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
+    Ip6, Layout, Mapping, MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -210,7 +209,7 @@ impl<V: Layout> PerCpu<V> {
 
 /// The port bitmaps, mapped into this process.
 pub struct Ports {
-    start: *const [AtomicU64; WORDS],
+    start: *const [PortWord; WORDS],
 }
 
 // SAFETY: the memory stays mapped for the value's life and is only touched through atomics.
@@ -224,7 +223,12 @@ impl Ports {
         let path = maps.join(name);
         let failed = |source| LoadError::Open { name, source };
         let fd = sys::open_pinned(&path).map_err(failed)?;
-        let found = max_entries(&path, name, size_of::<u32>(), size_of::<[u64; WORDS]>())?;
+        let found = max_entries(
+            &path,
+            name,
+            size_of::<u32>(),
+            size_of::<[PortWord; WORDS]>(),
+        )?;
         if found as usize != BITMAPS {
             let (what, expected) = ("a size of", BITMAPS as u32);
             return Err(LoadError::Mismatch {
@@ -238,7 +242,7 @@ impl Ports {
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BITMAPS * size_of::<[u64; WORDS]>(),
+                BITMAPS * size_of::<[PortWord; WORDS]>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 std::os::fd::AsRawFd::as_raw_fd(&fd),
@@ -253,11 +257,11 @@ impl Ports {
         })
     }
 
-    /// A bitmap by [`abi::ports::bitmap`]; the packet path claims ports in it meanwhile.
-    pub fn words(&self, bitmap: u32) -> &[AtomicU64; WORDS] {
+    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
         assert!(
             (bitmap as usize) < BITMAPS,
-            "invariant: bitmaps come from abi::ports::bitmap"
+            "invariant: bitmaps come from abi::ports"
         );
         // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
         unsafe { &*self.start.add(bitmap as usize) }
@@ -267,7 +271,12 @@ impl Ports {
 impl Drop for Ports {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped; no reference outlives `self`.
-        unsafe { libc::munmap(self.start as *mut _, BITMAPS * size_of::<[u64; WORDS]>()) };
+        unsafe {
+            libc::munmap(
+                self.start as *mut _,
+                BITMAPS * size_of::<[PortWord; WORDS]>(),
+            )
+        };
     }
 }
 
@@ -277,6 +286,12 @@ pub struct Tables {
     pub flows: Table<FlowKey, Flow<Picture>>,
     /// See [`map::MAPPINGS`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::FRAGMENTS`].
+    pub fragments: Table<FragmentKey, Fragments<Picture>>,
+    /// See [`map::FRAGMENTS6`].
+    pub fragments6: Table<FragmentKey<Ip6>, Fragments<Picture>>,
+    /// See [`map::HELD_BY`].
+    pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
     pub ports: Ports,
     /// See [`map::EXTERNALS`].
@@ -317,6 +332,9 @@ impl Tables {
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
+            fragments: Table::open(maps, map::FRAGMENTS)?,
+            fragments6: Table::open(maps, map::FRAGMENTS6)?,
+            held_by: Table::open(maps, map::HELD_BY)?,
             ports: Ports::open(maps)?,
             externals: Table::open(maps, map::EXTERNALS)?,
             classes: Table::open(maps, map::CLASSES)?,

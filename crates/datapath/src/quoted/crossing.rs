@@ -2,7 +2,7 @@
 //!
 //! The transport header that is quoted stays where it is; everything before it is written anew.
 
-use abi::{Address, Ip6, Port, Protocol, Reason};
+use abi::{Ip6, Port, Protocol, Reason};
 
 use super::{Error, Translated, requote};
 use crate::{
