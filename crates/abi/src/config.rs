@@ -4,7 +4,7 @@ use crate::Ip4;
 
 /// The words that every packet may need.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Config {
     /// Keys every hash, so that outsiders can guess neither ports nor addresses (RFC 6056).
     /// Drawn once, when the maps are made.
@@ -14,6 +14,10 @@ pub struct Config {
     pub generation: u32,
     /// The policy in force; zero is none, and then every packet is the kernel's.
     pub version: u32,
+    /// ICMP errors of our own that one CPU sends in one tick.
+    pub errors: u32,
+    /// How many of these one sender gets.
+    pub errors_each: u32,
 }
 
 /// Which realm an interface faces (RFC 2663).
@@ -92,5 +96,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 16);
+const _: () = assert!(size_of::<Config>() == 24);
 const _: () = assert!(size_of::<Interface>() == 12);

@@ -26,21 +26,23 @@ pub mod limits;
 pub mod mapping;
 pub mod policy;
 pub mod ports;
+pub mod quota;
 pub mod reason;
 pub mod shared;
 pub mod stage;
 pub mod time;
 
 pub use addr::{Ip4, Port, Protocol, Tuple};
-pub use behaviour::{Behaviour, Dependence};
+pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use config::{Config, Interface, Realm};
-pub use counter::{Counter, PoolCounters};
+pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
+pub use quota::{Exceeded, Held, Holder, Limits, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
 pub use stage::Stage;
@@ -69,6 +71,12 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
     pub const POOLS: &str = "POOLS";
+    /// A rule's number → `Numbered`: its name and what it allows.
+    pub const NUMBERED: &str = "NUMBERED";
+    /// `Holder` → slot: where a client's use is counted.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Slot → `Use`: what rules and clients have.
+    pub const USES: &str = "USES";
     /// Interface index → `Interface`.
     pub const INTERFACES: &str = "INTERFACES";
     /// 0 → `Config`.
@@ -82,6 +90,8 @@ pub mod map {
     pub const REMOVED: &str = "REMOVED";
     /// The ring of [`Opened`](crate::Opened) events, from the packet path to the session log.
     pub const EVENTS: &str = "EVENTS";
+    /// [`Told`](crate::Told) → how often, per CPU.
+    pub const TOLD: &str = "TOLD";
     /// 0 → not zero if somebody wants events.
     pub const EVENTS_WANTED: &str = "EVENTS_WANTED";
     /// 0 → events that found the ring full, per CPU.
@@ -100,11 +110,15 @@ pub mod map {
         CLASSES,
         RULES,
         POOLS,
+        NUMBERED,
+        CLIENTS,
+        USES,
         INTERFACES,
         CONFIG,
         COUNTERS,
         POOL_COUNTERS,
         REMOVED,
+        TOLD,
         EVENTS,
         EVENTS_WANTED,
         EVENTS_LOST,
@@ -149,6 +163,10 @@ mod layouts {
     unsafe impl Layout for Rule {}
     // SAFETY: as above.
     unsafe impl Layout for Pool {}
+    // SAFETY: as above.
+    unsafe impl Layout for Numbered {}
+    // SAFETY: as above.
+    unsafe impl Layout for Holder {}
     // SAFETY: as above.
     unsafe impl Layout for Interface {}
     // SAFETY: as above.

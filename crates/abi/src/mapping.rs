@@ -139,7 +139,8 @@ pub enum End {
 pub struct Mapping {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    _pad: u16,
+    /// Inward: the number of the rule under which the port was claimed; zero if it has none.
+    pub rule: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
@@ -160,11 +161,17 @@ impl Mapping {
     pub const fn inward((internal, port): (Ip4, Port), remote: Ip4, created: Tick) -> Self {
         Self {
             port,
-            _pad: 0,
+            rule: 0,
             created,
             internal,
             remote,
         }
+    }
+
+    /// The same, claimed under the rule with this number.
+    #[inline(always)]
+    pub const fn under(self, rule: u16) -> Self {
+        Self { rule, ..self }
     }
 
     /// What stands at a permit: nothing but its age.

@@ -96,6 +96,29 @@ reasons! {
     ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
     ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
     FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet, or leaves too many gaps; such packets are made to get past filters (RFC 1858, RFC 5722).";
+    QuotaFlows = 38, Drop, "quota_flows", "The client, or all clients of its rule together, have as many flows as the rule's quota allows; the flow was refused.";
+    QuotaPorts = 39, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
+    QuotaRate = 40, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";
+    QuotaTableFull = 41, Drop, "quota_table_full", "The table of clients with a quota is full; the flow was refused, because it could not be counted. Give quotas per client to fewer clients.";
+}
+
+impl Reason {
+    /// Whether a flow was refused for want of something that there may be later: what a client is
+    /// told (RFC 5508 REQ-8).
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::PortsExhausted
+                | Self::FlowTableFull
+                | Self::MappingTableFull
+                | Self::PoolEmpty
+                | Self::QuotaFlows
+                | Self::QuotaPorts
+                | Self::QuotaRate
+                | Self::QuotaTableFull
+        )
+    }
 }
 
 const _: () = {

@@ -201,7 +201,6 @@ fn account<W: World>(world: &W, flow: &Flow, bytes: u64) {
     if flow.last_seen.get() != now.0 {
         flow.last_seen.set(now.0);
     }
-    flow.packets.set(flow.packets.get().wrapping_add(1));
-    flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
+    flow.count(bytes);
     world.count_pool(flow.pool(), flow.side(), bytes);
 }

@@ -36,7 +36,9 @@ pub mod native;
 mod open;
 mod part;
 mod ports;
+mod quota;
 mod quoted;
+mod refusal;
 mod reset;
 mod route;
 
@@ -130,8 +132,19 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     let bytes = packet.len() as u64;
-    let left = begin(packet, world, bytes);
-    leave(packet, world, bytes, left)
+    let Ok(arrival) = parse(packet, bytes) else {
+        return leave(packet, world, bytes, (Reason::Internal, packet.ingress()));
+    };
+    let left = begin(packet, world, &arrival);
+    let exit = leave(packet, world, bytes, left);
+    let refusal = match left.0.is_refusal() {
+        true => world.beginning().map(|it| it.behaviour.refusal()),
+        false => None,
+    };
+    match refusal {
+        Some(refusal) if refusal::tell(packet, world, &arrival, refusal) => Exit::Transmit,
+        Some(_) | None => exit,
+    }
 }
 
 /// The program for packets whose ports are not where a flow's are.
@@ -179,32 +192,39 @@ fn hit<P: Packet, W: World>(
 }
 
 #[inline(always)]
-fn begin<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
+fn begin<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> (Reason, u32) {
     let ingress = packet.ingress();
-    let Ok(arrival) = parse(packet, bytes) else {
-        return (Reason::Internal, ingress);
-    };
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
     let Some(mut beginning) = world.beginning() else {
         return (Reason::Internal, ingress);
     };
     *beginning = open::Beginning::EMPTY;
-    match open::judge(packet, world, &arrival, &mut beginning) {
+    match open::judge(packet, world, arrival, &mut beginning) {
         open::Step::Begin => {}
-        open::Step::Answer => return (reset::answer(packet, &arrival), ingress),
+        open::Step::Answer => return (reset::answer(packet, arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
-    let mut refused = open::reserve(world, &arrival, &mut beginning);
+    open::recall(world, arrival, &mut beginning);
+    let mut refused = quota::admit(world, arrival, &mut beginning);
+    let is_admitted = refused.is_none();
     if refused.is_none() {
-        refused = open::insert(world, &arrival, &beginning);
+        refused = open::reserve(world, arrival, &mut beginning);
     }
     if refused.is_none() {
-        refused = open::publish(world, &arrival, &beginning);
+        refused = open::insert(world, arrival, &beginning);
+    }
+    if refused.is_none() {
+        refused = open::publish(world, arrival, &beginning);
+    }
+    // One that is filtered has what it came for: its port lets the other in.
+    let is_made = matches!(refused, None | Some(Reason::Filtered));
+    if is_admitted && !is_made {
+        quota::refund(world, &beginning);
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
-        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, &arrival, &flow),
+        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, arrival, &flow),
         (_, Some(reason)) => (reason, ingress),
         (None, None) => (Reason::Collision, ingress),
     }

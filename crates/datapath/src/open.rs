@@ -42,21 +42,27 @@ pub enum Way {
 
 /// What a new flow is made from, beside its first packet.
 pub struct Beginning {
-    way: Way,
+    pub(crate) way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
     is_routed: bool,
     /// Whether the flow is the first of its mapping.
-    is_new: bool,
+    pub(crate) is_new: bool,
+    /// Whether the flow is charged to its rule as a whole.
+    pub(crate) is_charged: bool,
+    /// The number of the rule it begins under; zero if it has none.
+    pub(crate) rule: u16,
+    /// The slot of the client that it is charged to; zero if it is not.
+    pub(crate) client: u32,
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
-    seed: u64,
-    behaviour: Behaviour,
+    pub(crate) seed: u64,
+    pub(crate) behaviour: Behaviour,
     /// The external address of a flow from inside.
     slot: Slot,
     /// Whose the external port is that a flow is to.
-    internal: Ip4,
+    pub(crate) internal: Ip4,
     internal_port: Port,
     hop: NextHop,
 }
@@ -68,6 +74,9 @@ impl Beginning {
         pool: 0,
         is_routed: false,
         is_new: false,
+        is_charged: false,
+        rule: 0,
+        client: 0,
         port: Port([0; 2]),
         generation: 0,
         seed: 0,
@@ -113,7 +122,10 @@ pub fn judge<P: Packet, W: World>(
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let pool = match wish {
-        Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
+        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => {
+            beginning.rule = rule;
+            Some(pool)
+        }
         Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
     };
     let external = world.external(&tuple.target);
@@ -217,6 +229,9 @@ fn to_a_mapping<W: World>(
     };
     beginning.internal = inward.internal;
     beginning.internal_port = inward.port;
+    if !is_hairpin {
+        beginning.rule = inward.rule;
+    }
     // The two directions of such a flow would be one.
     let is_itself = inward.internal.0 == tuple.source.0 && inward.port.0 == tuple.source_port.0;
     if is_hairpin && is_itself {
@@ -350,15 +365,11 @@ fn sent(arrival: &Arrival, beginning: &Beginning) -> Tuple {
     sent
 }
 
-/// Finds the external port that a flow from inside leaves from, or says why there is none.
+/// Finds the external port that the sender of a flow from inside has already.
 #[inline(never)]
-pub fn reserve<W: World>(
-    world: &W,
-    arrival: &Arrival,
-    beginning: &mut Beginning,
-) -> Option<Reason> {
+pub fn recall<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) {
     if let Way::In = beginning.way {
-        return None;
+        return;
     }
     // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
     // pool says that it depends.
@@ -369,12 +380,26 @@ pub fn reserve<W: World>(
             world.mapping(&outward).map(|mapping| mapping.port)
         }
     };
-    if let Some(port) = mapped {
-        beginning.port = port;
+    match mapped {
+        Some(port) => beginning.port = port,
+        None => beginning.is_new = true,
+    }
+}
+
+/// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
+#[inline(never)]
+pub fn reserve<W: World>(
+    world: &W,
+    arrival: &Arrival,
+    beginning: &mut Beginning,
+) -> Option<Reason> {
+    if let Way::In = beginning.way {
+        return None;
+    }
+    if !beginning.is_new {
         let is_permitted = permit(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
     }
-    beginning.is_new = true;
     match claim(world, arrival, beginning) {
         Some(port) => {
             beginning.port = port;
@@ -450,7 +475,8 @@ fn map<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Result<
         });
     }
     let inward = MappingKey::inward(protocol, (slot.address, port));
-    mapping = Mapping::inward((asked.source, asked.source_port), asked.target, now);
+    mapping =
+        Mapping::inward((asked.source, asked.source_port), asked.target, now).under(beginning.rule);
     world.insert_mapping(&inward, &mapping).map_err(|_| {
         world.remove_mapping(&outward);
         Reason::MappingTableFull
@@ -515,7 +541,8 @@ pub fn insert<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> 
         returned,
         deltas(protocol, &back.tuple, &returned),
         now,
-    );
+    )
+    .under(beginning.rule);
     let mut result = world.insert_flow(&back, &flow);
     if result.is_ok() {
         flow = Flow::new(
@@ -524,7 +551,8 @@ pub fn insert<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> 
             sent,
             deltas(protocol, asked, &sent),
             now,
-        );
+        )
+        .under(beginning.rule);
         if beginning.is_routed {
             flow.remember(&beginning.hop, beginning.generation);
         }

@@ -5,8 +5,9 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple, ports::WORDS,
+    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
+    Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Told,
+    Tuple, Use, ports::WORDS,
 };
 
 pub use crate::open::Beginning;
@@ -108,6 +109,14 @@ pub trait World {
     fn rule(&self, index: u32) -> Option<Self::Ref<'_, Rule>>;
     /// A pool by [`abi::policy::pool_index`].
     fn pool(&self, index: u32) -> Option<Self::Ref<'_, Pool>>;
+    /// What stands under a rule's number.
+    fn numbered(&self, rule: u16) -> Option<Self::Ref<'_, Numbered>>;
+    /// The slot that a client is counted in.
+    fn client(&self, holder: &Holder) -> Option<Self::Ref<'_, u32>>;
+    /// Has a client counted in this slot if it has none.
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError>;
+    /// What is counted in a slot; see [`abi::quota`].
+    fn usage(&self, slot: u32) -> Option<Self::Ref<'_, Use>>;
     /// An interface we listen on.
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
 
@@ -119,6 +128,11 @@ pub trait World {
     fn count(&self, reason: Reason, bytes: u64);
     /// Counts a translated packet of a pool.
     fn count_pool(&self, pool: u8, side: Side, bytes: u64);
+    /// Counts what came of telling a client that its packet was refused.
+    fn count_told(&self, told: Told);
+    /// A tick (high half) and how many ICMP errors were sent in it (low half), by
+    /// [`crate::icmp`]'s numbers of senders; this CPU's own.
+    fn errors(&self, bucket: u32) -> Option<Self::Ref<'_, Shared<u64>>>;
     /// Counts a flow begun in a pool, by port space.
     fn count_opened(&self, pool: u8, space: usize);
     /// Tells whoever wants to know that a flow has begun: its first packet as it came, its addresses

@@ -12,6 +12,7 @@ mod exhaustion;
 mod fragments;
 mod mangled;
 mod policy;
+mod quotas;
 mod races;
 mod sweeps;
 mod tcp;

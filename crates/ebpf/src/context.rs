@@ -1,8 +1,9 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Opened, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Reason, Rule, RuleSet, Shared, Side,
+    Tick, Told, Tuple, Use,
 };
 use aya_ebpf::{
     bindings::{
@@ -215,6 +216,26 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn numbered(&self, rule: u16) -> Option<&Numbered> {
+        maps::NUMBERED.get(rule as u32)
+    }
+
+    #[inline(always)]
+    fn client(&self, holder: &Holder) -> Option<&u32> {
+        get(&maps::CLIENTS, holder)
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        insert(&maps::CLIENTS, holder, &slot)
+    }
+
+    #[inline(always)]
+    fn usage(&self, slot: u32) -> Option<&Use> {
+        maps::USES.get(slot)
+    }
+
+    #[inline(always)]
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         get(&maps::INTERFACES, &ifindex)
     }
@@ -272,6 +293,20 @@ impl World for Kernel {
                 Side::Inbound => add(&mut counters.inbound, bytes),
             }
         }
+    }
+
+    #[inline(always)]
+    fn count_told(&self, told: Told) {
+        if let Some(count) = maps::TOLD.get_ptr_mut(told as u32) {
+            // SAFETY: this CPU's own element.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn errors(&self, bucket: u32) -> Option<&Shared<u64>> {
+        // SAFETY: this CPU's own element.
+        maps::ERRORS.get_ptr(bucket).map(|it| unsafe { &*it })
     }
 
     #[inline(always)]

@@ -1,13 +1,14 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, Pool, PoolCounters, Rule, RuleSet, Shared, Stage,
+    Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
+    Mapping, MappingKey, Numbered, Pool, PoolCounters, Rule, RuleSet, Shared, Stage, Told, Use,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
-        POOLS_MAX, REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
+        POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
+    quota,
 };
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -38,6 +39,19 @@ pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = LpmTrie::with_max_entries(CLASS
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
 pub static POOLS: Array<Pool> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
+#[map]
+pub static NUMBERED: Array<Numbered> = Array::with_max_entries(RULE_NUMBERS as u32, 0);
+#[map]
+pub static CLIENTS: HashMap<Holder, u32> = HashMap::with_max_entries(CLIENTS_MAX as u32, 0);
+// Mapped as PORTS is: the daemon subtracts what has ended from the words that packets add to.
+#[map]
+pub static USES: Array<Use> = Array::with_max_entries(quota::SLOTS as u32, BPF_F_MMAPABLE);
+#[map]
+pub static TOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(Told::ALL.len() as u32, 0);
+// One more, for all senders together. Nothing of it is worth keeping.
+#[map]
+pub static ERRORS: PerCpuArray<Shared<u64>> =
+    PerCpuArray::with_max_entries(ERROR_BUCKETS as u32 + 1, 0);
 #[map]
 pub static INTERFACES: HashMap<u32, Interface> =
     HashMap::with_max_entries(INTERFACES_MAX as u32, 0);

@@ -13,6 +13,7 @@
 //!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
+//!                                └────► quota: whether what is counted is what there is
 //! ```
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod machine;
 pub mod numbers;
 pub mod patience;
 pub mod policy;
+pub mod quota;
 pub mod slots;
 pub mod sweep;
 

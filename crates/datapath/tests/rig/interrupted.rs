@@ -10,8 +10,9 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4, Mapping,
-    MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Tuple,
+    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
+    Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Told,
+    Tuple, Use,
 };
 use datapath::{
     Exit,
@@ -127,6 +128,18 @@ impl World for Interrupted<'_> {
     fn pool(&self, index: u32) -> Option<Rc<Pool>> {
         self.asked().pool(index)
     }
+    fn numbered(&self, rule: u16) -> Option<Rc<Numbered>> {
+        self.asked().numbered(rule)
+    }
+    fn client(&self, holder: &Holder) -> Option<Rc<u32>> {
+        self.asked().client(holder)
+    }
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        self.asked().insert_client(holder, slot)
+    }
+    fn usage(&self, slot: u32) -> Option<Rc<Use>> {
+        self.asked().usage(slot)
+    }
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
     }
@@ -138,6 +151,12 @@ impl World for Interrupted<'_> {
     }
     fn count_pool(&self, pool: u8, side: Side, bytes: u64) {
         self.asked().count_pool(pool, side, bytes);
+    }
+    fn count_told(&self, told: Told) {
+        self.asked().count_told(told);
+    }
+    fn errors(&self, bucket: u32) -> Option<Rc<Shared<u64>>> {
+        self.asked().errors(bucket)
     }
     fn count_opened(&self, pool: u8, space: usize) {
         self.asked().count_opened(pool, space);

@@ -10,10 +10,12 @@ use std::{
 };
 
 use abi::{
-    Config, External, ExternalState, Ip4, Mapping, NextHop, Port, Protocol, Tick, Tuple,
-    limits::{FLOWS_DEFAULT, POOLS_MAX},
+    Config, External, ExternalState, Holder, Ip4, Mapping, NextHop, Port, Protocol, Quota, Tick,
+    Tuple,
+    limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX},
     policy,
     ports::{WORDS, bitmap},
+    quota::{TRIES, slot},
 };
 use datapath::{
     native::{Frame, Memory, Table},
@@ -24,7 +26,8 @@ use gateway::{
     intent::{
         self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
     },
-    policy::name as name_of,
+    policy::{name as name_of, rule_name},
+    quota::{Amount, Books, Correction, Judged, Opening},
     sweep::{Idle, reserved},
 };
 
@@ -61,6 +64,9 @@ pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
     idle: Idle,
+    books: Books,
+    /// What the last sweep came to about quotas.
+    pub told: Judged,
     nanos: u64,
 }
 
@@ -71,10 +77,12 @@ impl Site {
             seed: 7,
             generation: 1,
             version: 0,
+            ..Config::default()
         };
         let found = Found {
             config,
             pools: BTreeMap::new(),
+            rules: BTreeMap::new(),
             externals: BTreeMap::new(),
             classes: Vec::new(),
             interfaces: BTreeMap::new(),
@@ -87,6 +95,8 @@ impl Site {
             gateway: Gateway::new(found),
             memory,
             idle: Idle::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos: 0,
         };
         site.pass(Duration::from_secs(1000));
@@ -107,6 +117,12 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
+            rules: memory
+                .numbered
+                .all()
+                .into_iter()
+                .filter_map(|(number, entry)| Some((number, rule_name(&entry)?)))
+                .collect(),
             externals: all(&memory.externals),
             classes: memory
                 .classes
@@ -123,6 +139,8 @@ impl Site {
             gateway: Gateway::new(found),
             memory,
             idle: Idle::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos,
         }
     }
@@ -160,6 +178,12 @@ impl Site {
                 for protocol in Protocol::ALL {
                     let words = memory.bitmap(bitmap(external.index, protocol));
                     words.iter().for_each(|word| word.set(0));
+                }
+            }
+            Action::PutNumbered(number, entry) => {
+                memory.numbered.put(*number, **entry);
+                if rule_name(entry).is_none() {
+                    memory.slot(u32::from(*number)).release();
                 }
             }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
@@ -215,7 +239,14 @@ impl Site {
         let externals = self.gateway.numbers().externals.clone();
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
-        let mut sweep = Sweep::new(self.nanos, patience, &externals);
+        let quotas = self.gateway.quotas();
+        let read = |slot| memory.slot(slot).picture();
+        let clients = memory.clients.all();
+        let clients = clients.into_iter().map(|(holder, slot)| (holder, *slot));
+        let opening = Opening::new(&quotas, clients.collect(), read);
+        between(memory);
+        let sweep = Sweep::new(self.nanos, patience, &externals);
+        let mut sweep = sweep.counting(quotas.keys().copied());
         for (key, flow) in memory.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
@@ -226,14 +257,28 @@ impl Site {
         }
         let swept = sweep.finish();
         between(memory);
+        let taken = memory.uses.borrow().clone();
+        let taken = taken.into_iter().filter(|(_, it)| it.taken.get() != 0);
+        let taken = taken.map(|(slot, _)| slot);
+        let now = memory.now.get();
+        let judged = (self.books).judge(&quotas, &opening, &swept.held, (now, read), taken);
+        between(memory);
         for key in &swept.ended {
             memory.flows.remove(key);
+            if let Some(holder) = swept.owners.get(key) {
+                give_back(memory, holder, -1, 0);
+            }
             between(memory);
         }
         for key in &swept.unmapped {
             memory.mappings.remove(key);
             between(memory);
         }
+        for (holder, ports) in &swept.ports {
+            give_back(memory, holder, 0, -i64::from(*ports));
+        }
+        correct(memory, &judged);
+        self.told = judged;
         let is_unused = |external: &External| {
             let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
             external.state() == Some(ExternalState::Draining)
@@ -262,7 +307,40 @@ impl Site {
         let unused = externals.iter().filter(|(_, external)| is_unused(external));
         let unused: BTreeSet<Ip4> = unused.map(|(address, _)| *address).collect();
         self.handle(Event::Idle(unused));
+        let gone = self.gateway.unwanted_rules().into_iter();
+        let gone = gone.filter(|number| !swept.rules.contains(number));
+        self.handle(Event::RulesIdle(gone.collect()));
         swept
+    }
+}
+
+/// Subtracts from the slots of a client and of its rule what ended.
+fn give_back(memory: &Memory, holder: &Holder, flows: i64, ports: i64) {
+    memory.slot(u32::from(holder.rule())).correct(flows, ports);
+    if let Some(slot) = memory.clients.get(holder) {
+        memory.slot(*slot).correct(flows, ports);
+    }
+}
+
+/// Does what a look at the slots came to.
+fn correct(memory: &Memory, judged: &Judged) {
+    for correction in &judged.corrections {
+        match correction {
+            Correction::Adjust(slot, Amount { flows, ports }) => {
+                memory.slot(*slot).correct(*flows, *ports);
+            }
+            Correction::Enter(holder, Amount { flows, ports }) => {
+                let slots = (0..TRIES).map(|step| slot(0, step));
+                let free = slots.into_iter().find(|slot| memory.slot(*slot).claim());
+                let free = free.expect("few clients");
+                memory.slot(free).correct(*flows, *ports);
+                if memory.clients.insert_new(*holder, free).is_err() {
+                    memory.slot(free).release();
+                }
+            }
+            Correction::Forget(holder) => memory.clients.remove(holder),
+            Correction::Free(slot) => memory.slot(*slot).release(),
+        }
     }
 }
 
@@ -351,6 +429,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         services: Vec::new(),
         limits: Limits {
             flows: FLOWS_DEFAULT,
+            icmp_errors: ERRORS_PER_TICK,
         },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
@@ -386,6 +465,7 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
         destinations: vec![net(destination)],
         services: vec![Service::Any],
         action,
+        quota: Quota::NONE,
     }
 }
 

@@ -152,6 +152,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("10.0.0.0/8")],
                 services: vec![Service::Any],
                 action: Action::Pass,
+                quota: Quota::NONE,
             },
             Rule {
                 name: "databases".to_owned(),
@@ -164,6 +165,7 @@ state: /sys/fs/bpf/test
                     Service::Ports(Protocol::Tcp, 8000, 8999),
                 ],
                 action: translate("team-a"),
+                quota: Quota::NONE,
             },
             Rule {
                 name: "rest".to_owned(),
@@ -171,6 +173,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("0.0.0.0/0")],
                 services: vec![Service::Any],
                 action: translate("team-b"),
+                quota: Quota::NONE,
             },
         ],
         services: Vec::new(),
@@ -180,7 +183,10 @@ state: /sys/fs/bpf/test
             udp: Duration::from_secs(5_400),
             icmp: Duration::from_secs(90),
         },
-        limits: Limits { flows: 1_000_000 },
+        limits: Limits {
+            flows: 1_000_000,
+            icmp_errors: 4_000,
+        },
         api_socket: PathBuf::from("/run/test.sock"),
         metrics: Some("[::1]:9469".parse().unwrap()),
         log: Some(SessionLog {

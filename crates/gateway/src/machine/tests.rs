@@ -38,6 +38,7 @@ struct World {
     rules: BTreeMap<u32, RuleEntry>,
     pools: BTreeMap<u32, Box<PoolEntry>>,
     externals: BTreeMap<Ip4, External>,
+    numbered: BTreeMap<u16, Numbered>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
 }
@@ -47,7 +48,7 @@ impl World {
         let config = self.config.unwrap_or(Config {
             seed: 1,
             generation: 1,
-            version: 0,
+            ..Config::default()
         });
         let pools = (0..64).filter_map(|number| {
             let entry = self
@@ -58,6 +59,11 @@ impl World {
         Found {
             config,
             pools: pools.collect(),
+            rules: self
+                .numbered
+                .iter()
+                .filter_map(|(number, entry)| Some((*number, policy::rule_name(entry)?)))
+                .collect(),
             externals: self.externals.clone(),
             classes: self.classes.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
@@ -69,6 +75,9 @@ impl World {
         match action.clone() {
             Action::PutExternal(address, external) => {
                 self.externals.insert(address, external);
+            }
+            Action::PutNumbered(number, entry) => {
+                self.numbered.insert(number, *entry);
             }
             Action::RemoveExternal(address) => {
                 self.externals.remove(&address);
@@ -186,6 +195,7 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         Action::Attach { .. } | Action::Detach(_) | Action::RemoveExternal(_) => true,
         Action::RemoveInterface(_) => true,
         Action::PutExternal(..)
+        | Action::PutNumbered(..)
         | Action::PutRule(..)
         | Action::PutPool(..)
         | Action::PutClasses(_)
@@ -392,6 +402,7 @@ fn a_change_of_routes_is_a_new_generation_and_never_generation_zero() {
         seed: 1,
         generation: u32::MAX,
         version: 2,
+        ..Config::default()
     });
     let mut gateway = Gateway::new(world.found());
     step(&mut gateway, &mut world, Event::RoutesChanged);

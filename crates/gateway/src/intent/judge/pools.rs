@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use abi::{
-    Behaviour, Dependence,
+    Behaviour, Dependence, Refusal,
     limits::{ADDRESSES_MAX, POOLS_MAX},
 };
 use api::{Config, config};
@@ -144,7 +144,10 @@ fn behaviour(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -> Behav
         let mss = mss.ok_or_else(|| complaint(format!("{bytes} bytes are no segment size"), help));
         accept(report, &path, mss)
     });
-    Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0))
+    let refusal = given(report, path, "refusal", &pool.refusal)
+        .and_then(|(path, word)| accept(report, &path, words::refusal(word)))
+        .unwrap_or(Refusal::Icmp);
+    Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0)).refusing(refusal)
 }
 
 fn modes(
