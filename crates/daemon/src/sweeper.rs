@@ -12,11 +12,12 @@ use std::{
 use abi::{External, ExternalState, FlowKey, Ip4, Protocol, ports::bitmap};
 use gateway::{
     Patience, Sweep, Swept,
+    quota::{Books, Judged, Quotas},
     sweep::{FlowState, Idle, Joined, reserved},
 };
 use kernel::Tables;
 
-use crate::sessions::Sessions;
+use crate::{quotas, sessions::Sessions};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -33,6 +34,10 @@ pub struct Order {
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
+    /// What rules allow.
+    pub quotas: Quotas,
+    /// The numbers of rules that are not wanted any more.
+    pub unwanted_rules: BTreeSet<u16>,
     /// Who is told of flows that have ended.
     pub log: Sessions,
 }
@@ -47,6 +52,10 @@ pub struct Report {
     pub idle: BTreeSet<Ip4>,
     /// Unwanted pools that no flow is of any more.
     pub idle_pools: BTreeSet<u8>,
+    /// Unwanted rules that nothing is left of.
+    pub idle_rules: BTreeSet<u16>,
+    /// What it came to about quotas.
+    pub judged: Judged,
     /// How long it took.
     pub duration: Duration,
 }
@@ -62,15 +71,25 @@ impl Report {
     }
 }
 
+/// What a sweep leaves to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    idle: Idle,
+    books: Books,
+}
+
 /// Sweeps once.
 ///
 /// # Errors
 ///
 /// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
-pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Report> {
+pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<Report> {
+    let Memory { idle, books } = memory;
     let began = Instant::now();
     let now = kernel::now();
-    let mut sweep = Sweep::new(now, order.patience.clone(), &order.externals);
+    let opening = quotas::open(tables, &order.quotas)?;
+    let sweep = Sweep::new(now, order.patience.clone(), &order.externals);
+    let mut sweep = sweep.counting(order.quotas.keys().copied());
     tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
     tables
@@ -78,9 +97,12 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
         .walk(|keys, mappings| sweep.mappings(keys, mappings))?;
     let mut swept = sweep.finish();
 
+    let judged = quotas::judge(tables, &order.quotas, &opening, &swept, books);
     spare_the_revived(tables, order, &mut swept)?;
     let removed = remove(tables, &swept.ended, &order.log)?;
     tables.mappings.remove_all(&swept.unmapped)?;
+    quotas::give_back(tables, &swept.ended, &swept)?;
+    quotas::correct(tables, &judged)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     free_ports(tables, order, idle, &swept, &unused);
@@ -91,7 +113,11 @@ pub fn sweep(tables: &Tables, order: &Order, idle: &mut Idle) -> io::Result<Repo
         .copied()
         .filter(has_no_flow)
         .collect();
+    let is_gone = |number: &u16| !swept.rules.contains(number);
+    let idle_rules = order.unwanted_rules.iter().copied().filter(is_gone);
     Ok(Report {
+        idle_rules: idle_rules.collect(),
+        judged,
         swept,
         removed,
         idle: unused,

@@ -121,11 +121,7 @@ impl World {
     /// If a table cannot be read.
     pub fn found(&self) -> Result<Found, WorldError> {
         let tables = &self.tables;
-        let config = read("CONFIG", tables.config.get(&0))?.unwrap_or(Config {
-            seed: 0,
-            generation: 0,
-            version: 0,
-        });
+        let config = read("CONFIG", tables.config.get(&0))?.unwrap_or_default();
         let mut pools = BTreeMap::new();
         for number in 0..POOLS_MAX as u8 {
             let entry = read(
@@ -136,7 +132,12 @@ impl World {
                 pools.insert(number, name);
             }
         }
+        let numbered = read("NUMBERED", tables.numbered.all())?;
+        let rules = numbered.into_iter().filter_map(|(number, entry)| {
+            Some((u16::try_from(number).ok()?, policy::rule_name(&entry)?))
+        });
         Ok(Found {
+            rules: rules.collect(),
             config,
             pools,
             externals: read("EXTERNALS", tables.externals.all())?
@@ -173,6 +174,13 @@ impl World {
                 let external = read("EXTERNALS", tables.externals.get(&address))?;
                 write("EXTERNALS", tables.externals.remove(&address))?;
                 external.iter().for_each(|external| self.release(external));
+            }
+            Action::PutNumbered(number, entry) => {
+                let number = u32::from(number);
+                write("NUMBERED", tables.numbered.put(&number, &entry))?;
+                if policy::rule_name(&entry).is_none() {
+                    tables.uses.at(number).release();
+                }
             }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
@@ -291,7 +299,7 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
     let config = Config {
         seed,
         generation: 1,
-        version: 0,
+        ..Config::default()
     };
     write("CONFIG", tables.config.put(&0, &config))
 }

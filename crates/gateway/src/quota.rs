@@ -187,16 +187,32 @@ impl Books {
         (now, read): (Tick, impl Fn(u32) -> Use<Picture>),
         judged: &mut Judged,
     ) {
-        let is_idle = |holder: &Holder, slot: u32| match quotas.get(&holder.rule()) {
-            Some(quota) if quota.counts_clients() => read(slot).is_fresh(quota.refill, now),
-            Some(_) | None => true,
+        let quota = |holder: &Holder| {
+            let quota = quotas.get(&holder.rule());
+            quota.filter(|quota| quota.counts_clients())
         };
-        let idle = owners
-            .iter()
-            .filter(|(holder, slot)| is_idle(holder, **slot));
-        let idle: HashSet<Holder> = idle.map(|(holder, _)| *holder).collect();
-        let twice = idle.intersection(&self.idle).copied();
-        judged.corrections.extend(twice.map(Correction::Forget));
+        let mut idle = HashSet::new();
+        for (holder, slot) in owners {
+            let is_idle = match quota(holder) {
+                Some(quota) => read(*slot).is_fresh(quota.refill, now),
+                None => true,
+            };
+            if !is_idle {
+                continue;
+            }
+            idle.insert(*holder);
+            if self.idle.contains(holder) {
+                if quota(holder).is_none() {
+                    let Amount { flows, ports } = read(*slot).held().into();
+                    let nothing = Amount {
+                        flows: -flows,
+                        ports: -ports,
+                    };
+                    judged.corrections.push(Correction::Adjust(*slot, nothing));
+                }
+                judged.corrections.push(Correction::Forget(*holder));
+            }
+        }
         self.idle = idle;
     }
 

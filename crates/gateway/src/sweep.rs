@@ -377,6 +377,9 @@ impl<'a> Sweep<'a> {
             let (Some(external), Some(end)) = (self.externals.get(&key.external), key.what())
             else {
                 self.swept.unmapped.push(*key);
+                if let Some(End::Inward { .. }) = key.what() {
+                    self.count_port(mapping, true);
+                }
                 continue;
             };
             let (port, is_used) = match end {

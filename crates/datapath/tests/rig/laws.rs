@@ -458,6 +458,29 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
     }
 }
 
+/// Asserts that no client and no rule has more than its quota: what holds as long as that stays as it
+/// is, whatever comes in the middle of what.
+pub fn within(memory: &Memory, quotas: &Quotas) {
+    let mut flows: BTreeMap<(u16, Option<Ip4>), u32> = BTreeMap::new();
+    for (key, flow) in memory.flows.all() {
+        if flow.side() == Side::Outbound {
+            let rule = flow.picture().rule();
+            *flows.entry((rule, None)).or_default() += 1;
+            *flows.entry((rule, Some(key.tuple.source))).or_default() += 1;
+        }
+    }
+    for ((rule, client), flows) in flows {
+        let Some(quota) = quotas.get(&rule) else {
+            continue;
+        };
+        let limits = client.map_or(quota.total, |_| quota.client);
+        assert!(
+            limits.flows == 0 || flows <= limits.flows,
+            "{client:?} has {flows}"
+        );
+    }
+}
+
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
 pub fn clients_keep_their_address(memory: &Memory) {
     let mut address_of = BTreeMap::new();

@@ -338,9 +338,19 @@ fn correct(memory: &Memory, judged: &Judged) {
                     memory.slot(free).release();
                 }
             }
-            Correction::Forget(holder) => memory.clients.remove(holder),
+            Correction::Forget(holder) => forget(memory, holder),
             Correction::Free(slot) => memory.slot(*slot).release(),
         }
+    }
+}
+
+/// Forgets a client's slot, unless something came to be counted there since it was looked at.
+fn forget(memory: &Memory, holder: &Holder) {
+    let slot = memory.clients.get(holder).expect("it was there");
+    memory.clients.remove(holder);
+    if memory.slot(*slot).held.get() != 0 {
+        let again = memory.clients.insert_new(*holder, *slot);
+        again.expect("nobody comes in between");
     }
 }
 
