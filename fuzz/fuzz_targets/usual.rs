@@ -25,13 +25,13 @@ pub fn with(flows: usize, play: impl FnOnce(&mut Site)) {
 
 /// Removes all flows and mappings, and gives their ports back.
 fn empty(memory: &Memory) {
-    for (key, _) in memory.flows.all() {
-        memory.flows.remove(&key);
+    for (key, _) in memory.v4.flows.all() {
+        memory.v4.flows.remove(&key);
     }
-    for (key, mapping) in memory.mappings.all() {
-        memory.mappings.remove(&key);
+    for (key, mapping) in memory.v4.mappings.all() {
+        memory.v4.mappings.remove(&key);
         let protocol = Protocol::from_number(key.protocol);
-        if let (Some(protocol), Some(external)) = (protocol, memory.externals.get(&key.external)) {
+        if let (Some(protocol), Some(external)) = (protocol, memory.v4.externals.get(&key.external)) {
             let (word, bit) = place(mapping.port);
             memory.bitmap(bitmap(external.index, protocol))[word].fetch_and(!(1 << bit));
         }

@@ -1,6 +1,6 @@
 //! Addresses, ports and tuples exactly as they stand on the wire: bytes, alignment 1.
 
-use core::fmt;
+use core::{fmt, hash::Hash};
 
 /// An IPv4 address in network byte order.
 #[repr(transparent)]
@@ -11,6 +11,230 @@ impl fmt::Debug for Ip4 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d] = self.0;
         write!(f, "{a}.{b}.{c}.{d}")
+    }
+}
+
+/// An IPv6 address in network byte order, or an IPv4 one mapped into it (RFC 4291 §2.5.5.2), which is
+/// how tables that hold both write it.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ip6(pub [u8; 16]);
+
+impl Ip6 {
+    /// An IPv4 address as a table for both versions writes it: `::ffff:0:0/96` and the address.
+    #[inline(always)]
+    pub const fn mapped(address: Ip4) -> Self {
+        let [a, b, c, d] = address.0;
+        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    }
+}
+
+impl fmt::Debug for Ip6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::net::Ipv6Addr::from(self.0).to_canonical().fmt(f)
+    }
+}
+
+/// An address as keys and values of tables hold it: [`Ip4`] where both sides of a flow have one,
+/// [`Ip6`] where one of them has not.
+pub trait Address: Copy + Ord + Hash + fmt::Debug + Default + 'static {
+    /// Address bits as a longest-prefix-match table compares them.
+    type Bits: Copy + Ord + Hash + fmt::Debug;
+    /// What makes a key of three addresses and eight bytes a multiple of eight bytes.
+    type Fill: Copy + Ord + Hash + fmt::Debug + Default;
+
+    /// Bits of an address.
+    const LENGTH: u32;
+    /// No address.
+    const NONE: Self;
+    /// Nothing, to fill up a key.
+    const FILL: Self::Fill;
+
+    /// Whether it is that one. What `==` would say; but for IPv6 addresses that is a call that the BPF
+    /// target does not have.
+    fn is(self, other: Self) -> bool;
+    /// The same IPv4 address, if it is one.
+    fn ip4(self) -> Option<Ip4>;
+    /// The same address as tables for both versions hold it.
+    fn wide(self) -> Ip6;
+    /// The address with this IPv4 address's meaning.
+    fn of_ip4(address: Ip4) -> Self;
+    /// A port in the place of an address, in its first two bytes.
+    fn holding(port: Port) -> Self;
+    /// The port that stands there.
+    fn held(self) -> Port;
+    /// Its bits, in the order of bytes on the wire.
+    fn bits(self) -> Self::Bits;
+    /// The first `length` of such bits, the others zero.
+    fn cut(bits: Self::Bits, length: u32) -> Self::Bits;
+    /// Two words to hash.
+    fn words(self) -> (u64, u64);
+    /// The sum of its 16-bit words as this machine reads them; at most eight times 0xffff.
+    fn sum(self) -> u32;
+    /// The same of the complements of its words.
+    fn inverse_sum(self) -> u32;
+}
+
+/// The 16-bit word that two bytes are to this machine, for one's complement sums.
+#[inline(always)]
+const fn word(high: u8, low: u8) -> u32 {
+    u16::from_ne_bytes([high, low]) as u32
+}
+
+impl Address for Ip4 {
+    type Bits = u32;
+    type Fill = ();
+
+    const LENGTH: u32 = 32;
+    const NONE: Self = Self([0; 4]);
+    const FILL: () = ();
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        self.bits() == other.bits()
+    }
+
+    #[inline(always)]
+    fn ip4(self) -> Option<Ip4> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    fn wide(self) -> Ip6 {
+        Ip6::mapped(self)
+    }
+
+    #[inline(always)]
+    fn of_ip4(address: Ip4) -> Self {
+        address
+    }
+
+    #[inline(always)]
+    fn holding(port: Port) -> Self {
+        let [high, low] = port.0;
+        Self([high, low, 0, 0])
+    }
+
+    #[inline(always)]
+    fn held(self) -> Port {
+        let [high, low, ..] = self.0;
+        Port([high, low])
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from_ne_bytes(self.0)
+    }
+
+    fn cut(bits: u32, length: u32) -> u32 {
+        bits & u32::MAX.checked_shl(32 - length).unwrap_or(0).to_be()
+    }
+
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        (u32::from_be_bytes(self.0) as u64, 0)
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u32 {
+        let [a, b, c, d] = self.0;
+        word(a, b) + word(c, d)
+    }
+
+    #[inline(always)]
+    fn inverse_sum(self) -> u32 {
+        2 * 0xffff - self.sum()
+    }
+}
+
+impl Address for Ip6 {
+    type Bits = [u32; 4];
+    type Fill = u32;
+
+    const LENGTH: u32 = 128;
+    const NONE: Self = Self([0; 16]);
+    const FILL: u32 = 0;
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        let ([a, b, c, d], [w, x, y, z]) = (self.bits(), other.bits());
+        (a ^ w) | (b ^ x) | (c ^ y) | (d ^ z) == 0
+    }
+
+    #[inline(always)]
+    fn ip4(self) -> Option<Ip4> {
+        let [high, middle, low, last] = self.bits();
+        let is_mapped = high | middle == 0 && low == u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+        is_mapped.then_some(Ip4(last.to_ne_bytes()))
+    }
+
+    #[inline(always)]
+    fn wide(self) -> Ip6 {
+        self
+    }
+
+    #[inline(always)]
+    fn of_ip4(address: Ip4) -> Self {
+        Self::mapped(address)
+    }
+
+    #[inline(always)]
+    fn holding(port: Port) -> Self {
+        let [high, low] = port.0;
+        Self([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    #[inline(always)]
+    fn held(self) -> Port {
+        let [high, low, ..] = self.0;
+        Port([high, low])
+    }
+
+    #[inline(always)]
+    fn bits(self) -> [u32; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ]
+    }
+
+    fn cut(bits: [u32; 4], length: u32) -> [u32; 4] {
+        let mut left = length;
+        bits.map(|word| {
+            let here = left.min(32);
+            left -= here;
+            Ip4::cut(word, here)
+        })
+    }
+
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        (
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        )
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u32 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        word(a, b)
+            + word(c, d)
+            + word(e, f)
+            + word(g, h)
+            + word(i, j)
+            + word(k, l)
+            + word(m, n)
+            + word(o, p)
+    }
+
+    #[inline(always)]
+    fn inverse_sum(self) -> u32 {
+        8 * 0xffff - self.sum()
     }
 }
 
@@ -77,8 +301,8 @@ impl Protocol {
     }
 }
 
-/// Source and target of a packet, laid out as in an IPv4 header without options and the transport
-/// header behind it.
+/// Source and target of a packet, laid out as in an IP header without options and the transport header
+/// behind it.
 ///
 /// An ICMP query has its identifier as the asking side's port and zero as the other's.
 ///
@@ -86,18 +310,18 @@ impl Protocol {
 /// neighbouring stores, and the verifier wants stores to the stack aligned.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Tuple {
+pub struct Tuple<A = Ip4> {
     /// Source address.
-    pub source: Ip4,
+    pub source: A,
     /// Target address.
-    pub target: Ip4,
+    pub target: A,
     /// Source port.
     pub source_port: Port,
     /// Target port.
     pub target_port: Port,
 }
 
-impl Tuple {
+impl<A: Copy> Tuple<A> {
     /// The same conversation as seen by its other side.
     #[inline(always)]
     pub const fn reversed(self) -> Self {
@@ -110,4 +334,18 @@ impl Tuple {
     }
 }
 
+impl<A: Address> Tuple<A> {
+    /// The same, as tables for both versions of IP hold it.
+    #[inline(always)]
+    pub fn wide(self) -> Tuple<Ip6> {
+        Tuple {
+            source: self.source.wide(),
+            target: self.target.wide(),
+            source_port: self.source_port,
+            target_port: self.target_port,
+        }
+    }
+}
+
 const _: () = assert!(size_of::<Tuple>() == 12);
+const _: () = assert!(size_of::<Tuple<Ip6>>() == 36);

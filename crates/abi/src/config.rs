@@ -1,6 +1,6 @@
 //! What the daemon tells the packet path beside its policy.
 
-use crate::Ip4;
+use crate::{Ip4, Ip6, Prefix64, limits::PREFIXES64_MAX};
 
 /// The words that every packet may need.
 #[repr(C)]
@@ -18,6 +18,9 @@ pub struct Config {
     pub errors: u32,
     /// How many of these one sender gets.
     pub errors_each: u32,
+    /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
+    /// the versions (RFC 6146).
+    pub prefixes: [Prefix64; PREFIXES64_MAX],
 }
 
 /// Which realm an interface faces (RFC 2663).
@@ -37,6 +40,8 @@ pub enum Realm {
 pub struct Interface {
     /// Its own IPv4 address, which our ICMP errors come from; all zero if it has none.
     pub address: Ip4,
+    /// The same of IPv6.
+    pub address6: Ip6,
     /// Its MAC address: frames for another one are not ours.
     pub mac: [u8; 6],
     realm: u8,
@@ -60,10 +65,16 @@ impl Interface {
         };
         Self {
             address,
+            address6: Ip6([0; 16]),
             mac,
             realm,
             flags: 0,
         }
+    }
+
+    /// The same, with an IPv6 address of its own.
+    pub const fn with_address6(self, address6: Ip6) -> Self {
+        Self { address6, ..self }
     }
 
     /// The same, for an interface that takes no frames that XDP redirects to it.
@@ -86,7 +97,13 @@ impl Interface {
         self.realm & 1 != 0
     }
 
-    /// Its own address, if it has one.
+    /// Its own IPv6 address, if it has one.
+    #[inline(always)]
+    pub fn address6(&self) -> Option<Ip6> {
+        (self.address6 != Ip6([0; 16])).then_some(self.address6)
+    }
+
+    /// Its own IPv4 address, if it has one.
     #[inline(always)]
     pub const fn address(&self) -> Option<Ip4> {
         match self.address.0 {
@@ -96,5 +113,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 24);
-const _: () = assert!(size_of::<Interface>() == 12);
+const _: () = assert!(size_of::<Config>() == 104);
+const _: () = assert!(size_of::<Interface>() == 28);

@@ -3,24 +3,24 @@
 //! An entry says everything the packet path needs to send the packet on. Nothing points from one
 //! direction to the other; whoever wants both computes the other's key ([`Flow::twin`]).
 
-use crate::{Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX};
+use crate::{Ip4, Ip6, Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX};
 
 /// What a packet carries when it arrives.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FlowKey {
+pub struct FlowKey<A = Ip4> {
     /// Addresses and ports.
-    pub tuple: Tuple,
+    pub tuple: Tuple<A>,
     /// The number in the IP header.
     pub protocol: u8,
     _pad: u8,
     _pad16: u16,
 }
 
-impl FlowKey {
+impl<A: Copy> FlowKey<A> {
     /// The key of a packet.
     #[inline(always)]
-    pub const fn new(protocol: Protocol, tuple: Tuple) -> Self {
+    pub const fn new(protocol: Protocol, tuple: Tuple<A>) -> Self {
         Self {
             tuple,
             protocol: protocol as u8,
@@ -92,14 +92,15 @@ impl NextHop {
     }
 }
 
-/// One direction of a flow: what its packets become and where they go. One cache line.
+/// One direction of a flow: what its packets become and where they go. One cache line, if both its
+/// sides have IPv4 addresses.
 ///
 /// Written once, at insertion; afterwards only the words of `V` change.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Flow<V: View = Live> {
+pub struct Flow<V: View = Live, A = Ip4> {
     /// What the packet's addresses and ports become.
-    pub to: Tuple,
+    pub to: Tuple<A>,
     /// What the rewrite adds to the IP header's checksum, with the decrement of the TTL: one's
     /// complement, in the byte order in which this machine reads the packet.
     pub ip_delta: u16,
@@ -129,6 +130,8 @@ pub struct Flow<V: View = Live> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 16);
+const _: () = assert!(size_of::<FlowKey<Ip6>>() == 40);
+const _: () = assert!(size_of::<Flow<Live, Ip6>>() == 88);
 const _: () = assert!(size_of::<Flow>() == 64, "one cache line");
 const _: () = assert!(size_of::<Flow>() == size_of::<Flow<Picture>>());
 const _: () = assert!(align_of::<Flow>() == align_of::<Flow<Picture>>());
@@ -138,7 +141,7 @@ const SIDE: u8 = 0x80;
 /// Where the rule's number stands in the word that counts packets.
 const RULE: u32 = 48;
 
-impl<V: View> Flow<V> {
+impl<V: View, A: Copy> Flow<V, A> {
     /// The pool whose address the flow uses, as an index.
     #[inline(always)]
     pub const fn pool(&self) -> u8 {
@@ -157,18 +160,18 @@ impl<V: View> Flow<V> {
 
     /// The key of the flow's other direction.
     #[inline(always)]
-    pub const fn twin(&self, protocol: Protocol) -> FlowKey {
+    pub const fn twin(&self, protocol: Protocol) -> FlowKey<A> {
         FlowKey::new(protocol, self.to.reversed())
     }
 }
 
-impl Flow {
+impl<A: Copy> Flow<Live, A> {
     /// A new entry that has seen nothing and knows no next hop.
     #[inline(always)]
     pub fn new(
         side: Side,
         pool: u8,
-        to: Tuple,
+        to: Tuple<A>,
         (ip_delta, l4_delta): (u16, u16),
         now: Tick,
     ) -> Self {
@@ -258,7 +261,7 @@ impl Flow {
     }
 
     /// A copy of this moment.
-    pub fn picture(&self) -> Flow<Picture> {
+    pub fn picture(&self) -> Flow<Picture, A> {
         Flow {
             to: self.to,
             ip_delta: self.ip_delta,
@@ -277,13 +280,13 @@ impl Flow {
     }
 }
 
-impl Clone for Flow<Picture> {
+impl<A: Copy> Clone for Flow<Picture, A> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl Copy for Flow<Picture> {}
-impl PartialEq for Flow<Picture> {
+impl<A: Copy> Copy for Flow<Picture, A> {}
+impl<A: PartialEq> PartialEq for Flow<Picture, A> {
     fn eq(&self, other: &Self) -> bool {
         self.to == other.to
             && (self.ip_delta, self.l4_delta) == (other.ip_delta, other.l4_delta)
@@ -293,9 +296,9 @@ impl PartialEq for Flow<Picture> {
             && (self.packets, self.bytes, self.macs) == (other.packets, other.bytes, other.macs)
     }
 }
-impl Eq for Flow<Picture> {}
+impl<A: Eq> Eq for Flow<Picture, A> {}
 
-impl Flow<Picture> {
+impl<A: Copy> Flow<Picture, A> {
     /// Packets passed.
     pub const fn packets(&self) -> u64 {
         self.packets & ((1 << RULE) - 1)

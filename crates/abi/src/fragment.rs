@@ -1,35 +1,33 @@
 //! What is remembered of a packet that comes in fragments: its ports, which only the first one
 //! carries, and which parts of it have passed.
 
-use crate::{Ip4, Live, Picture, Port, Shared, Tick, View};
+use crate::{Address, Ip4, Ip6, Live, Picture, Port, Shared, Tick, View};
 
-/// What the fragments of a packet have in common (RFC 791 §3.2).
+/// What the fragments of a packet have in common (RFC 791 §3.2, RFC 8200 §4.5).
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FragmentKey {
+pub struct FragmentKey<A = Ip4> {
     /// Source address.
-    pub source: Ip4,
+    pub source: A,
     /// Target address.
-    pub target: Ip4,
-    /// Identification, as on the wire.
-    pub id: [u8; 2],
-    /// The number in the IP header.
+    pub target: A,
+    /// Identification, as on the wire; IPv4's are the last two bytes of it.
+    pub id: [u8; 4],
+    /// The number in the IP header; of IPv6, what the fragment header says.
     pub protocol: u8,
-    _pad: u8,
-    _pad32: u32,
+    _pad: [u8; 3],
 }
 
-impl FragmentKey {
+impl<A: Address> FragmentKey<A> {
     /// The key of a fragment.
     #[inline(always)]
-    pub const fn new(source: Ip4, target: Ip4, id: [u8; 2], protocol: u8) -> Self {
+    pub const fn new(source: A, target: A, id: [u8; 4], protocol: u8) -> Self {
         Self {
             source,
             target,
             id,
             protocol,
-            _pad: 0,
-            _pad32: 0,
+            _pad: [0; 3],
         }
     }
 }
@@ -85,5 +83,6 @@ impl Fragments {
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 16);
+const _: () = assert!(size_of::<FragmentKey<Ip6>>() == 40);
 const _: () = assert!(size_of::<Fragments>() == 24);
 const _: () = assert!(size_of::<Fragments<Picture>>() == 24);

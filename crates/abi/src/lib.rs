@@ -26,13 +26,14 @@ pub mod limits;
 pub mod mapping;
 pub mod policy;
 pub mod ports;
+pub mod prefix64;
 pub mod quota;
 pub mod reason;
 pub mod shared;
 pub mod stage;
 pub mod time;
 
-pub use addr::{Ip4, Port, Protocol, Tuple};
+pub use addr::{Address, Ip4, Ip6, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
@@ -41,7 +42,8 @@ pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments};
 pub use mapping::{End, Mapping, MappingKey};
-pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot};
+pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
+pub use prefix64::Prefix64;
 pub use quota::{Exceeded, Held, Holder, Limits, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
@@ -61,12 +63,23 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FlowKey<Ip6>` → `Flow<_, Ip6>`: the same of flows that have an IPv6 address on one side or
+    /// both; an IPv4 address stands there as a mapped one.
+    pub const FLOWS6: &str = "FLOWS6";
+    /// `MappingKey<Ip6>` → `Mapping<Ip6>`: the same of their mappings.
+    pub const MAPPINGS6: &str = "MAPPINGS6";
+    /// `FragmentKey<Ip6>` → `Fragments`: the same of IPv6 packets.
+    pub const FRAGMENTS6: &str = "FRAGMENTS6";
     /// Index → bitmap of ports in use, one per external address and port space.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
     pub const EXTERNALS: &str = "EXTERNALS";
+    /// `Ip6` → `External`: the same of IPv6.
+    pub const EXTERNALS6: &str = "EXTERNALS6";
     /// `ClassKey` → `RuleSet`: which rules want a packet, one dimension at a time.
     pub const CLASSES: &str = "CLASSES";
+    /// `ClassKey<Ip6>` → `RuleSet`: the same for IPv6 addresses.
+    pub const CLASSES6: &str = "CLASSES6";
     /// Bank and index → `Rule`.
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
@@ -77,6 +90,8 @@ pub mod map {
     pub const CLIENTS: &str = "CLIENTS";
     /// Slot → `Use`: what rules and clients have.
     pub const USES: &str = "USES";
+    /// Bank and index → `Slots6`.
+    pub const POOLS6: &str = "POOLS6";
     /// Interface index → `Interface`.
     pub const INTERFACES: &str = "INTERFACES";
     /// 0 → `Config`.
@@ -103,16 +118,22 @@ pub mod map {
     /// All that are the state of the gateway.
     pub const ALL: &[&str] = &[
         FLOWS,
+        FLOWS6,
         MAPPINGS,
+        MAPPINGS6,
         FRAGMENTS,
+        FRAGMENTS6,
         PORTS,
         EXTERNALS,
+        EXTERNALS6,
         CLASSES,
+        CLASSES6,
         RULES,
         POOLS,
         NUMBERED,
         CLIENTS,
         USES,
+        POOLS6,
         INTERFACES,
         CONFIG,
         COUNTERS,
@@ -147,6 +168,22 @@ mod layouts {
     unsafe impl Layout for FlowKey {}
     // SAFETY: as above; a `Picture` holds plain integers.
     unsafe impl Layout for Flow<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for FlowKey<Ip6> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Flow<Picture, Ip6> {}
+    // SAFETY: as above.
+    unsafe impl Layout for MappingKey<Ip6> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Mapping<Ip6> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Ip6 {}
+    // SAFETY: as above.
+    unsafe impl Layout for ClassKey<Ip6> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Slots6 {}
+    // SAFETY: as above.
+    unsafe impl Layout for Opened<Ip6> {}
     // SAFETY: as above.
     unsafe impl Layout for MappingKey {}
     // SAFETY: as above.

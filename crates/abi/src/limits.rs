@@ -30,6 +30,9 @@ pub const ERRORS_SHARE: u32 = 40;
 /// Senders of which a CPU remembers how many errors they got in this tick; those whose addresses hash
 /// alike share their share.
 pub const ERROR_BUCKETS: usize = 1024;
+/// Prefixes that stand for IPv4 addresses: the well-known one, an operator's own, and one of each to
+/// move to.
+pub const PREFIXES64_MAX: usize = 4;
 
 /// Pools at one time. A pool's number shares a byte with a flow's direction.
 pub const POOLS_MAX: usize = 64;

@@ -3,7 +3,7 @@
 //!
 //! A mapping is two entries, one under each of its ends. Both are there only while flows use them.
 
-use crate::{Ip4, Port, Protocol, Tick};
+use crate::{Address, Ip4, Ip6, Port, Protocol, Tick};
 
 /// Under what an entry stands.
 #[repr(u8)]
@@ -22,87 +22,89 @@ enum Kind {
 /// Fields stand so that neighbours that are written together are aligned together.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MappingKey {
+pub struct MappingKey<A: Address = Ip4> {
     /// External address.
-    pub external: Ip4,
+    pub external: A,
     /// Outward: internal port or ICMP identifier. Else the external one.
     port: Port,
     /// The number in the IP header.
     pub protocol: u8,
     kind: u8,
+    _fill: A::Fill,
     /// Outward: the internal address. Permit: the remote one.
-    address: Ip4,
+    address: A,
     /// Outward: the remote address, if the mapping depends on it. Permit: the remote port, if the
-    /// filter depends on it.
-    remote: [u8; 4],
+    /// filter depends on it, in the first two bytes.
+    remote: A,
 }
 
-impl MappingKey {
-    /// The internal end of a mapping to an external address; `remote` is zero unless the mapping
-    /// depends on the remote address.
+impl<A: Address> MappingKey<A> {
+    /// The internal end of a mapping to an external address; `remote` is [`Address::NONE`] unless the
+    /// mapping depends on the remote address.
     ///
     /// The external address is part of it, because rules may send the same endpoint through two
     /// pools.
     #[inline(always)]
     pub const fn outward(
         protocol: Protocol,
-        (internal, port): (Ip4, Port),
-        external: Ip4,
-        remote: Ip4,
+        (internal, port): (A, Port),
+        external: A,
+        remote: A,
     ) -> Self {
         Self {
             external,
             address: internal,
-            remote: remote.0,
+            remote,
             port,
             protocol: protocol as u8,
             kind: Kind::Outward as u8,
+            _fill: A::FILL,
         }
     }
 
     /// The external end of a mapping.
     #[inline(always)]
-    pub const fn inward(protocol: Protocol, (external, port): (Ip4, Port)) -> Self {
+    pub const fn inward(protocol: Protocol, (external, port): (A, Port)) -> Self {
         Self {
             external,
-            address: Ip4([0; 4]),
-            remote: [0; 4],
+            address: A::NONE,
+            remote: A::NONE,
             port,
             protocol: protocol as u8,
             kind: Kind::Inward as u8,
+            _fill: A::FILL,
         }
     }
 
     /// A remote that may use a mapping; its port is zero where it does not matter.
     #[inline(always)]
-    pub const fn permit(
+    pub fn permit(
         protocol: Protocol,
-        (external, port): (Ip4, Port),
-        (remote, remote_port): (Ip4, Port),
+        (external, port): (A, Port),
+        (remote, remote_port): (A, Port),
     ) -> Self {
-        let [high, low] = remote_port.0;
         Self {
             external,
             address: remote,
-            remote: [high, low, 0, 0],
+            remote: A::holding(remote_port),
             port,
             protocol: protocol as u8,
             kind: Kind::Permit as u8,
+            _fill: A::FILL,
         }
     }
 
     /// Which kind of entry it is, and what it is about; nothing for one this version does not know.
-    pub const fn what(&self) -> Option<End> {
-        let [high, low, ..] = self.remote;
+    pub fn what(&self) -> Option<End<A>> {
         Some(match self.kind {
             1 => End::Outward {
                 internal: (self.address, self.port),
-                remote: Ip4(self.remote),
+                remote: self.remote,
             },
             2 => End::Inward { port: self.port },
             3 => End::Permit {
                 port: self.port,
-                remote: (self.address, Port([high, low])),
+                remote: (self.address, self.remote.held()),
             },
             _ => return None,
         })
@@ -111,13 +113,13 @@ impl MappingKey {
 
 /// What an entry stands under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum End<A = Ip4> {
     /// An internal endpoint.
     Outward {
         /// Its address and port.
-        internal: (Ip4, Port),
-        /// The remote address the mapping is for; zero if it is for all.
-        remote: Ip4,
+        internal: (A, Port),
+        /// The remote address the mapping is for; none if it is for all.
+        remote: A,
     },
     /// An external endpoint.
     Inward {
@@ -129,14 +131,14 @@ pub enum End {
         /// The external port.
         port: Port,
         /// Who; the port is zero if any may.
-        remote: (Ip4, Port),
+        remote: (A, Port),
     },
 }
 
 /// What stands at an end of a mapping.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mapping {
+pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
     /// Inward: the number of the rule under which the port was claimed; zero if it has none.
@@ -144,21 +146,21 @@ pub struct Mapping {
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
-    pub internal: Ip4,
+    pub internal: A,
     /// Inward: the remote address that the internal end sent to first.
-    pub remote: Ip4,
+    pub remote: A,
 }
 
-impl Mapping {
+impl<A: Address> Mapping<A> {
     /// What stands at the internal end: the external port.
     #[inline(always)]
     pub const fn outward(port: Port, created: Tick) -> Self {
-        Self::inward((Ip4([0; 4]), port), Ip4([0; 4]), created)
+        Self::inward((A::NONE, port), A::NONE, created)
     }
 
     /// What stands at the external end: the internal endpoint, and the first remote it sent to.
     #[inline(always)]
-    pub const fn inward((internal, port): (Ip4, Port), remote: Ip4, created: Tick) -> Self {
+    pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
             rule: 0,
@@ -183,3 +185,5 @@ impl Mapping {
 
 const _: () = assert!(size_of::<MappingKey>() == 16);
 const _: () = assert!(size_of::<Mapping>() == 16);
+const _: () = assert!(size_of::<MappingKey<Ip6>>() == 56);
+const _: () = assert!(size_of::<Mapping<Ip6>>() == 40);

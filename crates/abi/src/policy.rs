@@ -8,7 +8,7 @@
 //! bank of that version; the packet path follows `Config::version`.
 
 use crate::{
-    Behaviour, Ip4, Port, Protocol,
+    Address, Behaviour, Ip4, Ip6, Port, Protocol,
     limits::{NAME_BYTES, POOLS_MAX, RULE_WORDS, RULES_MAX, SLOTS},
 };
 
@@ -27,51 +27,82 @@ pub enum Dimension {
 }
 
 /// A prefix of one dimension, laid out as the kernel's longest-prefix-match trie wants its keys.
+///
+/// Prefixes of IPv6 addresses stand in a table of their own; services, which both versions share, beside
+/// those of IPv4.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ClassKey {
+pub struct ClassKey<A: Address = Ip4> {
     /// Bits that count, from the version on.
     bits: u32,
     // Whole words in network byte order, because the trie compares from the first byte on.
     version: u32,
     dimension: u32,
-    value: u32,
+    value: A::Bits,
 }
 
 /// Bits before a prefix's own: the version and the dimension.
 const LEAD_BITS: u32 = 64;
 
-impl ClassKey {
+impl<A: Address> ClassKey<A> {
     /// A prefix of `bits` bits of `value`.
     #[inline(always)]
-    const fn new(version: u32, dimension: Dimension, value: [u8; 4], bits: u32) -> Self {
+    const fn new(version: u32, dimension: Dimension, value: A::Bits, bits: u32) -> Self {
         Self {
             bits: LEAD_BITS + bits,
             version: version.to_be(),
             dimension: (dimension as u32).to_be(),
-            value: u32::from_ne_bytes(value),
+            value,
         }
     }
 
     /// An address prefix; [`Dimension::Source`] or [`Dimension::Destination`].
     #[inline(always)]
-    pub const fn address(version: u32, dimension: Dimension, address: Ip4, bits: u32) -> Self {
-        Self::new(version, dimension, address.0, bits)
+    pub fn address(version: u32, dimension: Dimension, address: A, bits: u32) -> Self {
+        Self::new(version, dimension, address.bits(), bits)
     }
 
+    /// Bits of the prefix proper: 0 to 32, or 128.
+    pub const fn own_bits(&self) -> u32 {
+        self.bits - LEAD_BITS
+    }
+
+    /// The policy version it belongs to.
+    pub const fn version(&self) -> u32 {
+        u32::from_be(self.version)
+    }
+
+    /// The prefix of this one that is `bits` long, which must not be longer than it.
+    pub fn cut(&self, bits: u32) -> Self {
+        Self {
+            bits: LEAD_BITS + bits,
+            value: A::cut(self.value, bits),
+            ..*self
+        }
+    }
+}
+
+impl ClassKey {
     /// A protocol, or any.
     pub const fn protocol(version: u32, protocol: Option<Protocol>) -> Self {
         match protocol {
-            Some(protocol) => Self::new(version, Dimension::Service, [protocol as u8, 0, 0, 0], 16),
-            None => Self::new(version, Dimension::Service, [0; 4], 0),
+            Some(protocol) => {
+                Self::word(version, Dimension::Service, [protocol as u8, 0, 0, 0], 16)
+            }
+            None => Self::word(version, Dimension::Service, [0; 4], 0),
         }
+    }
+
+    #[inline(always)]
+    const fn word(version: u32, dimension: Dimension, value: [u8; 4], bits: u32) -> Self {
+        Self::new(version, dimension, u32::from_ne_bytes(value), bits)
     }
 
     /// A protocol number and a prefix of `bits` bits of the port.
     #[inline(always)]
     pub const fn service(version: u32, protocol: u8, port: Port, bits: u32) -> Self {
         let [high, low] = port.0;
-        Self::new(
+        Self::word(
             version,
             Dimension::Service,
             [protocol, 0, high, low],
@@ -82,35 +113,12 @@ impl ClassKey {
     /// The rules that may translate this protocol number, for packets whose ports cannot be read.
     #[inline(always)]
     pub const fn touched(version: u32, protocol: u8) -> Self {
-        Self::new(version, Dimension::Touched, [protocol, 0, 0, 0], 8)
+        Self::word(version, Dimension::Touched, [protocol, 0, 0, 0], 8)
     }
 
     /// The rules that may translate a protocol that has no class of its own.
     pub const fn touched_any(version: u32) -> Self {
-        Self::new(version, Dimension::Touched, [0; 4], 0)
-    }
-
-    /// Bits of the prefix proper, 0 to 32.
-    pub const fn own_bits(&self) -> u32 {
-        self.bits - LEAD_BITS
-    }
-
-    /// The prefix of this one that is `bits` long, which must not be longer than it.
-    pub const fn cut(&self, bits: u32) -> Self {
-        let mask = match u32::MAX.checked_shl(32 - bits) {
-            Some(mask) => mask,
-            None => 0,
-        };
-        Self {
-            bits: LEAD_BITS + bits,
-            value: self.value & mask.to_be(),
-            ..*self
-        }
-    }
-
-    /// The policy version it belongs to.
-    pub const fn version(&self) -> u32 {
-        u32::from_be(self.version)
+        Self::word(version, Dimension::Touched, [0; 4], 0)
     }
 }
 
@@ -181,9 +189,9 @@ impl Rule {
 /// One of a pool's slots: an address and the index of its port bitmaps.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Slot {
+pub struct Slot<A = Ip4> {
     /// The external address.
-    pub address: Ip4,
+    pub address: A,
     /// [`crate::External::index`].
     pub index: u16,
     /// One if the slot is filled; a pool without addresses has none filled.
@@ -201,6 +209,12 @@ pub struct Pool {
     /// Where a client's hash finds its address.
     pub slots: [Slot; SLOTS],
 }
+
+/// The IPv6 addresses of a pool, spread over slots; what else there is to know of it stands with its
+/// IPv4 ones.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Slots6(pub [Slot<Ip6>; SLOTS]);
 
 impl core::fmt::Debug for Pool {
     /// Without its thousand slots.
@@ -224,7 +238,9 @@ pub const fn pool_index(version: u32, index: u8) -> u32 {
 }
 
 const _: () = assert!(size_of::<ClassKey>() == 16);
+const _: () = assert!(size_of::<ClassKey<Ip6>>() == 28);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
 const _: () = assert!(size_of::<Slot>() == 8);
+const _: () = assert!(size_of::<Slot<Ip6>>() == 20);
 const _: () = assert!(size_of::<Pool>() == NAME_BYTES + size_of::<Behaviour>() + SLOTS * 8);

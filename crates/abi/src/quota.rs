@@ -7,7 +7,7 @@
 //! both by atomic instructions on the same words: so a count is never another one's guess.
 
 use crate::{
-    Ip4, Live, Picture, Shared, Tick, View,
+    Address, Ip6, Live, Picture, Shared, Tick, View,
     limits::{CLIENT_SLOTS, NAME_BYTES, RULE_NUMBERS},
 };
 
@@ -125,22 +125,24 @@ impl Numbered {
 }
 
 /// A client of a rule.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Holder {
-    /// Its address.
-    pub client: Ip4,
+    /// Its address, of either version.
+    pub client: Ip6,
     /// The rule's number.
     pub rule: u32,
+    _pad: u32,
 }
 
 impl Holder {
     /// A client of the rule with this number.
     #[inline(always)]
-    pub const fn new(rule: u16, client: Ip4) -> Self {
+    pub fn new<A: Address>(rule: u16, client: A) -> Self {
         Self {
-            client,
+            client: client.wide(),
             rule: rule as u32,
+            _pad: 0,
         }
     }
 
@@ -338,7 +340,7 @@ pub const SLOTS: usize = RULE_NUMBERS + CLIENT_SLOTS;
 
 const _: () = assert!(size_of::<Quota>() == 24);
 const _: () = assert!(size_of::<Numbered>() == NAME_BYTES + size_of::<Quota>());
-const _: () = assert!(size_of::<Holder>() == 8);
+const _: () = assert!(size_of::<Holder>() == 24);
 const _: () = assert!(size_of::<Use>() == 32, "two slots in a cache line");
 const _: () = assert!(size_of::<Use>() == size_of::<Use<Picture>>());
 const _: () = assert!(RULE_NUMBERS <= 1 << 16, "a flow has 16 bits for its rule");

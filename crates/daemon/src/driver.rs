@@ -1,6 +1,6 @@
 //! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use abi::{Counter, Holder, Reason};
 use api::{
@@ -415,7 +415,10 @@ impl Driver {
         let numbers = self.gateway.numbers();
         let named = |holder: &Holder| {
             let rule = numbers.rule_name(holder.rule()).unwrap_or("(removed)");
-            (rule.to_owned(), Ipv4Addr::from(holder.client.0))
+            (
+                rule.to_owned(),
+                Ipv6Addr::from(holder.client.0).to_canonical(),
+            )
         };
         for (holder, packets) in judged.refused.iter().take(CLIENTS_TOLD) {
             let (rule, client) = named(holder);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use abi::{
-    FlowKey, Holder, Tick, Use,
+    Address, FlowKey, Holder, Tick, Use,
     quota::{SLOTS, TRIES, slot},
 };
 use gateway::{
@@ -90,7 +90,8 @@ pub fn correct(tables: &Tables, judged: &Judged) -> io::Result<()> {
 
 /// Counts a client that is not counted; if no slot is free, it stays so.
 fn enter(tables: &Tables, holder: &Holder, Amount { flows, ports }: Amount) -> io::Result<()> {
-    let hash = u64::from(u32::from_be_bytes(holder.client.0)).wrapping_mul(0x9e37_79b9) >> 7;
+    let (high, low) = holder.client.words();
+    let hash = (high ^ low ^ u64::from(holder.rule)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let mut slots = (0..TRIES).map(|step| slot(hash, step));
     let Some(free) = slots.find(|slot| tables.uses.at(*slot).claim()) else {
         return Ok(());

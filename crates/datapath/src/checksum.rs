@@ -3,6 +3,8 @@
 //! One's complement sums come out the same in either byte order, so everything here reads words as
 //! this machine does and no byte is swapped.
 
+use abi::Address;
+
 /// A running one's complement sum that has not been folded yet.
 #[derive(Clone, Copy)]
 pub struct Sum(u32);
@@ -31,6 +33,12 @@ impl Sum {
     pub const fn swap4(self, old: [u8; 4], new: [u8; 4]) -> Self {
         let ([a, b, c, d], [w, x, y, z]) = (old, new);
         self.swap2([a, b], [w, x]).swap2([c, d], [y, z])
+    }
+
+    /// The same of addresses.
+    #[inline(always)]
+    pub fn swap<A: Address>(self, old: A, new: A) -> Self {
+        Self(self.0 + old.inverse_sum() + new.sum())
     }
 
     /// The folded sum: a difference to be applied by [`patch`].

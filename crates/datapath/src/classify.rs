@@ -1,12 +1,12 @@
 //! Which rule wants a packet: three sets of rules, anded; the lowest bit wins.
 
 use abi::{
-    Action, ClassKey, Dimension, Ip4, Port, RuleSet,
+    Action, Address, ClassKey, Dimension, Port, RuleSet,
     limits::{RULE_WORDS, RULES_MAX},
     policy,
 };
 
-use crate::world::World;
+use crate::world::{Tables, World};
 
 /// What a policy says about a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,18 +21,18 @@ pub enum Wish {
 
 /// What the policy of this version says about a packet of known ports.
 #[inline(always)]
-pub fn classify<W: World>(
+pub fn classify<A: Address, W: World + Tables<A>>(
     world: &W,
     version: u32,
-    (source, target): (Ip4, Ip4),
+    (source, target): (A, A),
     (protocol, port): (u8, Port),
 ) -> Wish {
-    let sources = ClassKey::address(version, Dimension::Source, source, 32);
-    let Some(sources) = world.class(&sources) else {
+    let sources = ClassKey::address(version, Dimension::Source, source, A::LENGTH);
+    let Some(sources) = Tables::<A>::class(world, &sources) else {
         return Wish::Nothing;
     };
-    let targets = ClassKey::address(version, Dimension::Destination, target, 32);
-    let Some(targets) = world.class(&targets) else {
+    let targets = ClassKey::address(version, Dimension::Destination, target, A::LENGTH);
+    let Some(targets) = Tables::<A>::class(world, &targets) else {
         return Wish::Nothing;
     };
     let services = ClassKey::service(version, protocol, port, 16);
@@ -48,18 +48,18 @@ pub fn classify<W: World>(
 /// first that wants it whatever its port, the packet counts as one to be translated, because passed
 /// on it might show the wrong address.
 #[inline(always)]
-pub fn classify_part<W: World>(
+pub fn classify_part<A: Address, W: World + Tables<A>>(
     world: &W,
     version: u32,
-    (source, target): (Ip4, Ip4),
+    (source, target): (A, A),
     protocol: u8,
 ) -> Wish {
-    let sources = ClassKey::address(version, Dimension::Source, source, 32);
-    let Some(sources) = world.class(&sources) else {
+    let sources = ClassKey::address(version, Dimension::Source, source, A::LENGTH);
+    let Some(sources) = Tables::<A>::class(world, &sources) else {
         return Wish::Nothing;
     };
-    let targets = ClassKey::address(version, Dimension::Destination, target, 32);
-    let Some(targets) = world.class(&targets) else {
+    let targets = ClassKey::address(version, Dimension::Destination, target, A::LENGTH);
+    let Some(targets) = Tables::<A>::class(world, &targets) else {
         return Wish::Nothing;
     };
     // No rule names port 0, so only those that take every port are found under it.

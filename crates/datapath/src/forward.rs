@@ -1,35 +1,35 @@
 //! The hit path: next hop, rewrite, account. What is rare here is a function of its own.
 
-use abi::{Flow, NextHop, Protocol, Reason, Seen, Side, Verdict};
+use abi::{Address, Flow, Live, NextHop, Protocol, Reason, Seen, Side, Verdict};
 
 use crate::{
     Arrival, Piece,
-    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
-    frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire},
-    icmp, mss,
+    frame::{Packet, Tcp},
+    ip::Translate,
+    mss,
     route::next_hop,
-    world::{Route, RouteQuery, World},
+    world::{Route, RouteQuery, Tables, World},
 };
 
 /// Translates a packet of a known flow and says why and by which interface it leaves.
 #[inline(always)]
-pub fn hit<P: Packet, W: World>(
+pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    arrival: &Arrival,
-    flow: &Flow,
+    arrival: &Arrival<A>,
+    flow: &Flow<Live, A>,
     generation: u32,
 ) -> (Reason, u32) {
     let ingress = packet.ingress();
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+    let Some(hops) = V::hops(packet) else {
         return (Reason::Malformed, ingress);
     };
     // No error is sent about a later fragment (RFC 1812 §4.3.2.7).
     let is_later = matches!(arrival.piece, Piece::Later);
-    if ip.ttl <= 1 {
+    if hops <= 1 {
         return match is_later {
             true => (Reason::TtlExceeded, ingress),
-            false => (icmp::time_exceeded(packet, world), ingress),
+            false => (V::time_exceeded(packet, world), ingress),
         };
     }
     let mut reason = match flow.side() {
@@ -45,11 +45,11 @@ pub fn hit<P: Packet, W: World>(
         }
     }
     let hop = flow.next_hop();
-    if reason as u8 != Reason::Unresolved as u8 && arrival.total > hop.mtu {
-        if ip_forbids_fragments(packet) {
+    if reason as u8 != Reason::Unresolved as u8 && V::leaving(arrival, flow) > hop.mtu {
+        if V::forbids_fragments(packet) {
             return match is_later {
                 true => (Reason::TooBig, ingress),
-                false => (icmp::too_big(packet, world, hop.mtu), ingress),
+                false => (V::too_big(packet, world, flow, hop.mtu), ingress),
             };
         }
         if reason as u8 != Reason::KernelSends as u8 {
@@ -67,27 +67,20 @@ pub fn hit<P: Packet, W: World>(
         Verdict::Send => Some(&hop),
         Verdict::Pass | Verdict::Drop => None,
     };
-    if !rewrite(packet, arrival, flow, hop) {
+    if !V::rewrite(packet, arrival, flow, hop) {
         return (Reason::Internal, ingress);
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
 }
 
-#[inline(always)]
-fn ip_forbids_fragments<P: Packet>(packet: &mut P) -> bool {
-    packet
-        .at::<Ipv4>(Link::LEN)
-        .is_some_and(|ip| ip.dont_fragment())
-}
-
 /// Asks where the flow's packets go and remembers the answer.
 #[inline(never)]
-fn resolve<W: World>(
+fn resolve<A: Address, W: World + Tables<A>>(
     world: &W,
     ingress: u32,
-    arrival: &Arrival,
-    flow: &Flow,
+    arrival: &Arrival<A>,
+    flow: &Flow<Live, A>,
     generation: u32,
 ) -> Route {
     let mut hop = NextHop::EMPTY;
@@ -110,7 +103,7 @@ fn resolve<W: World>(
 /// else but another RST behind an RST shows that the RST was not the sender's, or not heeded
 /// (RFC 7857 §2.2).
 #[inline(always)]
-fn note_flags(flow: &Flow, flags: u8) {
+fn note_flags<A>(flow: &Flow<Live, A>, flags: u8) {
     let is_ack = flags & (Tcp::SYN | Tcp::ACK) == Tcp::ACK;
     let note = |is_shown: bool, bit: u8| if is_shown { bit } else { 0 };
     let shown = note(flags & Tcp::SYN != 0, Seen::SYN)
@@ -130,73 +123,8 @@ fn note_flags(flow: &Flow, flags: u8) {
     });
 }
 
-/// Edits the headers. Without a next hop the kernel will send the packet, and count the hop itself.
 #[inline(always)]
-fn rewrite<P: Packet>(
-    packet: &mut P,
-    arrival: &Arrival,
-    flow: &Flow,
-    hop: Option<&NextHop>,
-) -> bool {
-    let to = flow.to;
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return false;
-    };
-    ip.source = to.source;
-    ip.target = to.target;
-    match hop {
-        Some(_) => {
-            ip.ttl -= 1;
-            ip.check = patch(ip.check, flow.ip_delta);
-        }
-        None => {
-            let undone = Sum::ZERO
-                .add2(flow.ip_delta.to_ne_bytes())
-                .swap2(TTL_DECREMENT, [0, 0]);
-            ip.check = patch(ip.check, undone.fold());
-        }
-    }
-    match arrival.protocol {
-        // Its first fragment has the transport header, and the checksum of the whole.
-        _ if matches!(arrival.piece, Piece::Later) => {}
-        Protocol::Tcp => {
-            let Some(tcp) = packet.at::<Tcp>(arrival.l4) else {
-                return false;
-            };
-            tcp.source = to.source_port;
-            tcp.target = to.target_port;
-            tcp.check = patch(tcp.check, flow.l4_delta);
-        }
-        Protocol::Udp => {
-            let Some(udp) = packet.at::<Udp>(arrival.l4) else {
-                return false;
-            };
-            udp.source = to.source_port;
-            udp.target = to.target_port;
-            udp.check = patch_udp(udp.check, flow.l4_delta);
-        }
-        Protocol::Icmp => {
-            let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {
-                return false;
-            };
-            icmp.id = match flow.side() {
-                Side::Outbound => to.source_port,
-                Side::Inbound => to.target_port,
-            };
-            icmp.check = patch(icmp.check, flow.l4_delta);
-        }
-    }
-    if let Some(hop) = hop {
-        let Some(link) = packet.at::<Link>(0) else {
-            return false;
-        };
-        link.readdress(hop);
-    }
-    true
-}
-
-#[inline(always)]
-fn account<W: World>(world: &W, flow: &Flow, bytes: u64) {
+fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64) {
     let now = world.now();
     if flow.last_seen.get() != now.0 {
         flow.last_seen.set(now.0);

@@ -4,12 +4,14 @@
 //! What of a packet has passed is remembered too, because fragments that overlap are made to get
 //! past filters (RFC 1858, RFC 5722).
 
-use abi::{FlowKey, FragmentKey, Fragments, Protocol, Reason, Tick, Tuple};
+use abi::{FlowKey, FragmentKey, Fragments, Ip4, Protocol, Reason, Tick, Tuple};
 
 use crate::{
     Arrival, Piece,
     frame::{Ipv4, Link, Packet, Wire},
-    hit, part,
+    hit,
+    ip4::V4,
+    part,
     world::World,
 };
 
@@ -20,7 +22,7 @@ const LASTING: u32 = 30;
 /// Remembers the ports of a packet whose first fragment this is. An identification that comes again
 /// is a new packet's.
 #[inline(never)]
-pub fn remember<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) {
+pub fn remember<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival<Ip4>) {
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return;
     };
@@ -33,8 +35,9 @@ pub fn remember<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arriva
 
 /// What all fragments of a packet have in common.
 #[inline(always)]
-const fn key(ip: &Ipv4) -> FragmentKey {
-    FragmentKey::new(ip.source, ip.target, ip.id, ip.protocol)
+const fn key(ip: &Ipv4) -> FragmentKey<Ip4> {
+    let [high, low] = ip.id;
+    FragmentKey::new(ip.source, ip.target, [0, 0, high, low], ip.protocol)
 }
 
 /// The units of eight bytes that a fragment carries: the first, and the one after the last.
@@ -60,7 +63,7 @@ pub fn follow<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Re
     };
     let refused = match find(packet, world, &mut arrival) {
         Found::First => match world.flow(&arrival.key) {
-            Some(flow) => return hit(packet, world, &arrival, &flow),
+            Some(flow) => return hit::<V4, _, _, _>(packet, world, &arrival, &flow),
             None => part::refuse(packet, world, Reason::Fragment, Some(&arrival.key)),
         },
         Found::Nothing => part::refuse(packet, world, Reason::Fragment, None),
@@ -81,7 +84,7 @@ enum Found {
 
 /// Fills in what a later fragment does not say itself.
 #[inline(never)]
-fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival) -> Found {
+fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival<Ip4>) -> Found {
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return Found::Nothing;
     };

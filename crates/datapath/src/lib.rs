@@ -30,6 +30,8 @@ mod forward;
 mod fragment;
 mod hash;
 mod icmp;
+mod ip;
+mod ip4;
 mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
@@ -42,9 +44,11 @@ mod refusal;
 mod reset;
 mod route;
 
-use abi::{Flow, FlowKey, Port, Protocol, Reason, Stage, Tuple, Verdict};
-use frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype};
-use world::World;
+use abi::{Address, Flow, FlowKey, Live, Protocol, Reason, Stage, Verdict};
+use frame::Packet;
+use ip::{Translate, Unusual, Version};
+use ip4::V4;
+use world::{Tables, World};
 
 /// What the hook must do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,9 +65,9 @@ pub enum Exit {
 
 /// A packet we may translate, as far as the headers tell.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct Arrival<A> {
     /// Its addresses, ports and protocol.
-    pub key: FlowKey,
+    pub key: FlowKey<A>,
     pub protocol: Protocol,
     /// Where the transport header begins in the frame, in bytes.
     pub l4: usize,
@@ -108,7 +112,7 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let arrival = match parse(packet, bytes) {
+    let arrival = match V4::parse(packet, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => {
             let left = (reason, packet.ingress());
@@ -121,7 +125,7 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     }
     match world.flow(&arrival.key) {
         Some(flow) => {
-            let left = hit(packet, world, &arrival, &flow);
+            let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
         }
         None => Next::Go(Stage::Open),
@@ -131,27 +135,14 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for packets that no flow wants.
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    let bytes = packet.len() as u64;
-    let Ok(arrival) = parse(packet, bytes) else {
-        return leave(packet, world, bytes, (Reason::Internal, packet.ingress()));
-    };
-    let left = begin(packet, world, &arrival);
-    let exit = leave(packet, world, bytes, left);
-    let refusal = match left.0.is_refusal() {
-        true => world.beginning().map(|it| it.behaviour.refusal()),
-        false => None,
-    };
-    match refusal {
-        Some(refusal) if refusal::tell(packet, world, &arrival, refusal) => Exit::Transmit,
-        Some(_) | None => exit,
-    }
+    newcomer::<V4, _, _, _>(packet, world)
 }
 
 /// The program for packets whose ports are not where a flow's are.
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     let bytes = packet.len() as u64;
-    let left = match parse(packet, bytes) {
+    let left = match V4::parse(packet, bytes) {
         Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
         Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
         Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
@@ -178,31 +169,59 @@ fn leave<P: Packet, W: World>(
 }
 
 #[inline(always)]
-fn hit<P: Packet, W: World>(
+fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    arrival: &Arrival,
-    flow: &Flow,
+    arrival: &Arrival<A>,
+    flow: &Flow<Live, A>,
 ) -> (Reason, u32) {
     let Some(config) = world.config() else {
         return (Reason::Internal, packet.ingress());
     };
     let generation = route::generation(config.generation, world.now());
-    forward::hit(packet, world, arrival, flow, generation)
+    forward::hit::<V, _, _, _>(packet, world, arrival, flow, generation)
+}
+
+/// A packet that no flow wants.
+#[inline(always)]
+fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+) -> Exit {
+    let (bytes, ingress) = (packet.len() as u64, packet.ingress());
+    let Ok(arrival) = V::arrival(packet, bytes) else {
+        return leave(packet, world, bytes, (Reason::Internal, ingress));
+    };
+    let left = begin::<V, _, _, _>(packet, world, &arrival);
+    let exit = leave(packet, world, bytes, left);
+    let refusal = match left.0.is_refusal() {
+        true => Tables::<A>::beginning(world).map(|it| it.behaviour.refusal()),
+        false => None,
+    };
+    match refusal {
+        Some(refusal) if refusal::tell::<V, _, _, _>(packet, world, &arrival, refusal) => {
+            Exit::Transmit
+        }
+        Some(_) | None => exit,
+    }
 }
 
 #[inline(always)]
-fn begin<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> (Reason, u32) {
+fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+) -> (Reason, u32) {
     let ingress = packet.ingress();
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
-    let Some(mut beginning) = world.beginning() else {
+    let Some(mut beginning) = Tables::<A>::beginning(world) else {
         return (Reason::Internal, ingress);
     };
     *beginning = open::Beginning::EMPTY;
     match open::judge(packet, world, arrival, &mut beginning) {
         open::Step::Begin => {}
-        open::Step::Answer => return (reset::answer(packet, arrival), ingress),
+        open::Step::Answer => return (V::reset(packet, arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
     open::recall(world, arrival, &mut beginning);
@@ -224,95 +243,10 @@ fn begin<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival) -> (
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
-        (Some(flow), None | Some(Reason::Collision)) => hit(packet, world, arrival, &flow),
+        (Some(flow), None | Some(Reason::Collision)) => {
+            hit::<V, _, _, _>(packet, world, arrival, &flow)
+        }
         (_, Some(reason)) => (reason, ingress),
         (None, None) => (Reason::Collision, ingress),
     }
-}
-
-/// A packet that has no flow to be looked up.
-enum Unusual {
-    /// It leaves for this reason, whoever it belongs to.
-    Leaves(Reason),
-    /// Its ports cannot be read. It is dropped for this reason if it is ours, else passed.
-    Part(Reason),
-}
-
-#[inline(always)]
-fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival, Unusual> {
-    let Some(link) = packet.at::<Link>(0) else {
-        return Err(Unusual::Leaves(Reason::Malformed));
-    };
-    if link.ethertype != ethertype::IPV4 {
-        return Err(Unusual::Leaves(match link.ethertype {
-            ethertype::VLAN | ethertype::QINQ => Reason::VlanTagged,
-            _ => Reason::NotIpv4,
-        }));
-    }
-    if link.is_multicast() {
-        return Err(Unusual::Leaves(Reason::NotForUs));
-    }
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return Err(Unusual::Leaves(Reason::Malformed));
-    };
-    let (header, total) = (ip.header_len(), ip.total());
-    let (source, target) = (ip.source, ip.target);
-    if !ip.is_version_4() || header < Ipv4::LEN {
-        return Err(Unusual::Leaves(Reason::Malformed));
-    }
-    if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
-        return Err(Unusual::Leaves(Reason::Malformed));
-    }
-    let piece = match (ip.offset(), ip.is_fragment()) {
-        (0, false) => Piece::Whole,
-        (0, true) => Piece::First,
-        _ => return Err(Unusual::Part(Reason::Fragment)),
-    };
-    let Some(protocol) = Protocol::from_number(ip.protocol) else {
-        return Err(Unusual::Part(Reason::Protocol));
-    };
-
-    // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
-    let cut = match piece {
-        Piece::Whole => Reason::Protocol,
-        Piece::First | Piece::Later => Reason::Fragment,
-    };
-    let l4 = Link::LEN + header;
-    let room = total as usize - header;
-    let (source_port, target_port, flags) = match protocol {
-        Protocol::Tcp => match packet.at::<Tcp>(l4) {
-            Some(tcp) if room >= Tcp::LEN => (tcp.source, tcp.target, tcp.flags),
-            _ => return Err(Unusual::Part(cut)),
-        },
-        Protocol::Udp => match packet.at::<Udp>(l4) {
-            Some(udp) if room >= Udp::LEN => (udp.source, udp.target, 0),
-            _ => return Err(Unusual::Part(cut)),
-        },
-        Protocol::Icmp => match packet.at::<Icmp>(l4) {
-            // All queries share their identifiers: an answer is of its question's kind anyhow.
-            Some(icmp) if room >= Icmp::LEN => match icmp.kind {
-                kind if Icmp::is_query(kind) => (icmp.id, Port::new(0), Icmp::ECHO),
-                kind if Icmp::is_reply(kind) => (Port::new(0), icmp.id, 0),
-                _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
-                _ => return Err(Unusual::Part(Reason::NotAQuery)),
-            },
-            _ => return Err(Unusual::Part(cut)),
-        },
-    };
-    let tuple = Tuple {
-        source,
-        target,
-        source_port,
-        target_port,
-    };
-    let key = FlowKey::new(protocol, tuple);
-    Ok(Arrival {
-        key,
-        protocol,
-        l4,
-        total,
-        bytes,
-        flags,
-        piece,
-    })
 }

@@ -1,7 +1,7 @@
 //! Holds the largest segment that TCP agrees on at what a pool allows, for ways on which ICMP does not
 //! come back (RFC 9293 §3.7.1).
 
-use abi::policy::pool_index;
+use abi::{Address, policy::pool_index};
 
 use crate::{
     Arrival,
@@ -21,7 +21,12 @@ const MSS: [u8; 2] = [2, 4];
 
 /// Lowers the MSS of a SYN that is higher than the pool allows.
 #[inline(never)]
-pub fn clamp<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &Arrival, pool: u8) {
+pub fn clamp<A: Address, P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+    pool: u8,
+) {
     let l4 = arrival.l4;
     let Some(limit) = limit(world, pool) else {
         return;

@@ -13,16 +13,16 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip4, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, PoolCounters, Reason, Rule, RuleSet,
-    Shared, Side, Tick, Told, Tuple, Use,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, PoolCounters,
+    Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told, Tuple, Use,
     limits::{CLIENTS_MAX, FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
 use crate::{
     frame::{self, Packet, Wire},
-    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
 /// A frame in plain memory.
@@ -147,7 +147,42 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
 pub const EVENTS_MAX: usize = 4096;
 
 /// What the routing tables answer.
-pub type Routes = dyn Fn(&RouteQuery) -> Result<NextHop, Route>;
+pub type Routes<A> = dyn Fn(&RouteQuery<A>) -> Result<NextHop, Route>;
+
+/// The tables of one kind of address.
+pub struct Kind<A: Address> {
+    /// See [`Tables::flow`].
+    pub flows: Table<FlowKey<A>, Flow<Live, A>>,
+    /// See [`Tables::mapping`].
+    pub mappings: Table<MappingKey<A>, Mapping<A>>,
+    /// See [`Tables::fragments`].
+    pub fragments: Table<FragmentKey<A>, Fragments>,
+    /// See [`Tables::external`].
+    pub externals: Table<A, External>,
+    /// See [`Tables::class`].
+    pub classes: Table<ClassKey<A>, RuleSet>,
+    /// What [`Tables::route`] answers; never [`Route::Known`] as an error.
+    pub routes: RefCell<Rc<Routes<A>>>,
+    /// See [`Tables::beginning`].
+    pub beginning: RefCell<Beginning<A>>,
+    /// See [`Tables::opened`]: the first [`EVENTS_MAX`] of them.
+    pub events: RefCell<Vec<Opened<A>>>,
+}
+
+impl<A: Address> Kind<A> {
+    fn new(flows: usize) -> Self {
+        Self {
+            flows: Table::new(2 * flows),
+            mappings: Table::new(2 * flows),
+            fragments: Table::new(FRAGMENTS_MAX),
+            externals: Table::new(usize::MAX),
+            classes: Table::new(usize::MAX),
+            routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
+            beginning: RefCell::new(Beginning::EMPTY),
+            events: RefCell::default(),
+        }
+    }
+}
 
 /// Everything a packet may consult, in plain memory.
 pub struct Memory {
@@ -155,18 +190,12 @@ pub struct Memory {
     pub now: Cell<Tick>,
     /// See [`World::config`].
     pub config: RefCell<Rc<Config>>,
-    /// See [`World::flow`].
-    pub flows: Table<FlowKey, Flow>,
-    /// See [`World::mapping`].
-    pub mappings: Table<MappingKey, Mapping>,
-    /// See [`World::fragments`].
-    pub fragments: Table<FragmentKey, Fragments>,
+    /// The tables of IPv4 addresses.
+    pub v4: Kind<Ip4>,
+    /// The tables of flows that have an IPv6 address on one side or both.
+    pub v6: Kind<Ip6>,
     /// See [`World::ports`]; a bitmap that was never put is all free.
     pub ports: RefCell<HashMap<u32, Rc<PortWords>>>,
-    /// See [`World::external`].
-    pub externals: Table<Ip4, External>,
-    /// See [`World::class`].
-    pub classes: Table<ClassKey, RuleSet>,
     /// See [`World::rule`].
     pub rules: Table<u32, Rule>,
     /// See [`World::pool`].
@@ -181,18 +210,14 @@ pub struct Memory {
     pub errors: RefCell<HashMap<u32, Rc<Shared<u64>>>>,
     /// See [`World::count_told`].
     pub told: RefCell<[u64; Told::ALL.len()]>,
+    /// The IPv6 addresses of pools, see [`Tables::slot`].
+    pub pools6: Table<u32, Slots6>,
     /// See [`World::interface`].
     pub interfaces: Table<u32, Interface>,
-    /// What [`World::route`] answers; never [`Route::Known`] as an error.
-    pub routes: RefCell<Rc<Routes>>,
-    /// See [`World::beginning`].
-    pub beginning: RefCell<Beginning>,
     /// See [`World::count`].
     pub counters: RefCell<Vec<Counter>>,
     /// See [`World::count_pool`].
     pub pool_counters: RefCell<Vec<PoolCounters>>,
-    /// See [`World::opened`]: the first [`EVENTS_MAX`] of them.
-    pub events: RefCell<Vec<Opened>>,
 }
 
 impl Memory {
@@ -201,18 +226,12 @@ impl Memory {
         Self {
             now: Cell::new(Tick(1)),
             config: RefCell::new(Rc::new(Config {
-                seed: 0,
                 generation: 1,
-                version: 0,
-                errors: 0,
-                errors_each: 0,
+                ..Config::default()
             })),
-            flows: Table::new(2 * flows),
-            mappings: Table::new(2 * flows),
-            fragments: Table::new(FRAGMENTS_MAX),
+            v4: Kind::new(flows),
+            v6: Kind::new(flows),
             ports: RefCell::default(),
-            externals: Table::new(usize::MAX),
-            classes: Table::new(usize::MAX),
             rules: Table::new(usize::MAX),
             pools: Table::new(usize::MAX),
             numbered: Table::new(usize::MAX),
@@ -220,12 +239,10 @@ impl Memory {
             uses: RefCell::default(),
             errors: RefCell::default(),
             told: RefCell::default(),
+            pools6: Table::new(usize::MAX),
             interfaces: Table::new(usize::MAX),
-            routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
-            beginning: RefCell::new(Beginning::EMPTY),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),
-            events: RefCell::default(),
         }
     }
 
@@ -235,7 +252,7 @@ impl Memory {
     }
 
     /// What is counted in a slot.
-    pub fn slot(&self, slot: u32) -> Rc<Use> {
+    pub fn in_use(&self, slot: u32) -> Rc<Use> {
         self.uses.borrow_mut().entry(slot).or_default().clone()
     }
 
@@ -263,14 +280,110 @@ impl Memory {
     }
 }
 
-impl World for Memory {
-    type Ref<'a, T: 'a> = Rc<T>;
-    type Mut<'a, T: 'a> = RefMut<'a, T>;
+/// A kind of address, and its tables.
+trait In: Address {
+    fn kind(memory: &Memory) -> &Kind<Self>;
+    fn slot(memory: &Memory, pool: u32, slot: usize) -> Option<Slot<Self>>;
+}
 
-    fn beginning(&self) -> Option<RefMut<'_, Beginning>> {
-        Some(self.beginning.borrow_mut())
+impl In for Ip4 {
+    fn kind(memory: &Memory) -> &Kind<Self> {
+        &memory.v4
     }
 
+    fn slot(memory: &Memory, pool: u32, slot: usize) -> Option<Slot<Self>> {
+        memory.pools.get(&pool)?.slots.get(slot).copied()
+    }
+}
+
+impl In for Ip6 {
+    fn kind(memory: &Memory) -> &Kind<Self> {
+        &memory.v6
+    }
+
+    fn slot(memory: &Memory, pool: u32, slot: usize) -> Option<Slot<Self>> {
+        memory.pools6.get(&pool)?.0.get(slot).copied()
+    }
+}
+
+impl Lend for Memory {
+    type Ref<'a, T: 'a> = Rc<T>;
+    type Mut<'a, T: 'a> = RefMut<'a, T>;
+}
+
+impl<A: In> Tables<A> for Memory {
+    fn beginning(&self) -> Option<RefMut<'_, Beginning<A>>> {
+        Some(A::kind(self).beginning.borrow_mut())
+    }
+
+    fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {
+        A::kind(self).flows.get(key)
+    }
+
+    fn insert_flow(&self, key: &FlowKey<A>, flow: &Flow<Live, A>) -> Result<(), InsertError> {
+        A::kind(self).flows.insert_new(*key, flow.duplicate())
+    }
+
+    fn remove_flow(&self, key: &FlowKey<A>) {
+        A::kind(self).flows.remove(key);
+    }
+
+    fn mapping(&self, key: &MappingKey<A>) -> Option<Rc<Mapping<A>>> {
+        A::kind(self).mappings.get(key)
+    }
+
+    fn insert_mapping(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<(), InsertError> {
+        A::kind(self).mappings.insert_new(*key, *mapping)
+    }
+
+    fn remove_mapping(&self, key: &MappingKey<A>) {
+        A::kind(self).mappings.remove(key);
+    }
+
+    fn fragments(&self, key: &FragmentKey<A>) -> Option<Rc<Fragments>> {
+        A::kind(self).fragments.get(key)
+    }
+
+    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
+        let known = fragments.duplicate();
+        A::kind(self).fragments.put_instead(*key, known);
+    }
+
+    fn external(&self, address: &A) -> Option<Rc<External>> {
+        A::kind(self).externals.get(address)
+    }
+
+    fn class(&self, key: &ClassKey<A>) -> Option<Rc<RuleSet>> {
+        let classes = &A::kind(self).classes;
+        (0..=key.own_bits())
+            .rev()
+            .find_map(|bits| classes.get(&key.cut(bits)))
+    }
+
+    fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
+        A::slot(self, pool, slot)
+    }
+
+    fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route {
+        let routes = A::kind(self).routes.borrow().clone();
+        match routes(query) {
+            Ok(found) => {
+                *hop = found;
+                Route::Known
+            }
+            Err(route) => route,
+        }
+    }
+
+    fn opened(&self, asked: &FlowKey<A>, sent: &Tuple<A>, pool: u8) {
+        let mut events = A::kind(self).events.borrow_mut();
+        if events.len() < EVENTS_MAX {
+            events.push(Opened::new(self.now.get().nanos(), *asked, *sent, pool));
+        }
+    }
+}
+
+impl World for Memory {
     fn place(&self) -> Option<Rc<Shared<u32>>> {
         Some(Rc::new(Shared::from(0)))
     }
@@ -283,50 +396,8 @@ impl World for Memory {
         Some(self.config.borrow().clone())
     }
 
-    fn flow(&self, key: &FlowKey) -> Option<Rc<Flow>> {
-        self.flows.get(key)
-    }
-
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
-        self.flows.insert_new(*key, flow.duplicate())
-    }
-
-    fn remove_flow(&self, key: &FlowKey) {
-        self.flows.remove(key);
-    }
-
-    fn mapping(&self, key: &MappingKey) -> Option<Rc<Mapping>> {
-        self.mappings.get(key)
-    }
-
-    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
-        self.mappings.insert_new(*key, *mapping)
-    }
-
-    fn remove_mapping(&self, key: &MappingKey) {
-        self.mappings.remove(key);
-    }
-
-    fn fragments(&self, key: &FragmentKey) -> Option<Rc<Fragments>> {
-        self.fragments.get(key)
-    }
-
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        self.fragments.put_instead(*key, fragments.duplicate());
-    }
-
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {
         Some(self.bitmap(bitmap))
-    }
-
-    fn external(&self, address: &Ip4) -> Option<Rc<External>> {
-        self.externals.get(address)
-    }
-
-    fn class(&self, key: &ClassKey) -> Option<Rc<RuleSet>> {
-        (0..=key.own_bits())
-            .rev()
-            .find_map(|bits| self.classes.get(&key.cut(bits)))
     }
 
     fn rule(&self, index: u32) -> Option<Rc<Rule>> {
@@ -350,22 +421,11 @@ impl World for Memory {
     }
 
     fn usage(&self, slot: u32) -> Option<Rc<Use>> {
-        Some(self.slot(slot))
+        Some(self.in_use(slot))
     }
 
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.interfaces.get(&ifindex)
-    }
-
-    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
-        let routes = self.routes.borrow().clone();
-        match routes(query) {
-            Ok(found) => {
-                *hop = found;
-                Route::Known
-            }
-            Err(route) => route,
-        }
     }
 
     fn count(&self, reason: Reason, bytes: u64) {
@@ -399,12 +459,5 @@ impl World for Memory {
 
     fn count_opened(&self, pool: u8, space: usize) {
         self.pool_counters.borrow_mut()[pool as usize % POOLS_MAX].opened[space] += 1;
-    }
-
-    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
-        let mut events = self.events.borrow_mut();
-        if events.len() < EVENTS_MAX {
-            events.push(Opened::new(self.now.get().nanos(), *asked, *sent, pool));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Behaviour, Dependence, Flow, FlowKey, Ip4, Mapping, MappingKey, NextHop, Port,
+    Action, Address, Behaviour, Dependence, Flow, FlowKey, Mapping, MappingKey, NextHop, Port,
     Protocol, Reason, Side, Slot, Tuple, limits::SLOTS, policy, ports::bitmap,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     hash::hash,
     ports,
     route::{self, next_hop},
-    world::{InsertError, Route, RouteQuery, World},
+    world::{InsertError, Route, RouteQuery, Tables, World},
 };
 
 /// What is to be done with a packet that no flow wants.
@@ -41,7 +41,7 @@ pub enum Way {
 }
 
 /// What a new flow is made from, beside its first packet.
-pub struct Beginning {
+pub struct Beginning<A> {
     pub(crate) way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
@@ -60,14 +60,14 @@ pub struct Beginning {
     pub(crate) seed: u64,
     pub(crate) behaviour: Behaviour,
     /// The external address of a flow from inside.
-    slot: Slot,
+    slot: Slot<A>,
     /// Whose the external port is that a flow is to.
-    pub(crate) internal: Ip4,
+    pub(crate) internal: A,
     internal_port: Port,
     hop: NextHop,
 }
 
-impl Beginning {
+impl<A: Address> Beginning<A> {
     /// To be filled in by [`judge`].
     pub const EMPTY: Self = Self {
         way: Way::Out,
@@ -82,11 +82,11 @@ impl Beginning {
         seed: 0,
         behaviour: Behaviour::STRICTEST,
         slot: Slot {
-            address: Ip4([0; 4]),
+            address: A::NONE,
             index: 0,
             filled: 0,
         },
-        internal: Ip4([0; 4]),
+        internal: A::NONE,
         internal_port: Port([0; 2]),
         hop: NextHop::EMPTY,
     };
@@ -94,11 +94,11 @@ impl Beginning {
 
 /// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
 #[inline(never)]
-pub fn judge<P: Packet, W: World>(
+pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    arrival: &Arrival,
-    beginning: &mut Beginning,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
 ) -> Step {
     let Some(config) = world.config() else {
         return Step::Leave(Reason::Internal);
@@ -175,37 +175,37 @@ pub fn judge<P: Packet, W: World>(
 }
 
 #[inline(always)]
-const fn is_syn(arrival: &Arrival) -> bool {
+fn is_syn<A>(arrival: &Arrival<A>) -> bool {
     arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN) == Tcp::SYN
 }
 
 /// Fills in what a flow has that a rule sends through a pool.
 #[inline(always)]
-fn from_inside<W: World>(
+fn from_inside<A: Address, W: World + Tables<A>>(
     world: &W,
     version: u32,
     number: u8,
-    client: Ip4,
-    beginning: &mut Beginning,
+    client: A,
+    beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
-    let pool = world.pool(policy::pool_index(version, number))?;
+    let pool = policy::pool_index(version, number);
     // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
     // on every gateway that has the same pool.
-    let index = hash(0, u32::from_be_bytes(client.0) as u64, 0) as usize % SLOTS;
-    beginning.slot = pool.slots[index];
+    let index = hash(0, client.words().0, client.words().1) as usize % SLOTS;
+    beginning.slot = world.slot(pool, index)?;
     beginning.pool = number;
-    beginning.behaviour = pool.behaviour;
+    beginning.behaviour = world.pool(pool)?.behaviour;
     (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
 }
 
 /// Fills in whose the external port is that a packet is for, if the filter of the address that was
 /// `called` lets the packet in (RFC 4787 §5).
 #[inline(always)]
-fn to_a_mapping<W: World>(
+fn to_a_mapping<A: Address, W: World + Tables<A>>(
     world: &W,
-    arrival: &Arrival,
+    arrival: &Arrival<A>,
     called: &Behaviour,
-    beginning: &mut Beginning,
+    beginning: &mut Beginning<A>,
 ) -> Option<Step> {
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
@@ -233,7 +233,7 @@ fn to_a_mapping<W: World>(
         beginning.rule = inward.rule;
     }
     // The two directions of such a flow would be one.
-    let is_itself = inward.internal.0 == tuple.source.0 && inward.port.0 == tuple.source_port.0;
+    let is_itself = inward.internal.is(tuple.source) && inward.port.0 == tuple.source_port.0;
     if is_hairpin && is_itself {
         return Some(Step::Leave(Reason::Hairpin));
     }
@@ -248,7 +248,7 @@ fn to_a_mapping<W: World>(
     };
     let permit = match called.filtering(protocol) {
         Dependence::Endpoint => return None,
-        Dependence::Address if first.0 == remote.0.0 => return None,
+        Dependence::Address if first.is(remote.0) => return None,
         Dependence::Address => MappingKey::permit(protocol, end, (remote.0, Port::new(0))),
         Dependence::AddressAndPort => MappingKey::permit(protocol, end, remote),
     };
@@ -268,10 +268,14 @@ fn to_a_mapping<W: World>(
 /// The external port that the packet's sender has already, if that does not depend on whom it
 /// sends to; else zero, which is nobody's.
 #[inline(always)]
-fn known_port<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Port {
+fn known_port<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Port {
     let tuple = &arrival.key.tuple;
     let from = (tuple.source, tuple.source_port);
-    let outward = MappingKey::outward(arrival.protocol, from, beginning.slot.address, Ip4([0; 4]));
+    let outward = MappingKey::outward(arrival.protocol, from, beginning.slot.address, A::NONE);
     match world.mapping(&outward) {
         Some(mapping) => mapping.port,
         None => Port::new(0),
@@ -280,11 +284,11 @@ fn known_port<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> 
 
 /// Asks where the flow's packets would go.
 #[inline(always)]
-fn aim<W: World>(
+fn aim<A: Address, W: World + Tables<A>>(
     ingress: u32,
     world: &W,
-    arrival: &Arrival,
-    beginning: &mut Beginning,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
     let query = RouteQuery {
         ingress,
@@ -303,11 +307,11 @@ fn aim<W: World>(
 /// A packet for a port of an external address that its pool does not have: the kernel's, if the
 /// address is this host's own. Otherwise the kernel would only send it back to where it came from.
 #[inline(always)]
-fn foreign_port<P: Packet, W: World>(
+fn foreign_port<A: Address, P: Packet, W: World + Tables<A>>(
     packet: &P,
     world: &W,
-    arrival: &Arrival,
-    beginning: &mut Beginning,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
 ) -> Step {
     let query = RouteQuery {
         ingress: packet.ingress(),
@@ -324,7 +328,7 @@ fn foreign_port<P: Packet, W: World>(
 
 /// A TCP segment that belongs to nothing. An RST is never answered (RFC 9293 §3.10.7.1).
 #[inline(always)]
-fn stray(arrival: &Arrival) -> Step {
+fn stray<A>(arrival: &Arrival<A>) -> Step {
     match arrival.flags & Tcp::RST {
         0 => Step::Answer,
         _ => Step::Leave(Reason::NoFlow),
@@ -343,7 +347,7 @@ const fn refused(error: InsertError) -> Reason {
 
 /// What a flow's packets become, but for the external port that they leave from.
 #[inline(always)]
-fn readdressed(arrival: &Arrival, beginning: &Beginning) -> Tuple {
+fn readdressed<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> {
     let mut tuple = arrival.key.tuple;
     if !matches!(beginning.way, Way::In) {
         tuple.source = beginning.slot.address;
@@ -357,7 +361,7 @@ fn readdressed(arrival: &Arrival, beginning: &Beginning) -> Tuple {
 
 /// What a flow's packets become.
 #[inline(always)]
-fn sent(arrival: &Arrival, beginning: &Beginning) -> Tuple {
+fn sent<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> {
     let mut sent = readdressed(arrival, beginning);
     if !matches!(beginning.way, Way::In) {
         sent.source_port = beginning.port;
@@ -367,7 +371,11 @@ fn sent(arrival: &Arrival, beginning: &Beginning) -> Tuple {
 
 /// Finds the external port that the sender of a flow from inside has already.
 #[inline(never)]
-pub fn recall<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) {
+pub fn recall<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) {
     if let Way::In = beginning.way {
         return;
     }
@@ -388,10 +396,10 @@ pub fn recall<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning)
 
 /// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
 #[inline(never)]
-pub fn reserve<W: World>(
+pub fn reserve<A: Address, W: World + Tables<A>>(
     world: &W,
-    arrival: &Arrival,
-    beginning: &mut Beginning,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
     if let Way::In = beginning.way {
         return None;
@@ -411,11 +419,11 @@ pub fn reserve<W: World>(
 
 /// The key of the internal end of the mapping that a flow from inside uses.
 #[inline(always)]
-fn outward(arrival: &Arrival, beginning: &Beginning) -> MappingKey {
+fn outward<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> MappingKey<A> {
     let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
     let remote = match beginning.behaviour.mapping(protocol) {
         Dependence::Address => asked.target,
-        Dependence::Endpoint | Dependence::AddressAndPort => Ip4([0; 4]),
+        Dependence::Endpoint | Dependence::AddressAndPort => A::NONE,
     };
     let from = (asked.source, asked.source_port);
     MappingKey::outward(protocol, from, beginning.slot.address, remote)
@@ -426,7 +434,11 @@ fn outward(arrival: &Arrival, beginning: &Beginning) -> MappingKey {
 ///
 /// It comes last: until then nobody else can have come to use the port.
 #[inline(never)]
-pub fn publish<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
+pub fn publish<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Reason> {
     let is_flow = !matches!(beginning.way, Way::Knock);
     if beginning.is_new
         && let Err(reason) = map(world, arrival, beginning)
@@ -458,7 +470,11 @@ pub fn publish<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) ->
 /// If only the second does not fit, the port stays taken: somebody may have come to use it through
 /// the first meanwhile. Whoever sweeps frees it when nobody does.
 #[inline(always)]
-fn map<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Result<(), Reason> {
+fn map<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Result<(), Reason> {
     let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
     let (slot, port) = (&beginning.slot, beginning.port);
     let depends = matches!(
@@ -486,7 +502,11 @@ fn map<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Result<
 /// Lets the remote in that a client sends to from a port it has already; `false` if there is no
 /// room to remember it.
 #[inline(always)]
-fn permit<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> bool {
+fn permit<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> bool {
     let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
     let end = (beginning.slot.address, beginning.port);
     let remote_port = match beginning.behaviour.filtering(protocol) {
@@ -498,7 +518,7 @@ fn permit<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> bool
     };
     if let Dependence::Address = beginning.behaviour.filtering(protocol)
         && let Some(inward) = world.mapping(&MappingKey::inward(protocol, end))
-        && inward.remote.0 == asked.target.0
+        && inward.remote.is(asked.target)
     {
         return true;
     }
@@ -509,7 +529,11 @@ fn permit<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> bool
 
 /// Claims a port for the packet's source.
 #[inline(always)]
-fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Port> {
+fn claim<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Port> {
     let Tuple {
         source,
         source_port,
@@ -522,7 +546,11 @@ fn claim<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Optio
 
 /// Inserts both directions of a flow, or neither and says why.
 #[inline(never)]
-pub fn insert<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> Option<Reason> {
+pub fn insert<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Reason> {
     if let Way::Knock = beginning.way {
         return None;
     }
@@ -573,10 +601,10 @@ pub fn insert<W: World>(world: &W, arrival: &Arrival, beginning: &Beginning) -> 
 /// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and
 /// to the transport header's.
 #[inline(always)]
-fn deltas(protocol: Protocol, from: &Tuple, to: &Tuple) -> (u16, u16) {
+fn deltas<A: Address>(protocol: Protocol, from: &Tuple<A>, to: &Tuple<A>) -> (u16, u16) {
     let addresses = Sum::ZERO
-        .swap4(from.source.0, to.source.0)
-        .swap4(from.target.0, to.target.0);
+        .swap(from.source, to.source)
+        .swap(from.target, to.target);
     let ports = match protocol {
         // No pseudo-header, and the identifier is the one port that is not zero.
         Protocol::Icmp => Sum::ZERO,

@@ -1,7 +1,7 @@
 //! Claims a free port of an external address.
 
 use abi::{
-    Port, Protocol,
+    Address, Port, Protocol,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
@@ -60,13 +60,10 @@ pub fn release<W: World>(world: &W, bitmap: u32, port: Port) {
 
 /// Where the search for a client's port begins.
 #[inline(always)]
-pub const fn start(seed: u64, client: abi::Ip4, port: Port, protocol: Protocol) -> u64 {
-    let [a, b] = port.0;
-    crate::hash::hash(
-        seed,
-        u32::from_be_bytes(client.0) as u64,
-        u16::from_be_bytes([a, b]) as u64 | (protocol as u64) << 16,
-    )
+pub fn start<A: Address>(seed: u64, client: A, port: Port, protocol: Protocol) -> u64 {
+    let (high, low) = client.words();
+    let low = low.rotate_left(24) ^ (protocol as u64) << 16;
+    crate::hash::hash(seed, high, low ^ port.get() as u64)
 }
 
 #[cfg(test)]

@@ -4,18 +4,22 @@
 //! charged. What was charged is given back if the flow then does not come to be. When it ends,
 //! whoever sweeps gives it back.
 
-use abi::{Exceeded, Held, Holder, Quota, Reason, Tick, quota};
+use abi::{Address, Exceeded, Held, Holder, Quota, Reason, Tick, quota};
 
 use crate::{
     Arrival,
     hash::hash,
     open::{Beginning, Way},
-    world::{InsertError, World},
+    world::{InsertError, Tables, World},
 };
 
 /// Charges a flow that is about to begin, or says why it must not.
 #[inline(never)]
-pub fn admit<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) -> Option<Reason> {
+pub fn admit<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Option<Reason> {
     let numbered = world.numbered(beginning.rule)?;
     let quota = &numbered.quota;
     if beginning.rule == 0 || quota.is_none() {
@@ -47,7 +51,7 @@ pub fn admit<W: World>(world: &W, arrival: &Arrival, beginning: &mut Beginning) 
 
 /// Gives back what was charged, because the flow did not come to be.
 #[inline(never)]
-pub fn refund<W: World>(world: &W, beginning: &Beginning) {
+pub fn refund<A, W: World>(world: &W, beginning: &Beginning<A>) {
     refund_client(world, beginning);
     if beginning.is_charged
         && let Some(rule) = world.usage(beginning.rule as u32)
@@ -57,9 +61,9 @@ pub fn refund<W: World>(world: &W, beginning: &Beginning) {
 }
 
 #[inline(always)]
-fn charge_client<W: World>(
+fn charge_client<A, W: World>(
     world: &W,
-    beginning: &mut Beginning,
+    beginning: &mut Beginning<A>,
     quota: &Quota,
     now: Tick,
 ) -> Option<Reason> {
@@ -81,7 +85,7 @@ fn charge_client<W: World>(
 }
 
 #[inline(always)]
-fn refund_client<W: World>(world: &W, beginning: &Beginning) {
+fn refund_client<A, W: World>(world: &W, beginning: &Beginning<A>) {
     if beginning.client != 0
         && let Some(client) = world.usage(beginning.client)
     {
@@ -91,7 +95,7 @@ fn refund_client<W: World>(world: &W, beginning: &Beginning) {
 
 /// What the flow takes: itself, unless it only lets its remote in, and a port, if it needs a new one.
 #[inline(always)]
-const fn wanted(beginning: &Beginning) -> Held {
+const fn wanted<A>(beginning: &Beginning<A>) -> Held {
     let flows = match beginning.way {
         Way::Out | Way::In | Way::Hairpin => 1,
         Way::Knock => 0,
@@ -114,8 +118,8 @@ fn slot<W: World>(world: &W, seed: u64, holder: &Holder) -> u32 {
     if let Some(slot) = world.client(holder) {
         return *slot;
     }
-    let client = u32::from_be_bytes(holder.client.0) as u64;
-    let hash = hash(seed, client, holder.rule as u64);
+    let (high, low) = holder.client.words();
+    let hash = hash(seed ^ holder.rule as u64, high, low);
     let (mut free, mut step) = (0, 0);
     while step < quota::TRIES {
         let slot = quota::slot(hash, step);

@@ -3,27 +3,33 @@
 //!
 //! The packet was dropped for a named reason and is counted as that; what is sent is made of its frame.
 
-use abi::{Protocol, Reason, Refusal, Told};
+use abi::{Address, Protocol, Reason, Refusal, Told};
 
-use crate::{Arrival, frame::Packet, icmp, reset, world::World};
+use crate::{
+    Arrival,
+    frame::Packet,
+    ip::Translate,
+    world::{Tables, World},
+};
 
 /// Turns a refused packet into what its sender is told; `false` if it is told nothing.
 #[inline(never)]
-pub fn tell<P: Packet, W: World>(
+pub fn tell<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    arrival: &Arrival,
+    arrival: &Arrival<A>,
     refusal: Refusal,
 ) -> bool {
+    let is_tcp = arrival.protocol as u8 == Protocol::Tcp as u8;
     let told = match refusal {
         Refusal::Silent => return false,
-        Refusal::Reset if arrival.protocol as u8 == Protocol::Tcp as u8 => {
-            match reset::answer(packet, arrival) {
-                Reason::ResetSent => Told::Reset,
-                _ => Told::Withheld,
+        Refusal::Reset if is_tcp => {
+            match V::reset(packet, arrival) as u8 == Reason::ResetSent as u8 {
+                true => Told::Reset,
+                false => Told::Withheld,
             }
         }
-        Refusal::Icmp | Refusal::Reset => match icmp::prohibited(packet, world) {
+        Refusal::Icmp | Refusal::Reset => match V::prohibited(packet, world) {
             true => Told::Icmp,
             false => Told::Withheld,
         },

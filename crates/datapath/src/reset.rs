@@ -19,7 +19,7 @@ const TTL: u8 = 64;
 /// There is none for a segment that contradicts itself, nor for one that no host or many can have
 /// sent.
 #[inline(never)]
-pub fn answer<P: Packet>(packet: &mut P, arrival: &Arrival) -> Reason {
+pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
     let (Some(link), Some(ip)) = (
         copy::<Link, _>(packet, 0),
         copy::<Ipv4, _>(packet, Link::LEN),

@@ -1,8 +1,8 @@
 //! Next hops: what the routing tables say, and whether we can send there ourselves.
 
-use abi::{NextHop, Tick};
+use abi::{Address, NextHop, Tick};
 
-use crate::world::{Route, RouteQuery, World};
+use crate::world::{Route, RouteQuery, Tables, World};
 
 /// Ticks after which a next hop is asked for again, as a power of two: 8.6 seconds.
 ///
@@ -22,7 +22,11 @@ pub const fn generation(told: u32, now: Tick) -> u32 {
 /// The kernel drops without a word what XDP redirects to an interface that does not take it, so
 /// everything that leaves by an interface we do not know to take it is left to the kernel.
 #[inline(always)]
-pub fn next_hop<W: World>(world: &W, query: &RouteQuery, hop: &mut NextHop) -> Route {
+pub fn next_hop<A: Address, W: World + Tables<A>>(
+    world: &W,
+    query: &RouteQuery<A>,
+    hop: &mut NextHop,
+) -> Route {
     let route = world.route(query, hop);
     if route as u8 != Route::Known as u8 || hop.ifindex == query.ingress {
         return route;

@@ -5,9 +5,9 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Told,
-    Tuple, Use, ports::WORDS,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
 };
 
 pub use crate::open::Beginning;
@@ -41,17 +41,17 @@ pub enum Route {
 
 /// A question to the routing tables.
 #[derive(Clone, Copy, Debug)]
-pub struct RouteQuery {
+pub struct RouteQuery<A = Ip4> {
     /// The interface the packet came by.
     pub ingress: u32,
     /// The packet as it will leave.
-    pub tuple: Tuple,
+    pub tuple: Tuple<A>,
     /// The number in its IP header.
     pub protocol: u8,
 }
 
-/// See the module.
-pub trait World {
+/// How tables lend what is in them.
+pub trait Lend {
     /// A borrowed table entry.
     type Ref<'a, T: 'a>: Deref<Target = T>
     where
@@ -61,14 +61,55 @@ pub trait World {
     type Mut<'a, T: 'a>: DerefMut<Target = T>
     where
         Self: 'a;
+}
 
+/// The tables of one kind of address: of [`Ip4`], or of [`Ip6`], in which an IPv4 address stands as a
+/// mapped one.
+pub trait Tables<A: Address>: Lend {
     /// Room for what is found out about the packet at hand; this CPU's own. What an earlier packet
     /// left is in it.
     ///
     /// Not on the stack: there is too little of that, and the verifier would walk everything behind
     /// once for each value it can have.
-    fn beginning(&self) -> Option<Self::Mut<'_, Beginning>>;
+    fn beginning(&self) -> Option<Self::Mut<'_, Beginning<A>>>;
 
+    /// The flow entry under this key.
+    fn flow(&self, key: &FlowKey<A>) -> Option<Self::Ref<'_, Flow<Live, A>>>;
+    /// Inserts a flow entry if there is none under its key.
+    fn insert_flow(&self, key: &FlowKey<A>, flow: &Flow<Live, A>) -> Result<(), InsertError>;
+    /// Removes a flow entry.
+    fn remove_flow(&self, key: &FlowKey<A>);
+
+    /// What stands at an end of a mapping.
+    fn mapping(&self, key: &MappingKey<A>) -> Option<Self::Ref<'_, Mapping<A>>>;
+    /// Inserts a mapping if there is none under its key.
+    fn insert_mapping(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<(), InsertError>;
+    /// Removes a mapping.
+    fn remove_mapping(&self, key: &MappingKey<A>);
+
+    /// What is known of a packet in fragments.
+    fn fragments(&self, key: &FragmentKey<A>) -> Option<Self::Ref<'_, Fragments>>;
+    /// Remembers a packet in fragments, instead of what was known under its key.
+    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments);
+
+    /// What we know of an address as an external one.
+    fn external(&self, address: &A) -> Option<Self::Ref<'_, External>>;
+    /// The rules of the longest prefix that covers this key.
+    fn class(&self, key: &ClassKey<A>) -> Option<Self::Ref<'_, RuleSet>>;
+    /// A slot of a pool by [`abi::policy::pool_index`].
+    fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>>;
+
+    /// Asks the routing and neighbour tables; fills in `hop` if the answer is [`Route::Known`].
+    /// Never answers [`Route::Elsewhere`]: that is for the packet path to judge.
+    fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route;
+
+    /// Tells whoever wants to know that a flow has begun: its first packet as it came, its addresses
+    /// and ports as it leaves.
+    fn opened(&self, asked: &FlowKey<A>, sent: &Tuple<A>, pool: u8);
+}
+
+/// See the module.
+pub trait World: Tables<Ip4> + Tables<Ip6> {
     /// Room for a place in the packet at hand; this CPU's own.
     ///
     /// For loops over what has no fixed place: kept here, the verifier knows nothing of it, and walks
@@ -81,30 +122,9 @@ pub trait World {
     /// The words every packet may need.
     fn config(&self) -> Option<Self::Ref<'_, Config>>;
 
-    /// The flow entry under this key.
-    fn flow(&self, key: &FlowKey) -> Option<Self::Ref<'_, Flow>>;
-    /// Inserts a flow entry if there is none under its key.
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError>;
-    /// Removes a flow entry.
-    fn remove_flow(&self, key: &FlowKey);
-
-    /// The mapping of an internal endpoint.
-    fn mapping(&self, key: &MappingKey) -> Option<Self::Ref<'_, Mapping>>;
-    /// Inserts a mapping if there is none under its key.
-    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError>;
-    /// Removes a mapping.
-    fn remove_mapping(&self, key: &MappingKey);
-    /// What is known of a packet in fragments.
-    fn fragments(&self, key: &FragmentKey) -> Option<Self::Ref<'_, Fragments>>;
-    /// Remembers a packet in fragments, instead of what was known under its key.
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments);
     /// A bitmap by [`abi::ports::bitmap`].
     fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
 
-    /// What we know of an address as an external one.
-    fn external(&self, address: &Ip4) -> Option<Self::Ref<'_, External>>;
-    /// The rules of the longest prefix that covers this key.
-    fn class(&self, key: &ClassKey) -> Option<Self::Ref<'_, RuleSet>>;
     /// A rule by [`abi::policy::rule_index`].
     fn rule(&self, index: u32) -> Option<Self::Ref<'_, Rule>>;
     /// A pool by [`abi::policy::pool_index`].
@@ -120,10 +140,6 @@ pub trait World {
     /// An interface we listen on.
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
 
-    /// Asks the routing and neighbour tables; fills in `hop` if the answer is [`Route::Known`].
-    /// Never answers [`Route::Elsewhere`]: that is for the packet path to judge.
-    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route;
-
     /// Counts a packet that leaves.
     fn count(&self, reason: Reason, bytes: u64);
     /// Counts a translated packet of a pool.
@@ -135,7 +151,4 @@ pub trait World {
     fn errors(&self, bucket: u32) -> Option<Self::Ref<'_, Shared<u64>>>;
     /// Counts a flow begun in a pool, by port space.
     fn count_opened(&self, pool: u8, space: usize);
-    /// Tells whoever wants to know that a flow has begun: its first packet as it came, its addresses
-    /// and ports as it leaves.
-    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8);
 }

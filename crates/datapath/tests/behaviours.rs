@@ -170,10 +170,10 @@ fn only_a_syn_begins_a_connection_from_outside() {
 
     assert_eq!(site.send(OUTSIDE, &stray).reason, Reason::ResetSent);
 
-    let flows = site.memory.flows.len();
+    let flows = site.memory.v4.flows.len();
     let syn = Sketch::first(Protocol::Tcp, tuple(REMOTE_ADDRESS, end)).flags(SYN);
     assert_eq!(site.send(OUTSIDE, &syn).reason, Reason::TranslatedIn);
-    assert_eq!(site.memory.flows.len(), flows + 2);
+    assert_eq!(site.memory.v4.flows.len(), flows + 2);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_source_that_looks_internal_is_none_if_it_comes_from_outside() {
     let left = knock(&site, Protocol::Udp, OTHER, end);
 
     assert_eq!(left.reason, Reason::Filtered);
-    assert_eq!(site.memory.flows.len(), 2);
+    assert_eq!(site.memory.v4.flows.len(), 2);
 }
 
 /// RFC 4787 REQ-1 in the other direction: when everything has ended, nothing is left that lets
@@ -311,7 +311,7 @@ fn when_its_flows_have_ended_a_mapping_lets_nobody_in() {
         site.pass(std::time::Duration::from_secs(1));
     }
 
-    assert!(site.memory.mappings.is_empty() && site.memory.flows.is_empty());
+    assert!(site.memory.v4.mappings.is_empty() && site.memory.v4.flows.is_empty());
     for remote in REMOTES {
         assert_eq!(
             knock(&site, Protocol::Udp, remote, end).reason,
@@ -325,13 +325,13 @@ fn when_its_flows_have_ended_a_mapping_lets_nobody_in() {
 fn a_hairpinned_flow_is_one_flow_with_both_ends_external() {
     let site = with(Dependence::Endpoint, Dependence::Endpoint, true);
     let other = external(&site, Protocol::Udp, OTHER, REMOTE);
-    let before = site.memory.flows.len();
+    let before = site.memory.v4.flows.len();
 
     assert!(dial(&site, Protocol::Udp, CLIENT, other).is_translated());
 
-    assert_eq!(site.memory.flows.len(), before + 2);
-    let ours = |address: Ip4| site.memory.externals.get(&address).is_some();
-    let flows = site.memory.flows.all();
+    assert_eq!(site.memory.v4.flows.len(), before + 2);
+    let ours = |address: Ip4| site.memory.v4.externals.get(&address).is_some();
+    let flows = site.memory.v4.flows.all();
     let hairpinned: Vec<_> = flows
         .iter()
         .filter(|(key, _)| ours(key.tuple.target) && !ours(key.tuple.source))

@@ -315,16 +315,16 @@ fn an_address_that_leaves_its_pool_serves_its_flows_until_they_end() {
     }
     site.sweep();
     flows.go_on(&site);
-    assert!(site.memory.externals.get(&gone).is_some());
+    assert!(site.memory.v4.externals.get(&gone).is_some());
 
     site.pass(Duration::from_secs(1000));
     for _ in 0..3 {
         site.sweep();
         site.pass(Duration::from_secs(1));
     }
-    assert!(site.memory.flows.is_empty());
+    assert!(site.memory.v4.flows.is_empty());
     assert!(
-        site.memory.externals.get(&gone).is_none(),
+        site.memory.v4.externals.get(&gone).is_none(),
         "it is forgotten"
     );
 }
@@ -362,7 +362,7 @@ fn a_restart_at_any_step_of_a_change_loses_no_flow_and_ends_in_the_wanted_policy
                 "after {done} steps: {fate:?}"
             );
         }
-        let classes = site.memory.classes.all();
+        let classes = site.memory.v4.classes.all();
         let versions: BTreeSet<_> = classes.iter().map(|(key, _)| key.version()).collect();
         assert!(
             versions.len() <= 2,

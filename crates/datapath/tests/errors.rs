@@ -138,7 +138,7 @@ fn an_error_neither_refreshes_nor_ends_the_flow_it_is_about() {
     let mut site = Site::new(usual(), 16);
     let sent = out(&site, Protocol::Tcp);
     let entries = |site: &Site| {
-        let mut all: Vec<_> = site.memory.flows.all().into_iter().collect();
+        let mut all: Vec<_> = site.memory.v4.flows.all().into_iter().collect();
         all.sort_by_key(|(key, _)| *key);
         all.into_iter()
             .map(|(key, flow)| (key, flow.picture()))

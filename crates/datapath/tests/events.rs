@@ -26,10 +26,10 @@ fn a_flow_that_begins_is_told_once_and_as_the_tables_have_it() {
         }
     }
 
-    let events = site.memory.events.borrow();
+    let events = site.memory.v4.events.borrow();
     assert_eq!(events.len(), 3 * 49);
     for event in events.iter() {
-        let flow = site.memory.flows.get(&event.asked).unwrap();
+        let flow = site.memory.v4.flows.get(&event.asked).unwrap();
         assert_eq!((flow.to, flow.pool()), (event.sent, event.pool));
         assert_eq!(event.at, flow.created.nanos());
     }
@@ -43,5 +43,5 @@ fn a_flow_that_does_not_begin_is_not_told() {
     let left = site.send(INSIDE, &first(Protocol::Udp, 2));
 
     assert_eq!(left.reason, Reason::FlowTableFull);
-    assert_eq!(site.memory.events.borrow().len(), 1);
+    assert_eq!(site.memory.v4.events.borrow().len(), 1);
 }

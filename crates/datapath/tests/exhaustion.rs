@@ -24,12 +24,12 @@ fn first(protocol: Protocol, client: u32) -> Sketch {
 
 /// Everything that can leak: entries, mappings, ports.
 fn amounts(memory: &Memory) -> (usize, usize, u32) {
-    let externals = memory.externals.all();
+    let externals = memory.v4.externals.all();
     let bitmaps = externals.iter().flat_map(|(_, external)| {
         Protocol::ALL.map(|protocol| ports::bitmap(external.index, protocol))
     });
     let taken = bitmaps.map(|bitmap| memory.taken(bitmap)).sum();
-    (memory.flows.len(), memory.mappings.len(), taken)
+    (memory.v4.flows.len(), memory.v4.mappings.len(), taken)
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn room_for_half_a_flow_is_not_filled_with_half_a_flow() {
     for client in 0..100 {
         site.send(INSIDE, &first(Protocol::Udp, client));
     }
-    let (key, _) = site.memory.flows.all()[0];
-    site.memory.flows.remove(&key);
+    let (key, _) = site.memory.v4.flows.all()[0];
+    site.memory.v4.flows.remove(&key);
     let before = amounts(&site.memory);
 
     assert_eq!(
@@ -103,7 +103,7 @@ fn a_full_mapping_table_refuses_the_flow_and_keeps_nothing_of_it() {
         abi::MappingKey::outward(Protocol::Tcp, internal, Ip4([192, 0, 2, 1]), Ip4([0; 4]))
     };
     for port in 0..20 {
-        site.memory.mappings.put(
+        site.memory.v4.mappings.put(
             stranger(port),
             abi::Mapping::outward(Port::new(1), abi::Tick(1)),
         );
@@ -173,6 +173,7 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
     let (word, bit) = ports::place(freed);
     let index = site
         .memory
+        .v4
         .externals
         .get(&Ip4([192, 0, 2, 1]))
         .expect("ours")
@@ -180,19 +181,19 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
     let bitmap = site.memory.bitmap(ports::bitmap(index, Protocol::Tcp));
     bitmap[word].fetch_and(!(1 << bit));
     // The client that had the port is gone with it.
-    for (key, flow) in site.memory.flows.all() {
+    for (key, flow) in site.memory.v4.flows.all() {
         let (from, to) = (key.tuple, flow.to);
         if from.target_port == freed || to.source_port == freed {
-            site.memory.flows.remove(&key);
+            site.memory.v4.flows.remove(&key);
         }
     }
-    for (key, mapping) in site.memory.mappings.all() {
+    for (key, mapping) in site.memory.v4.mappings.all() {
         let is_its = match key.what() {
             Some(End::Inward { port } | End::Permit { port, .. }) => port == freed,
             Some(End::Outward { .. }) | None => mapping.port == freed,
         };
         if is_its {
-            site.memory.mappings.remove(&key);
+            site.memory.v4.mappings.remove(&key);
         }
     }
 

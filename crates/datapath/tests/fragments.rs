@@ -161,7 +161,7 @@ fn a_first_fragment_without_a_whole_transport_header_begins_nothing() {
         reasons(&send(&site, &parts)),
         [Reason::Fragment, Reason::Fragment]
     );
-    assert!(site.memory.flows.is_empty());
+    assert!(site.memory.v4.flows.is_empty());
 }
 
 /// What no rule wants, or a rule passes, stays the kernel's to the last fragment.
@@ -216,7 +216,7 @@ fn a_flood_of_first_fragments_takes_no_more_memory_than_there_is() {
         datapath::process(&mut frame, &site.memory);
     }
 
-    assert_eq!(site.memory.fragments.len(), FRAGMENTS_MAX);
+    assert_eq!(site.memory.v4.fragments.len(), FRAGMENTS_MAX);
     let plain = Sketch::first(Protocol::Udp, tuple(CLIENT, REMOTE));
     assert!(site.send(INSIDE, &plain).is_translated());
 }

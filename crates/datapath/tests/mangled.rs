@@ -462,7 +462,7 @@ fn a_flow_that_is_not_begun_by_a_packet_that_may_is_not_begun() {
         let site = Site::new(usual(), 16);
         site.send(INSIDE, &outbound(Protocol::Tcp).flags(flags));
         assert!(
-            site.memory.flows.is_empty() && site.memory.mappings.is_empty(),
+            site.memory.v4.flows.is_empty() && site.memory.v4.mappings.is_empty(),
             "{flags:#x}"
         );
     }

@@ -205,7 +205,7 @@ fn sketch(asked: Asked) -> Sketch {
 /// A site that has a route to everywhere, so that only the policy decides.
 fn site(intent: Intent) -> Site {
     let site = Site::new(intent, 4096);
-    *site.memory.routes.borrow_mut() = std::rc::Rc::new(|query| {
+    *site.memory.v4.routes.borrow_mut() = std::rc::Rc::new(|query| {
         let (target, source) = ([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 8]);
         Ok(abi::NextHop::new(query.ingress, 1500, target, source))
     });
@@ -294,7 +294,7 @@ proptest! {
         let (alone, beside) = (site(before.clone()), site(before));
         let version = beside.memory.config.borrow().version + 1;
         let policy = compile(&after, beside.gateway.numbers(), version);
-        policy.classes.iter().for_each(|(key, set)| beside.memory.classes.put(*key, *set));
+        policy.classes.iter().for_each(|(key, set)| beside.memory.v4.classes.put(*key, *set));
         policy.rules.iter().for_each(|(index, rule)| beside.memory.rules.put(*index, *rule));
         policy.pools.iter().for_each(|(index, pool)| beside.memory.pools.put(*index, **pool));
 

@@ -58,7 +58,7 @@ fn held(site: &Site, client: u8) -> Held {
     let holder = Holder::new(site.gateway.numbers().rules["ci"], Ip4([10, 0, 0, client]));
     let slot = site.memory.clients.get(&holder);
     slot.map_or(Held::default(), |slot| {
-        site.memory.slot(*slot).picture().held()
+        site.memory.in_use(*slot).picture().held()
     })
 }
 
@@ -248,7 +248,7 @@ fn a_count_that_a_killed_daemon_left_wrong_is_right_after_two_sweeps() {
     let site = Site::new(wanted.clone(), 1000);
     begin(&site, 1, 4000..4020);
     begin(&site, 2, 4000..4020);
-    let all = site.memory.flows.all();
+    let all = site.memory.v4.flows.all();
     let lost = all.iter().filter(|(key, flow)| {
         let port = match flow.side() {
             abi::Side::Outbound => key.tuple.source_port,
@@ -256,7 +256,7 @@ fn a_count_that_a_killed_daemon_left_wrong_is_right_after_two_sweeps() {
         };
         port.get() < 4010
     });
-    lost.for_each(|(key, _)| site.memory.flows.remove(key));
+    lost.for_each(|(key, _)| site.memory.v4.flows.remove(key));
     assert_eq!(begin(&site, 1, 4100..4101), [Reason::QuotaFlows]);
 
     let mut site = site.restarted();
@@ -319,7 +319,7 @@ fn a_rules_number_stays_while_it_is_wanted_or_has_flows() {
     site.sweep();
     let rules = &site.gateway.numbers().rules;
     assert_eq!((rules["ci"], rules["other"]), (1, 2));
-    for (_, flow) in site.memory.flows.all() {
+    for (_, flow) in site.memory.v4.flows.all() {
         assert_eq!(flow.picture().rule(), 1);
     }
 
@@ -364,7 +364,7 @@ fn two_cpus_at_once_never_grant_more_than_a_quota() {
                 break;
             }
             sound(&site.memory);
-            let flows = site.memory.flows.len() / 2;
+            let flows = site.memory.v4.flows.len() / 2;
             assert!((1..=most).contains(&flows), "{flows} at {place}");
             counts_are_true(&site.memory, &site.gateway.quotas());
         }

@@ -42,7 +42,7 @@ fn at_every_place(site: impl Fn() -> Site, first: &Sketch, second: &Sketch, chec
 }
 
 fn ports_mapped(memory: &Memory) -> usize {
-    let all = memory.mappings.all().into_iter();
+    let all = memory.v4.mappings.all().into_iter();
     all.filter(|(key, _)| matches!(key.what(), Some(End::Inward { .. })))
         .count()
 }
@@ -60,7 +60,7 @@ fn the_same_packet_twice_begins_one_flow() {
             &packet,
             &packet,
             |site| {
-                assert_eq!(site.memory.flows.len(), 2);
+                assert_eq!(site.memory.v4.flows.len(), 2);
                 assert_eq!(ports_mapped(&site.memory), 1);
             },
         );
@@ -120,9 +120,9 @@ fn a_flow_that_is_refused_does_not_free_a_port_that_another_has_begun_to_use() {
                     &first(Protocol::Udp, ([10, 1, 0, client], 1), SERVICE),
                 );
             }
-            let half = site.memory.flows.all().pop().filter(|_| is_odd);
+            let half = site.memory.v4.flows.all().pop().filter(|_| is_odd);
             half.iter()
-                .for_each(|(key, _)| site.memory.flows.remove(key));
+                .for_each(|(key, _)| site.memory.v4.flows.remove(key));
             let mut frame = Sketch {
                 to: own_mac(INSIDE),
                 ingress: INSIDE,
@@ -136,7 +136,7 @@ fn a_flow_that_is_refused_does_not_free_a_port_that_another_has_begun_to_use() {
                 break;
             }
             half.iter()
-                .for_each(|(key, flow)| site.memory.flows.put(*key, flow.duplicate()));
+                .for_each(|(key, flow)| site.memory.v4.flows.put(*key, flow.duplicate()));
             sound(&site.memory);
         }
     }
@@ -184,9 +184,9 @@ fn a_port_is_taken_before_anybody_can_see_it() {
         }
         .frame();
         let event = || {
-            for (_, mapping) in site.memory.mappings.all() {
+            for (_, mapping) in site.memory.v4.mappings.all() {
                 assert_ne!(mapping.port, Port::new(0));
-                let externals = site.memory.externals.all();
+                let externals = site.memory.v4.externals.all();
                 let is_taken = externals.iter().any(|(_, external)| {
                     let bitmap = abi::ports::bitmap(external.index, Protocol::Udp);
                     let (word, bit) = abi::ports::place(mapping.port);

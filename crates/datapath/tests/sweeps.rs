@@ -59,11 +59,11 @@ fn lives_for(protocol: Protocol, last: &[(bool, u8)], timeout: Duration) {
 
     site.pass(timeout);
     site.sweep();
-    assert_eq!(site.memory.flows.len(), 2, "it is not ended early");
+    assert_eq!(site.memory.v4.flows.len(), 2, "it is not ended early");
     site.pass(Duration::from_secs(3));
     let swept = site.sweep();
     assert_eq!(swept.ended.len(), 2, "it is ended in time");
-    assert!(site.memory.flows.is_empty());
+    assert!(site.memory.v4.flows.is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_connection_that_begins_again_in_its_old_place_is_open_again() {
 
     site.pass(TIMEOUTS.tcp_transitory + Duration::from_secs(10));
     site.sweep();
-    assert_eq!(site.memory.flows.len(), 2);
+    assert_eq!(site.memory.v4.flows.len(), 2);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_port_is_free_again_soon_after_its_flows_have_ended() {
     site.pass(TIMEOUTS.udp + Duration::from_secs(3));
 
     let mut sweeps = 0;
-    while !site.memory.mappings.is_empty() || sweeps < 3 {
+    while !site.memory.v4.mappings.is_empty() || sweeps < 3 {
         site.sweep();
         site.pass(Duration::from_secs(1));
         sweeps += 1;
@@ -125,12 +125,12 @@ fn a_flow_whose_direction_is_missing_is_removed_and_frees_its_port() {
     for missing in [abi::Side::Outbound, abi::Side::Inbound] {
         let mut site = Site::new(usual(), 16);
         opened(&site, Protocol::Udp);
-        let all = site.memory.flows.all();
+        let all = site.memory.v4.flows.all();
         let (key, _) = all
             .iter()
             .find(|(_, flow)| flow.side() == missing)
             .expect("it has both");
-        site.memory.flows.remove(key);
+        site.memory.v4.flows.remove(key);
         site.pass(Duration::from_secs(5));
 
         let swept = site.sweep();
@@ -139,7 +139,7 @@ fn a_flow_whose_direction_is_missing_is_removed_and_frees_its_port() {
         }
 
         assert_eq!(swept.orphans, 1);
-        assert!(site.memory.flows.is_empty() && site.memory.mappings.is_empty());
+        assert!(site.memory.v4.flows.is_empty() && site.memory.v4.mappings.is_empty());
         taken_is_mapped(&site.memory);
     }
 }

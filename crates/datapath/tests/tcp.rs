@@ -117,7 +117,7 @@ fn a_syn_that_nobody_asked_for_is_not_answered_and_does_no_harm() {
         site.send(OUTSIDE, &early.flags(SYN)).reason,
         Reason::Unsolicited
     );
-    assert!(site.memory.flows.is_empty());
+    assert!(site.memory.v4.flows.is_empty());
 }
 
 #[test]

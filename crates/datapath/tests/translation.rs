@@ -255,7 +255,7 @@ fn a_next_hop_is_asked_for_once_and_again_when_routes_have_changed() {
     let mut site = Site::new(usual(), 16);
     let asked = Rc::new(Cell::new(0));
     let counting = asked.clone();
-    *site.memory.routes.borrow_mut() = Rc::new(move |query| {
+    *site.memory.v4.routes.borrow_mut() = Rc::new(move |query| {
         counting.set(counting.get() + 1);
         route(query)
     });

@@ -2,8 +2,8 @@
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip4, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Reason, Rule, RuleSet, Shared, Side,
-    Tick, Told, Tuple, Use,
+    Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Told, Tuple, Use,
 };
 use aya_ebpf::{
     bindings::{
@@ -14,15 +14,15 @@ use aya_ebpf::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
         bpf_xdp_adjust_tail,
     },
-    maps::{HashMap, lpm_trie},
+    maps::HashMap,
     programs::XdpContext,
 };
 use datapath::{
     frame::{Packet, Wire},
-    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
-use crate::maps;
+use crate::maps::{self, Maps};
 
 /// The frame of one run of the program.
 pub struct Frame {
@@ -119,16 +119,126 @@ fn insert<K, V>(map: &'static HashMap<K, V>, key: &K, value: &V) -> Result<(), I
     }
 }
 
-impl World for Kernel {
+impl Lend for Kernel {
     type Ref<'a, T: 'a> = &'a T;
     type Mut<'a, T: 'a> = &'a mut T;
+}
 
+impl<A: Maps> Tables<A> for Kernel {
     #[inline(always)]
-    fn beginning(&self) -> Option<&mut Beginning> {
+    fn beginning(&self) -> Option<&mut Beginning<A>> {
         // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
-        maps::BEGINNING.get_ptr_mut(0).map(|it| unsafe { &mut *it })
+        A::beginning().get_ptr_mut(0).map(|it| unsafe { &mut *it })
     }
 
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey<A>) -> Option<&Flow<Live, A>> {
+        get(A::flows(), key)
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey<A>, flow: &Flow<Live, A>) -> Result<(), InsertError> {
+        insert(A::flows(), key, flow)
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey<A>) {
+        let _ = A::flows().remove(key);
+    }
+
+    #[inline(always)]
+    fn mapping(&self, key: &MappingKey<A>) -> Option<&Mapping<A>> {
+        get(A::mappings(), key)
+    }
+
+    #[inline(always)]
+    fn insert_mapping(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<(), InsertError> {
+        insert(A::mappings(), key, mapping)
+    }
+
+    #[inline(always)]
+    fn remove_mapping(&self, key: &MappingKey<A>) {
+        let _ = A::mappings().remove(key);
+    }
+
+    #[inline(always)]
+    fn fragments(&self, key: &FragmentKey<A>) -> Option<&Fragments> {
+        // SAFETY: words that change are `Shared`; an element that is reused shows another packet's
+        // fragments, which is what displaced ones come to anyway.
+        A::fragments().get_ptr(key).map(|it| unsafe { &*it })
+    }
+
+    #[inline(always)]
+    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
+        let _ = A::fragments().insert(key, fragments, 0);
+    }
+
+    #[inline(always)]
+    fn external(&self, address: &A) -> Option<&External> {
+        get(A::externals(), address)
+    }
+
+    #[inline(always)]
+    fn class(&self, key: &ClassKey<A>) -> Option<&RuleSet> {
+        A::class(key)
+    }
+
+    #[inline(always)]
+    fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
+        A::slot(pool, slot)
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route {
+        // Eight words that are the struct: so it is aligned, and cleared without a loop.
+        let mut words = [0u64; 8];
+        const { assert!(size_of::<bpf_fib_lookup>() == 64) };
+        // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
+        let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
+        fib.l4_protocol = query.protocol;
+        // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
+        // would not be aligned, which the verifier does not allow on the stack.
+        unsafe {
+            (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0))
+        };
+        fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
+        fib.ifindex = query.ingress;
+        A::ask(&query.tuple, fib);
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        // SAFETY: the context is this run's own; `fib` is `size` bytes of this stack frame.
+        let answer = unsafe { fib_lookup(self.ctx.cast(), fib, size, 0) };
+        match answer as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => {
+                // SAFETY: the kernel left the route's MTU here, because no length was given.
+                let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+                *hop = NextHop::new(fib.ifindex, mtu, mac(&fib.dmac), mac(&fib.smac));
+                Route::Known
+            }
+            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Unresolved,
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Local,
+            _ => Route::Nowhere,
+        }
+    }
+
+    #[inline(always)]
+    fn opened(&self, asked: &FlowKey<A>, sent: &Tuple<A>, pool: u8) {
+        if maps::EVENTS_WANTED.get(0).is_none_or(|wanted| *wanted == 0) {
+            return;
+        }
+        // Written where the daemon reads it: the stack has no room for a copy.
+        if let Some(mut event) = maps::EVENTS.reserve::<Opened<A>>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            event.write(Opened::new(now, *asked, *sent, pool));
+            event.submit(0);
+        } else if let Some(lost) = maps::EVENTS_LOST.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element.
+            unsafe { *lost += 1 };
+        }
+    }
+}
+
+impl World for Kernel {
     #[inline(always)]
     fn place(&self) -> Option<&Shared<u32>> {
         // SAFETY: this CPU's own element.
@@ -147,62 +257,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<&Flow> {
-        get(&maps::FLOWS, key)
-    }
-
-    #[inline(always)]
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
-        insert(&maps::FLOWS, key, flow)
-    }
-
-    #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) {
-        let _ = maps::FLOWS.remove(key);
-    }
-
-    #[inline(always)]
-    fn mapping(&self, key: &MappingKey) -> Option<&Mapping> {
-        get(&maps::MAPPINGS, key)
-    }
-
-    #[inline(always)]
-    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
-        insert(&maps::MAPPINGS, key, mapping)
-    }
-
-    #[inline(always)]
-    fn remove_mapping(&self, key: &MappingKey) {
-        let _ = maps::MAPPINGS.remove(key);
-    }
-
-    #[inline(always)]
-    fn fragments(&self, key: &FragmentKey) -> Option<&Fragments> {
-        // SAFETY: words that change are `Shared`; an element that is reused shows another packet's
-        // fragments, which is what displaced ones come to anyway.
-        maps::FRAGMENTS.get_ptr(key).map(|it| unsafe { &*it })
-    }
-
-    #[inline(always)]
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        let _ = maps::FRAGMENTS.insert(key, fragments, 0);
-    }
-
-    #[inline(always)]
     fn ports(&self, bitmap: u32) -> Option<&PortWords> {
         maps::PORTS.get(bitmap)
-    }
-
-    #[inline(always)]
-    fn external(&self, address: &Ip4) -> Option<&External> {
-        get(&maps::EXTERNALS, address)
-    }
-
-    #[inline(always)]
-    fn class(&self, key: &ClassKey) -> Option<&RuleSet> {
-        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
-        // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        maps::CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
     }
 
     #[inline(always)]
@@ -238,41 +294,6 @@ impl World for Kernel {
     #[inline(always)]
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         get(&maps::INTERFACES, &ifindex)
-    }
-
-    #[inline(always)]
-    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
-        const AF_INET: u8 = 2;
-        // Eight words that are the struct: so it is aligned, and cleared without a loop.
-        let mut words = [0u64; 8];
-        const { assert!(size_of::<bpf_fib_lookup>() == 64) };
-        // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
-        let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };
-        fib.family = AF_INET;
-        fib.l4_protocol = query.protocol;
-        // SAFETY: a field of a live struct. Volatile, because merged with its neighbour the store
-        // would not be aligned, which the verifier does not allow on the stack.
-        unsafe {
-            (&raw mut fib.sport).write_volatile(u16::from_ne_bytes(query.tuple.source_port.0))
-        };
-        fib.dport = u16::from_ne_bytes(query.tuple.target_port.0);
-        fib.ifindex = query.ingress;
-        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.tuple.source.0);
-        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.tuple.target.0);
-        let size = size_of::<bpf_fib_lookup>() as i32;
-        // SAFETY: the context is this run's own; `fib` is `size` bytes of this stack frame.
-        let answer = unsafe { fib_lookup(self.ctx.cast(), fib, size, 0) };
-        match answer as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS => {
-                // SAFETY: the kernel left the route's MTU here, because no length was given.
-                let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-                *hop = NextHop::new(fib.ifindex, mtu, mac(&fib.dmac), mac(&fib.smac));
-                Route::Known
-            }
-            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Unresolved,
-            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Local,
-            _ => Route::Nowhere,
-        }
     }
 
     #[inline(always)]
@@ -316,23 +337,6 @@ impl World for Kernel {
             if let Some(opened) = unsafe { (*counters).opened.get_mut(space) } {
                 *opened += 1;
             }
-        }
-    }
-
-    #[inline(always)]
-    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
-        if maps::EVENTS_WANTED.get(0).is_none_or(|wanted| *wanted == 0) {
-            return;
-        }
-        // Written where the daemon reads it: the stack has no room for a copy.
-        if let Some(mut event) = maps::EVENTS.reserve::<Opened>(0) {
-            // SAFETY: a helper without arguments.
-            let now = unsafe { bpf_ktime_get_coarse_ns() };
-            event.write(Opened::new(now, *asked, *sent, pool));
-            event.submit(0);
-        } else if let Some(lost) = maps::EVENTS_LOST.get_ptr_mut(0) {
-            // SAFETY: this CPU's own element.
-            unsafe { *lost += 1 };
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
-    Mapping, MappingKey, Numbered, Pool, PoolCounters, Rule, RuleSet, Shared, Stage, Told, Use,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, Rule, RuleSet,
+    Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
         ADDRESSES_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
         POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
@@ -11,9 +12,9 @@ use abi::{
     quota,
 };
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
 };
 use datapath::world::Beginning;
 
@@ -24,7 +25,16 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_D
 #[map]
 pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
+pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
+    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+#[map]
+pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
+    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+#[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
+#[map]
+pub static FRAGMENTS6: LruHashMap<FragmentKey<Ip6>, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
@@ -34,7 +44,11 @@ pub static PORTS: Array<[Shared<u64>; WORDS]> =
 #[map]
 pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
 #[map]
+pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
+#[map]
 pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+#[map]
+pub static CLASSES6: LpmTrie<[u8; 24], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
@@ -53,6 +67,8 @@ pub static TOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(Told::ALL.len(
 pub static ERRORS: PerCpuArray<Shared<u64>> =
     PerCpuArray::with_max_entries(ERROR_BUCKETS as u32 + 1, 0);
 #[map]
+pub static POOLS6: Array<Slots6> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
+#[map]
 pub static INTERFACES: HashMap<u32, Interface> =
     HashMap::with_max_entries(INTERFACES_MAX as u32, 0);
 #[map]
@@ -66,7 +82,9 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
 // Room for one packet; nothing of it lasts.
 #[map]
-pub static BEGINNING: PerCpuArray<Beginning> = PerCpuArray::with_max_entries(1, 0);
+pub static BEGINNING: PerCpuArray<Beginning<Ip4>> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static BEGINNING6: PerCpuArray<Beginning<Ip6>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -77,3 +95,123 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 pub static EVENTS_WANTED: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The maps of a kind of address, and what the kernel must be told of it.
+pub trait Maps: Address {
+    fn beginning() -> &'static PerCpuArray<Beginning<Self>>;
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Live, Self>>;
+    fn mappings() -> &'static HashMap<MappingKey<Self>, Mapping<Self>>;
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments>;
+    fn externals() -> &'static HashMap<Self, External>;
+    fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet>;
+    fn slot(pool: u32, slot: usize) -> Option<Slot<Self>>;
+    /// Fills in the addresses of a question to the routing tables.
+    fn ask(tuple: &Tuple<Self>, fib: &mut bpf_fib_lookup);
+}
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+impl Maps for Ip4 {
+    #[inline(always)]
+    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
+        &BEGINNING
+    }
+
+    #[inline(always)]
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Live, Self>> {
+        &FLOWS
+    }
+
+    #[inline(always)]
+    fn mappings() -> &'static HashMap<MappingKey<Self>, Mapping<Self>> {
+        &MAPPINGS
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments> {
+        &FRAGMENTS
+    }
+
+    #[inline(always)]
+    fn externals() -> &'static HashMap<Self, External> {
+        &EXTERNALS
+    }
+
+    #[inline(always)]
+    fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
+        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
+        // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
+        CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
+    }
+
+    #[inline(always)]
+    fn slot(pool: u32, slot: usize) -> Option<Slot<Self>> {
+        POOLS.get(pool)?.slots.get(slot).copied()
+    }
+
+    #[inline(always)]
+    fn ask(tuple: &Tuple<Self>, fib: &mut bpf_fib_lookup) {
+        fib.family = AF_INET;
+        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(tuple.source.0);
+        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(tuple.target.0);
+    }
+}
+
+impl Maps for Ip6 {
+    #[inline(always)]
+    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
+        &BEGINNING6
+    }
+
+    #[inline(always)]
+    fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Live, Self>> {
+        &FLOWS6
+    }
+
+    #[inline(always)]
+    fn mappings() -> &'static HashMap<MappingKey<Self>, Mapping<Self>> {
+        &MAPPINGS6
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments> {
+        &FRAGMENTS6
+    }
+
+    #[inline(always)]
+    fn externals() -> &'static HashMap<Self, External> {
+        &EXTERNALS6
+    }
+
+    #[inline(always)]
+    fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
+        const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 24]>>()) };
+        // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
+        CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 24]>>() })
+    }
+
+    #[inline(always)]
+    fn slot(pool: u32, slot: usize) -> Option<Slot<Self>> {
+        POOLS6.get(pool)?.0.get(slot).copied()
+    }
+
+    #[inline(always)]
+    fn ask(tuple: &Tuple<Self>, fib: &mut bpf_fib_lookup) {
+        match (tuple.source.ip4(), tuple.target.ip4()) {
+            (Some(source), Some(target)) => Ip4::ask(
+                &Tuple {
+                    source,
+                    target,
+                    ..Tuple::default()
+                },
+                fib,
+            ),
+            _ => {
+                fib.family = AF_INET6;
+                fib.__bindgen_anon_3.ipv6_src = tuple.source.bits();
+                fib.__bindgen_anon_4.ipv6_dst = tuple.target.bits();
+            }
+        }
+    }
+}

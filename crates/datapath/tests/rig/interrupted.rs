@@ -5,19 +5,19 @@
 //! turn, this is every interleaving of a packet with one other thing.
 
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, RefCell},
     rc::Rc,
 };
 
 use abi::{
-    ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface, Ip4,
-    Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared, Side, Tick, Told,
-    Tuple, Use,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Live, Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared, Side, Slot,
+    Tick, Told, Tuple, Use,
 };
 use datapath::{
     Exit,
     native::{Frame, Memory},
-    world::{Beginning, InsertError, PortWords, Route, RouteQuery, World},
+    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
 /// What is put in force in the middle of a packet.
@@ -28,8 +28,6 @@ struct Interrupted<'a> {
     memory: &'a Memory,
     left: Cell<usize>,
     event: RefCell<Option<Event<'a>>>,
-    /// This CPU's own.
-    beginning: RefCell<Beginning>,
 }
 
 /// Takes a frame through, with `event` before the packet path's question of number `place`; nothing
@@ -45,7 +43,6 @@ pub fn process_with<'a>(
         memory,
         left: Cell::new(place),
         event: RefCell::new(Some(event)),
-        beginning: RefCell::new(Beginning::EMPTY),
     };
     let exit = datapath::process(frame, &world);
     world.event.borrow().is_none().then_some(exit)
@@ -66,20 +63,67 @@ impl<'a> Interrupted<'a> {
     }
 }
 
-impl World for Interrupted<'_> {
+impl Lend for Interrupted<'_> {
     type Ref<'a, T: 'a>
         = Rc<T>
     where
         Self: 'a;
 
     type Mut<'b, T: 'b>
-        = RefMut<'b, T>
+        = Box<T>
     where
         Self: 'b;
+}
 
-    fn beginning(&self) -> Option<RefMut<'_, Beginning>> {
-        Some(self.beginning.borrow_mut())
+impl<A: Address> Tables<A> for Interrupted<'_>
+where
+    Memory: Tables<A>,
+{
+    fn beginning(&self) -> Option<Box<Beginning<A>>> {
+        Some(Box::new(Beginning::EMPTY))
     }
+    fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {
+        self.asked().flow(key)
+    }
+    fn insert_flow(&self, key: &FlowKey<A>, flow: &Flow<Live, A>) -> Result<(), InsertError> {
+        self.asked().insert_flow(key, flow)
+    }
+    fn remove_flow(&self, key: &FlowKey<A>) {
+        self.asked().remove_flow(key);
+    }
+    fn mapping(&self, key: &MappingKey<A>) -> Option<Rc<Mapping<A>>> {
+        self.asked().mapping(key)
+    }
+    fn insert_mapping(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<(), InsertError> {
+        self.asked().insert_mapping(key, mapping)
+    }
+    fn remove_mapping(&self, key: &MappingKey<A>) {
+        self.asked().remove_mapping(key);
+    }
+    fn fragments(&self, key: &FragmentKey<A>) -> Option<Rc<Fragments>> {
+        self.asked().fragments(key)
+    }
+    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
+        self.asked().put_fragments(key, fragments);
+    }
+    fn external(&self, address: &A) -> Option<Rc<External>> {
+        self.asked().external(address)
+    }
+    fn class(&self, key: &ClassKey<A>) -> Option<Rc<RuleSet>> {
+        self.asked().class(key)
+    }
+    fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
+        self.asked().slot(pool, slot)
+    }
+    fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route {
+        self.asked().route(query, hop)
+    }
+    fn opened(&self, asked: &FlowKey<A>, sent: &Tuple<A>, pool: u8) {
+        self.asked().opened(asked, sent, pool);
+    }
+}
+
+impl World for Interrupted<'_> {
     fn place(&self) -> Option<Rc<Shared<u32>>> {
         self.memory.place()
     }
@@ -89,38 +133,8 @@ impl World for Interrupted<'_> {
     fn config(&self) -> Option<Rc<Config>> {
         self.asked().config()
     }
-    fn flow(&self, key: &FlowKey) -> Option<Rc<Flow>> {
-        self.asked().flow(key)
-    }
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Result<(), InsertError> {
-        self.asked().insert_flow(key, flow)
-    }
-    fn remove_flow(&self, key: &FlowKey) {
-        self.asked().remove_flow(key);
-    }
-    fn mapping(&self, key: &MappingKey) -> Option<Rc<Mapping>> {
-        self.asked().mapping(key)
-    }
-    fn insert_mapping(&self, key: &MappingKey, mapping: &Mapping) -> Result<(), InsertError> {
-        self.asked().insert_mapping(key, mapping)
-    }
-    fn remove_mapping(&self, key: &MappingKey) {
-        self.asked().remove_mapping(key);
-    }
-    fn fragments(&self, key: &FragmentKey) -> Option<Rc<Fragments>> {
-        self.asked().fragments(key)
-    }
-    fn put_fragments(&self, key: &FragmentKey, fragments: &Fragments) {
-        self.asked().put_fragments(key, fragments);
-    }
     fn ports(&self, bitmap: u32) -> Option<Rc<PortWords>> {
         self.asked().ports(bitmap)
-    }
-    fn external(&self, address: &Ip4) -> Option<Rc<External>> {
-        self.asked().external(address)
-    }
-    fn class(&self, key: &ClassKey) -> Option<Rc<RuleSet>> {
-        self.asked().class(key)
     }
     fn rule(&self, index: u32) -> Option<Rc<Rule>> {
         self.asked().rule(index)
@@ -143,9 +157,6 @@ impl World for Interrupted<'_> {
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
     }
-    fn route(&self, query: &RouteQuery, hop: &mut NextHop) -> Route {
-        self.asked().route(query, hop)
-    }
     fn count(&self, reason: Reason, bytes: u64) {
         self.asked().count(reason, bytes);
     }
@@ -160,8 +171,5 @@ impl World for Interrupted<'_> {
     }
     fn count_opened(&self, pool: u8, space: usize) {
         self.asked().count_opened(pool, space);
-    }
-    fn opened(&self, asked: &FlowKey, sent: &Tuple, pool: u8) {
-        self.asked().opened(asked, sent, pool);
     }
 }

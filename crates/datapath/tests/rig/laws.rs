@@ -340,10 +340,11 @@ fn lowered_mss(before: &[u8], after: &[u8], l4: usize) -> Option<std::ops::Range
 /// in use is taken.
 pub fn safe(memory: &Memory) {
     let mut twins = BTreeSet::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         let twin_key = flow.twin(protocol);
         let twin = memory
+            .v4
             .flows
             .get(&twin_key)
             .unwrap_or_else(|| panic!("half a flow: {key:?}"));
@@ -370,6 +371,7 @@ pub fn safe(memory: &Memory) {
 
 fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
     let external = memory
+        .v4
         .externals
         .get(&address)
         .expect("flows and mappings are to our addresses");
@@ -384,7 +386,7 @@ fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bo
 /// mapped; every port that a mapping or a permit is about is taken.
 pub fn sound(memory: &Memory) {
     safe(memory);
-    for (key, mapping) in memory.mappings.all() {
+    for (key, mapping) in memory.v4.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
         let port = match key.what().expect("a kind we know") {
             End::Outward { internal, .. } => {
@@ -403,7 +405,7 @@ pub fn sound(memory: &Memory) {
             "a free port is mapped: {key:?}"
         );
     }
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         // What leaves from another address than it came from leaves from one of ours.
         if flow.to.source != key.tuple.source {
@@ -416,7 +418,7 @@ pub fn sound(memory: &Memory) {
 
 /// The internal endpoint that an external one belongs to.
 fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
-    let inward = memory.mappings.get(&MappingKey::inward(protocol, end))?;
+    let inward = memory.v4.mappings.get(&MappingKey::inward(protocol, end))?;
     Some((inward.internal, inward.port))
 }
 
@@ -428,24 +430,24 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
         *clients.entry(Holder::new(rule, client)).or_insert(0) += held.0;
         *rules.entry(rule).or_insert(0) += held.0;
     };
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
             add(flow.picture().rule(), key.tuple.source, Held::new(1, 0));
         }
     }
-    for (key, mapping) in memory.mappings.all() {
+    for (key, mapping) in memory.v4.mappings.all() {
         if let Some(End::Inward { .. }) = key.what() {
             add(mapping.rule, mapping.internal, Held::new(0, 1));
         }
     }
     for (rule, quota) in quotas {
         if !quota.total.is_none() {
-            let held = memory.slot(u32::from(*rule)).held.get();
+            let held = memory.in_use(u32::from(*rule)).held.get();
             assert_eq!(held, rules.get(rule).copied().unwrap_or(0), "rule {rule}");
         }
         let counted = |holder: &Holder| {
             let slot = memory.clients.get(holder);
-            slot.map_or(0, |slot| memory.slot(*slot).held.get())
+            slot.map_or(0, |slot| memory.in_use(*slot).held.get())
         };
         if quota.counts_clients() {
             let known: Vec<_> = memory.clients.all().into_iter().map(|it| it.0).collect();
@@ -462,7 +464,7 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
 /// is, whatever comes in the middle of what.
 pub fn within(memory: &Memory, quotas: &Quotas) {
     let mut flows: BTreeMap<(u16, Option<Ip4>), u32> = BTreeMap::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
             let rule = flow.picture().rule();
             *flows.entry((rule, None)).or_default() += 1;
@@ -484,7 +486,7 @@ pub fn within(memory: &Memory, quotas: &Quotas) {
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.
 pub fn clients_keep_their_address(memory: &Memory) {
     let mut address_of = BTreeMap::new();
-    for (key, flow) in memory.flows.all() {
+    for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
             let client = (key.tuple.source, flow.pool());
             let address = *address_of.entry(client).or_insert(flow.to.source);
@@ -496,7 +498,7 @@ pub fn clients_keep_their_address(memory: &Memory) {
 /// Asserts that exactly the mapped ports are taken, beside those outside the address's range: what
 /// holds as long as nothing has ended.
 pub fn taken_is_mapped(memory: &Memory) {
-    for (address, external) in memory.externals.all() {
+    for (address, external) in memory.v4.externals.all() {
         for protocol in Protocol::ALL {
             let outside = match protocol {
                 Protocol::Icmp => 0,
@@ -505,6 +507,7 @@ pub fn taken_is_mapped(memory: &Memory) {
                 }
             };
             let mapped = memory
+                .v4
                 .mappings
                 .all()
                 .into_iter()

@@ -76,7 +76,6 @@ impl Site {
         let config = Config {
             seed: 7,
             generation: 1,
-            version: 0,
             ..Config::default()
         };
         let found = Found {
@@ -90,7 +89,7 @@ impl Site {
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
-        *memory.routes.borrow_mut() = Rc::new(route);
+        *memory.v4.routes.borrow_mut() = Rc::new(route);
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
@@ -123,8 +122,9 @@ impl Site {
                 .into_iter()
                 .filter_map(|(number, entry)| Some((number, rule_name(&entry)?)))
                 .collect(),
-            externals: all(&memory.externals),
+            externals: all(&memory.v4.externals),
             classes: memory
+                .v4
                 .classes
                 .all()
                 .into_iter()
@@ -170,11 +170,15 @@ impl Site {
                         word.fetch_or(*bits);
                     }
                 }
-                memory.externals.put(*address, *external);
+                memory.v4.externals.put(*address, *external);
             }
             Action::RemoveExternal(address) => {
-                let external = memory.externals.get(address).expect("only known ones go");
-                memory.externals.remove(address);
+                let external = memory
+                    .v4
+                    .externals
+                    .get(address)
+                    .expect("only known ones go");
+                memory.v4.externals.remove(address);
                 for protocol in Protocol::ALL {
                     let words = memory.bitmap(bitmap(external.index, protocol));
                     words.iter().for_each(|word| word.set(0));
@@ -183,7 +187,7 @@ impl Site {
             Action::PutNumbered(number, entry) => {
                 memory.numbered.put(*number, **entry);
                 if rule_name(entry).is_none() {
-                    memory.slot(u32::from(*number)).release();
+                    memory.in_use(u32::from(*number)).release();
                 }
             }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
@@ -191,10 +195,10 @@ impl Site {
             Action::PutClasses(classes) => {
                 classes
                     .iter()
-                    .for_each(|(key, set)| memory.classes.put(*key, *set));
+                    .for_each(|(key, set)| memory.v4.classes.put(*key, *set));
             }
             Action::RemoveClasses(keys) => {
-                keys.iter().for_each(|key| memory.classes.remove(key));
+                keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
             Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
@@ -240,19 +244,19 @@ impl Site {
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
         let quotas = self.gateway.quotas();
-        let read = |slot| memory.slot(slot).picture();
+        let read = |slot| memory.in_use(slot).picture();
         let clients = memory.clients.all();
         let clients = clients.into_iter().map(|(holder, slot)| (holder, *slot));
         let opening = Opening::new(&quotas, clients.collect(), read);
         between(memory);
         let sweep = Sweep::new(self.nanos, patience, &externals);
         let mut sweep = sweep.counting(quotas.keys().copied());
-        for (key, flow) in memory.flows.all() {
+        for (key, flow) in memory.v4.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
         between(memory);
         sweep.flows_done();
-        for (key, mapping) in memory.mappings.all() {
+        for (key, mapping) in memory.v4.mappings.all() {
             sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
         }
         let swept = sweep.finish();
@@ -264,14 +268,14 @@ impl Site {
         let judged = (self.books).judge(&quotas, &opening, &swept.held, (now, read), taken);
         between(memory);
         for key in &swept.ended {
-            memory.flows.remove(key);
+            memory.v4.flows.remove(key);
             if let Some(holder) = swept.owners.get(key) {
                 give_back(memory, holder, -1, 0);
             }
             between(memory);
         }
         for key in &swept.unmapped {
-            memory.mappings.remove(key);
+            memory.v4.mappings.remove(key);
             between(memory);
         }
         for (holder, ports) in &swept.ports {
@@ -316,9 +320,11 @@ impl Site {
 
 /// Subtracts from the slots of a client and of its rule what ended.
 fn give_back(memory: &Memory, holder: &Holder, flows: i64, ports: i64) {
-    memory.slot(u32::from(holder.rule())).correct(flows, ports);
+    memory
+        .in_use(u32::from(holder.rule()))
+        .correct(flows, ports);
     if let Some(slot) = memory.clients.get(holder) {
-        memory.slot(*slot).correct(flows, ports);
+        memory.in_use(*slot).correct(flows, ports);
     }
 }
 
@@ -327,19 +333,19 @@ fn correct(memory: &Memory, judged: &Judged) {
     for correction in &judged.corrections {
         match correction {
             Correction::Adjust(slot, Amount { flows, ports }) => {
-                memory.slot(*slot).correct(*flows, *ports);
+                memory.in_use(*slot).correct(*flows, *ports);
             }
             Correction::Enter(holder, Amount { flows, ports }) => {
                 let slots = (0..TRIES).map(|step| slot(0, step));
-                let free = slots.into_iter().find(|slot| memory.slot(*slot).claim());
+                let free = slots.into_iter().find(|slot| memory.in_use(*slot).claim());
                 let free = free.expect("few clients");
-                memory.slot(free).correct(*flows, *ports);
+                memory.in_use(free).correct(*flows, *ports);
                 if memory.clients.insert_new(*holder, free).is_err() {
-                    memory.slot(free).release();
+                    memory.in_use(free).release();
                 }
             }
             Correction::Forget(holder) => forget(memory, holder),
-            Correction::Free(slot) => memory.slot(*slot).release(),
+            Correction::Free(slot) => memory.in_use(*slot).release(),
         }
     }
 }
@@ -348,7 +354,7 @@ fn correct(memory: &Memory, judged: &Judged) {
 fn forget(memory: &Memory, holder: &Holder) {
     let slot = memory.clients.get(holder).expect("it was there");
     memory.clients.remove(holder);
-    if memory.slot(*slot).held.get() != 0 {
+    if memory.in_use(*slot).held.get() != 0 {
         let again = memory.clients.insert_new(*holder, *slot);
         again.expect("nobody comes in between");
     }

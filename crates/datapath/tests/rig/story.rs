@@ -257,12 +257,12 @@ impl Story {
             self.site.pass(Duration::from_secs(1));
         }
         let memory = &self.site.memory;
-        assert!(memory.flows.is_empty() && memory.mappings.is_empty());
+        assert!(memory.v4.flows.is_empty() && memory.v4.mappings.is_empty());
         assert!(memory.clients.is_empty());
         for (slot, it) in memory.uses.borrow().iter() {
             assert_eq!((it.held.get(), it.taken.get()), (0, 0), "slot {slot}");
         }
-        for (address, external) in memory.externals.all() {
+        for (address, external) in memory.v4.externals.all() {
             for protocol in Protocol::ALL {
                 let kept = match protocol {
                     Protocol::Icmp => 0,

@@ -134,7 +134,7 @@ fn counted_play() -> Play {
             for client in 0..1024 - 100 {
                 let holder = Holder::new(9, Ip4(u32::to_be_bytes(client)));
                 site.memory.clients.put(holder, slot(0, 0) + client);
-                site.memory.slot(slot(0, 0) + client).claim();
+                site.memory.in_use(slot(0, 0) + client).claim();
             }
             Vec::new()
         },
@@ -235,9 +235,9 @@ fn halve_flows(site: &Site) -> Vec<Frame> {
             first.push(sketch.frame());
         }
     }
-    for (key, flow) in site.memory.flows.all() {
+    for (key, flow) in site.memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
-            site.memory.flows.remove(&key);
+            site.memory.v4.flows.remove(&key);
         }
     }
     first
@@ -248,7 +248,7 @@ fn crowd_mappings(site: &Site) {
     for port in 0..1_900 {
         let key = MappingKey::inward(Protocol::Icmp, (Ip4([192, 0, 2, 77]), Port::new(port)));
         let entry = Mapping::outward(Port::new(port), Tick(1));
-        site.memory.mappings.put(key, entry);
+        site.memory.v4.mappings.put(key, entry);
     }
 }
 

@@ -83,10 +83,10 @@ impl Twins {
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
-        for (key, value) in memory.externals.all() {
+        for (key, value) in memory.v4.externals.all() {
             tables.externals.put(&key, &value)?;
         }
-        for (key, value) in memory.classes.all() {
+        for (key, value) in memory.v4.classes.all() {
             tables.classes.put(&key, &value)?;
         }
         for (key, value) in memory.rules.all() {
@@ -98,10 +98,10 @@ impl Twins {
         for (index, value) in memory.interfaces.all() {
             tables.interfaces.put(&self.numbers[&index], &value)?;
         }
-        for (key, value) in memory.flows.all() {
+        for (key, value) in memory.v4.flows.all() {
             tables.flows.put(&key, &value.picture())?;
         }
-        for (key, value) in memory.mappings.all() {
+        for (key, value) in memory.v4.mappings.all() {
             tables.mappings.put(&key, &value)?;
         }
         for (number, value) in memory.numbered.all() {
@@ -214,6 +214,7 @@ impl Twins {
         let ours: BTreeMap<FlowKey, Flow<Picture>> = self
             .native
             .memory
+            .v4
             .flows
             .all()
             .into_iter()
@@ -263,7 +264,7 @@ impl Twins {
         let kernels: BTreeMap<_, _> = self.tables.clients.all()?.into_iter().collect();
         ensure!(ours == kernels, "clients differ");
         for slot in 0..SLOTS as u32 {
-            let (ours, kernels) = (memory.slot(slot), self.tables.uses.at(slot));
+            let (ours, kernels) = (memory.in_use(slot), self.tables.uses.at(slot));
             let what = |it: &Use| (it.held.get(), it.refused.get(), it.taken.get());
             ensure!(what(&ours) == what(kernels), "slot {slot} differs");
         }
@@ -276,7 +277,7 @@ impl Twins {
     }
 
     fn mappings_and_ports(&self) -> Result<()> {
-        let ours = self.native.memory.mappings.all();
+        let ours = self.native.memory.v4.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
             .map(|(key, value)| (key, (value.port, value.rule)))
