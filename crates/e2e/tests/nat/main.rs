@@ -7,6 +7,7 @@ mod errors;
 mod neighbours;
 mod one_arm;
 mod outsiders;
+mod quotas;
 mod routes;
 mod rules;
 mod shapes;

@@ -232,6 +232,43 @@ fn what_is_not_said_has_the_defaults_of_the_rfcs() {
 }
 
 #[test]
+fn a_quota_and_what_is_told_of_refusals_are_understood() {
+    let text = "
+interfaces: [{name: eth0, realm: both}]
+pools:
+  - {name: quiet, addresses: [192.0.2.10], refusal: silent}
+  - {name: usual, addresses: [192.0.2.11]}
+rules:
+  - name: ci
+    sources: [10.7.0.0/16]
+    pool: quiet
+    quota: {flows: 500, client: {ports: 20, rate: 10, burst: 50}}
+  - {name: rest, sources: [10.0.0.0/8], pool: usual, quota: {client: {rate: 10}}}
+limits: {icmp_errors: 77}
+";
+
+    let intent = intent(text);
+
+    let [quiet, usual] = &intent.pools[..] else {
+        panic!("two pools")
+    };
+    assert_eq!(quiet.behaviour.refusal(), Refusal::Silent);
+    assert_eq!(usual.behaviour.refusal(), Refusal::Icmp);
+    let [ci, rest] = &intent.rules[..] else {
+        panic!("two rules")
+    };
+    let limits = |flows, ports| abi::Limits { flows, ports };
+    let expected = Quota {
+        total: limits(500, 0),
+        client: limits(0, 20),
+        ..Quota::NONE
+    };
+    assert_eq!(ci.quota, expected.with_rate(10, 50));
+    assert_eq!(rest.quota, Quota::NONE.with_rate(10, 10));
+    assert_eq!(intent.limits.icmp_errors, 77);
+}
+
+#[test]
 fn a_session_log_needs_only_a_place() {
     let log = intent(&format!("{ONE_ARM}log: {{sessions: {{file: /x.jsonl}}}}\n")).log;
 
