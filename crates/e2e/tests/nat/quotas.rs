@@ -73,7 +73,7 @@ fn a_client_at_its_quota_is_told_at_once_and_others_do_not_notice() -> Result<()
         assert_eq!(kind, told);
 
         assert!(count(&gateway, "quota_flows")? >= 2);
-        let how = format!("egret_refusals_told_total{{how=\"{refusal}\"}}");
+        let how = format!("egret_refusals_told_packets_total{{how=\"{refusal}\"}}");
         assert!(gateway.metric(&how)? >= 2.0);
         assert!(gateway.metric("egret_rule_refused_packets_total{rule=\"few\"}")? >= 2.0);
         wait_for(PATIENCE, "the metrics count the flows", || {
