@@ -1,3 +1,5 @@
+//! Limits, rates and corrections of one slot.
+
 use super::*;
 
 const LIMITS: Limits = Limits { flows: 3, ports: 2 };

@@ -1,3 +1,5 @@
+//! Sweeps one after the other over slots that are right, wrong, loose or new.
+
 use abi::{Ip4, Limits};
 
 use super::*;
