@@ -33,7 +33,7 @@ fn empty(memory: &Memory) {
         let protocol = Protocol::from_number(key.protocol);
         if let (Some(protocol), Some(external)) = (protocol, memory.v4.externals.get(&key.external)) {
             let (word, bit) = place(mapping.port);
-            memory.bitmap(bitmap(external.index, protocol))[word].fetch_and(!(1 << bit));
+            memory.bitmap(bitmap(external.index, protocol))[word].taken.fetch_and(!(1 << bit));
         }
     }
 }

@@ -81,6 +81,10 @@ pub struct Behaviour {
 const HAIRPIN: u8 = 1;
 /// Where the [`Refusal`] stands in the flags.
 const REFUSAL: u32 = 6;
+/// A TCP port serves several flows, to different remotes.
+const OVERLOAD: u8 = 2;
+/// An external port may be odd where the internal one is even.
+const ANY_PARITY: u8 = 4;
 
 impl Behaviour {
     /// What zeroed memory says.
@@ -121,6 +125,18 @@ impl Behaviour {
         }
     }
 
+    /// The same, but a TCP port serves several flows, as long as their remotes differ (RFC 7857 §3).
+    /// So a port is nobody's alone, and TCP depends on the remote's address and port in all.
+    pub const fn overloading(self) -> Self {
+        let [_, udp, icmp] = self.modes;
+        let strictest = Dependence::AddressAndPort as u8;
+        Self {
+            modes: [strictest | strictest << 4, udp, icmp],
+            flags: self.flags | OVERLOAD,
+            ..self
+        }
+    }
+
     /// How a client is told of a refusal.
     #[inline(always)]
     pub const fn refusal(&self) -> Refusal {
@@ -128,6 +144,14 @@ impl Behaviour {
             0 => Refusal::Icmp,
             1 => Refusal::Reset,
             _ => Refusal::Silent,
+        }
+    }
+
+    /// The same, but external ports need not have the parity of internal ones (RFC 7857 §8).
+    pub const fn with_any_parity(self) -> Self {
+        Self {
+            flags: self.flags | ANY_PARITY,
+            ..self
         }
     }
 
@@ -157,6 +181,17 @@ impl Behaviour {
     #[inline(always)]
     pub const fn hairpins(&self) -> bool {
         self.flags & HAIRPIN != 0
+    }
+
+    /// Whether a TCP port serves several flows.
+    pub const fn overloads(&self) -> bool {
+        self.flags & OVERLOAD != 0
+    }
+
+    /// Whether an external port has the parity of the internal one, if there is such a port.
+    #[inline(always)]
+    pub const fn keeps_parity(&self) -> bool {
+        self.flags & ANY_PARITY == 0
     }
 }
 
@@ -190,6 +225,19 @@ mod tests {
             assert_eq!(it.refusal(), refusal);
             assert_eq!(it.refusing(Refusal::Icmp), usual);
         }
+    }
+
+    #[test]
+    fn an_overloaded_pool_is_strict_about_tcp_and_as_it_was_about_the_rest() {
+        let open = [Dependence::Endpoint; 3];
+        let it = Behaviour::new(open, open, true, 9).overloading();
+
+        assert!(it.overloads() && it.hairpins() && it.keeps_parity());
+        assert_eq!(it.mapping(Protocol::Tcp), Dependence::AddressAndPort);
+        assert_eq!(it.filtering(Protocol::Tcp), Dependence::AddressAndPort);
+        assert_eq!(it.mapping(Protocol::Udp), Dependence::Endpoint);
+        assert_eq!(it.filtering(Protocol::Icmp), Dependence::Endpoint);
+        assert!(!it.with_any_parity().keeps_parity());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The external addresses this gateway answers for.
 
-use crate::{Behaviour, Port};
+use crate::{
+    Behaviour, Port, Protocol,
+    ports::{PLANES, bitmap, plane_bitmap},
+};
 
 /// What an external address is for at present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +29,10 @@ pub struct External {
     pub last: Port,
     /// How its pool translates.
     pub behaviour: Behaviour,
+    /// Which planes are its own, counted from one; zero if it is not overloaded. See
+    /// [`crate::ports`].
+    pub planes: u8,
+    _pad: u8,
 }
 
 impl External {
@@ -47,7 +54,33 @@ impl External {
             first,
             last,
             behaviour,
+            planes: 0,
+            _pad: 0,
         }
+    }
+
+    /// The same, overloaded: these planes are its own.
+    pub const fn with_planes(self, planes: u8) -> Self {
+        Self { planes, ..self }
+    }
+
+    /// All bitmaps that are its own, and what they are of.
+    pub fn bitmaps(&self) -> impl Iterator<Item = (Protocol, u32)> + use<> {
+        let Self { index, planes, .. } = *self;
+        let spaces = Protocol::ALL.map(|protocol| (protocol, bitmap(index, protocol)));
+        let planes = (0..PLANES as u32)
+            .filter(move |_| planes != 0)
+            .map(move |plane| (Protocol::Tcp, plane_bitmap(planes, plane)));
+        spaces.into_iter().chain(planes)
+    }
+
+    /// The bitmaps in which the ports of a protocol's new flows stand.
+    pub fn bitmaps_of(&self, protocol: Protocol) -> impl Iterator<Item = u32> + use<> {
+        let is_overloaded = self.planes != 0 && matches!(protocol, Protocol::Tcp);
+        let unused = is_overloaded.then_some(bitmap(self.index, protocol));
+        self.bitmaps()
+            .filter(move |(of, bitmap)| *of == protocol && Some(*bitmap) != unused)
+            .map(|(_, bitmap)| bitmap)
     }
 
     /// What the address is for; nothing for a value this version does not know.
@@ -66,4 +99,4 @@ impl External {
     }
 }
 
-const _: () = assert!(size_of::<External>() == 16);
+const _: () = assert!(size_of::<External>() == 18);

@@ -202,6 +202,12 @@ impl<A: Copy> Flow<Live, A> {
         self.generation.get() == generation
     }
 
+    /// [`NextHop::mtu`] of the next hop that was last remembered.
+    #[inline(always)]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.get()
+    }
+
     /// The next hop that was last remembered.
     #[inline(always)]
     pub fn next_hop(&self) -> NextHop {

@@ -22,6 +22,7 @@ pub mod event;
 pub mod external;
 pub mod flow;
 pub mod fragment;
+pub mod hash;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
@@ -43,6 +44,7 @@ pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
+pub use ports::PortWord;
 pub use prefix64::Prefix64;
 pub use quota::{Exceeded, Held, Holder, Limits, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
@@ -70,7 +72,8 @@ pub mod map {
     pub const MAPPINGS6: &str = "MAPPINGS6";
     /// `FragmentKey<Ip6>` → `Fragments`: the same of IPv6 packets.
     pub const FRAGMENTS6: &str = "FRAGMENTS6";
-    /// Index → bitmap of ports in use, one per external address and port space.
+    /// Index → bitmaps of ports that are taken and of ports that are held back, for each external
+    /// address and port space, and for each plane of an overloaded address.
     pub const PORTS: &str = "PORTS";
     /// `Ip4` → `External`: the addresses we answer for.
     pub const EXTERNALS: &str = "EXTERNALS";

@@ -37,8 +37,12 @@ pub const PREFIXES64_MAX: usize = 4;
 /// Pools at one time. A pool's number shares a byte with a flow's direction.
 pub const POOLS_MAX: usize = 64;
 
-/// External addresses of one gateway, over all pools. Each has 32 KiB of port bitmaps.
+/// External addresses of one gateway, over all pools. Each has 64 KiB of port bitmaps.
 pub const ADDRESSES_MAX: usize = 256;
+
+/// External addresses of pools with `overload`. Each has 256 KiB of port bitmaps beside those that
+/// every address has, so these are 8 MiB of kernel memory whether they are used or not.
+pub const OVERLOADED_MAX: usize = 32;
 
 /// Slots over which a pool's addresses are spread, so that a client finds its address with one
 /// index. Four times [`ADDRESSES_MAX`], so that shares differ little even in the largest pool.
@@ -82,5 +86,9 @@ const _: () = assert!(ERROR_BUCKETS.is_power_of_two(), "found by masking a hash"
 const _: () = assert!(
     CLIENT_SLOTS.is_power_of_two(),
     "a hash falls anywhere alike"
+);
+const _: () = assert!(
+    OVERLOADED_MAX < 256,
+    "an address's planes are numbered by a byte"
 );
 const _: () = assert!(SLOTS >= 4 * ADDRESSES_MAX);

@@ -186,7 +186,7 @@ impl Rule {
     }
 }
 
-/// One of a pool's slots: an address and the index of its port bitmaps.
+/// One of a pool's slots: an address and where its port bitmaps stand.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slot<A = Ip4> {
@@ -194,8 +194,10 @@ pub struct Slot<A = Ip4> {
     pub address: A,
     /// [`crate::External::index`].
     pub index: u16,
+    /// [`crate::External::planes`].
+    pub planes: u8,
     /// One if the slot is filled; a pool without addresses has none filled.
-    pub filled: u16,
+    pub filled: u8,
 }
 
 /// A pool: its name, for the daemon that comes after, and its addresses spread over slots.

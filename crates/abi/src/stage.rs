@@ -10,7 +10,7 @@
 pub enum Stage {
     /// No flow wants the packet: begin one, answer, refuse, or leave it to the kernel.
     Open = 0,
-    /// A packet whose ports are not where a flow's are: fragments, ICMP errors, other protocols.
+    /// A fragment, or a packet whose ports are not where a flow's are: ICMP errors, other protocols.
     Part = 1,
 }
 

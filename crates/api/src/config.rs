@@ -59,6 +59,14 @@ pub struct Pool {
     pub filtering: Modes,
     /// `on` or `off`: whether clients reach each other by their external addresses.
     pub hairpinning: Option<String>,
+    /// `on` or `off`: whether a TCP port serves several flows, as long as their remotes differ.
+    pub overload: Option<String>,
+    /// `on` or `off`: whether external ports have the parity of internal ones.
+    pub parity: Option<String>,
+    /// How long a port that was freed is given out only if there are no others: `120s`.
+    pub hold_down: Option<String>,
+    /// How many ports of an address and protocol are held back so at one time, at most.
+    pub held_ports: Option<u64>,
     /// The largest TCP segment that both sides may agree on, in bytes.
     pub mss: Option<u64>,
     /// `icmp`, `reset` or `silent`: how clients are told that there is no room for a flow.
@@ -132,8 +140,10 @@ pub struct ClientQuota {
 pub struct Timeouts {
     /// A TCP connection that both sides opened (RFC 5382 REQ-5).
     pub tcp_established: Option<String>,
-    /// A TCP connection that is opening or closing (RFC 5382 REQ-5).
-    pub tcp_transitory: Option<String>,
+    /// A TCP connection that is opening (RFC 5382 REQ-5, RFC 7857 §2.1).
+    pub tcp_opening: Option<String>,
+    /// A TCP connection that is closing (RFC 5382 REQ-5, RFC 7857 §2.1).
+    pub tcp_closing: Option<String>,
     /// A UDP flow (RFC 4787 REQ-5).
     pub udp: Option<String>,
     /// An ICMP query (RFC 5508 REQ-2).

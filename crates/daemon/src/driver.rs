@@ -64,6 +64,7 @@ pub struct Driver {
     shared: Shared,
     netlink: Netlink,
     file: PathBuf,
+    /// The sweeper's; not here while it sweeps.
     memory: Option<Memory>,
     alarms: Alarms,
     sessions: Sessions,
@@ -343,6 +344,8 @@ impl Driver {
         let mut memory = self.memory.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
+            seed: self.gateway.seed(),
+            holds: self.gateway.holds(),
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),

@@ -5,15 +5,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip4, Protocol, ports::bitmap};
+use abi::{External, ExternalState, FlowKey, Ip4, Protocol};
 use gateway::{
-    Patience, Sweep, Swept,
+    Bitmaps, Patience, Sweep, Swept,
+    intent::HoldDown,
     quota::{Books, Judged, Quotas},
-    sweep::{FlowState, Idle, Joined, reserved},
+    sweep::{FlowState, Joined},
 };
 use kernel::Tables;
 
@@ -28,8 +28,12 @@ const LOGGED_AT_ONCE: usize = 4096;
 
 /// What one sweep is told.
 pub struct Order {
+    /// The key of the packet path's hashes.
+    pub seed: u64,
     /// How long silent flows are kept.
     pub patience: Patience,
+    /// How long freed ports are held back, by pool.
+    pub holds: BTreeMap<u8, HoldDown>,
     /// The external addresses.
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
@@ -74,7 +78,7 @@ impl Report {
 /// What a sweep leaves to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
-    idle: Idle,
+    bitmaps: Bitmaps,
     books: Books,
 }
 
@@ -84,11 +88,11 @@ pub struct Memory {
 ///
 /// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
 pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<Report> {
-    let Memory { idle, books } = memory;
+    let Memory { bitmaps, books } = memory;
     let began = Instant::now();
     let now = kernel::now();
     let opening = quotas::open(tables, &order.quotas)?;
-    let sweep = Sweep::new(now, order.patience.clone(), &order.externals);
+    let sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
     let mut sweep = sweep.counting(order.quotas.keys().copied());
     tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
@@ -105,7 +109,9 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     quotas::correct(tables, &judged)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
-    free_ports(tables, order, idle, &swept, &unused);
+    let words = |bitmap| tables.ports.words(bitmap);
+    let addresses = (&order.externals, &order.holds);
+    bitmaps.free(now, addresses, (&swept, &unused), words);
     let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
     let idle_pools = order
         .unwanted_pools
@@ -219,49 +225,15 @@ fn count_removed(tables: &Tables, swept: &Swept) -> io::Result<()> {
     Ok(())
 }
 
-/// Frees ports. What is known of the bitmaps of `unused` addresses is forgotten: when such an address
-/// is, another one may get them.
-fn free_ports(
-    tables: &Tables,
-    order: &Order,
-    idle: &mut Idle,
-    swept: &Swept,
-    unused: &BTreeSet<Ip4>,
-) {
-    let mut bitmaps = BTreeSet::new();
-    // Most addresses have the same range of ports.
-    let mut ranges = BTreeMap::new();
-    for (address, external) in &order.externals {
-        for protocol in Protocol::ALL {
-            let bitmap = bitmap(external.index, protocol);
-            if !unused.contains(address) {
-                bitmaps.insert(bitmap);
-            }
-            let words = tables.ports.words(bitmap);
-            let reserved = ranges
-                .entry((external.first, external.last, protocol == Protocol::Icmp))
-                .or_insert_with(|| reserved(external, protocol));
-            let taken = |word: usize| words.get(word).map_or(0, |word| word.load(Relaxed));
-            for (word, correction) in idle.judge(bitmap, &swept.used, reserved, taken) {
-                if let Some(word) = words.get(word) {
-                    word.fetch_or(correction.set, Relaxed);
-                    word.fetch_and(!correction.clear, Relaxed);
-                }
-            }
-        }
-    }
-    idle.keep(&bitmaps);
-}
-
 fn idle_addresses(order: &Order, swept: &Swept) -> BTreeSet<Ip4> {
     let draining = order
         .externals
         .iter()
         .filter(|(_, external)| external.state() == Some(ExternalState::Draining));
     let is_idle = |address: &Ip4, external: &External| {
-        let has_ports = Protocol::ALL
-            .into_iter()
-            .any(|protocol| swept.used.is_used(bitmap(external.index, protocol)));
+        let has_ports = external
+            .bitmaps()
+            .any(|(_, bitmap)| swept.used.is_used(bitmap));
         !swept.by_external.contains_key(address) && !has_ports
     };
     draining

@@ -1,15 +1,9 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
-use abi::{
-    Config, External, ExternalState, Protocol, limits::POOLS_MAX, policy::pool_index, ports::bitmap,
-};
-use gateway::{Action, Attachment, Event, Found, intent::Mode, policy, sweep::reserved};
+use abi::{Config, limits::POOLS_MAX, policy::pool_index};
+use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, policy};
 use kernel::{
     AttachError, Attached, Events, LoadError, Program, State, StateError, Tables, links, sysctl,
 };
@@ -167,13 +161,13 @@ impl World {
         let tables = &self.tables;
         match action {
             Action::PutExternal(address, external) => {
-                self.reserve(&external);
+                let before = read("EXTERNALS", tables.externals.get(&address))?;
+                let words = |bitmap| tables.ports.words(bitmap);
+                bitmaps::prepare(&external, before.as_ref(), words);
                 write("EXTERNALS", tables.externals.put(&address, &external))?;
             }
             Action::RemoveExternal(address) => {
-                let external = read("EXTERNALS", tables.externals.get(&address))?;
                 write("EXTERNALS", tables.externals.remove(&address))?;
-                external.iter().for_each(|external| self.release(external));
             }
             Action::PutNumbered(number, entry) => {
                 let number = u32::from(number);
@@ -213,27 +207,6 @@ impl World {
             }
         }
         Ok(None)
-    }
-
-    /// Takes the ports that an address does not own out of the packet path's reach.
-    fn reserve(&self, external: &External) {
-        if external.state() != Some(ExternalState::Serving) {
-            return;
-        }
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            for (word, reserved) in words.iter().zip(reserved(external, protocol).iter()) {
-                word.fetch_or(*reserved, Relaxed);
-            }
-        }
-    }
-
-    /// Gives back all ports of an address that is gone, to the one that gets its bitmaps next.
-    fn release(&self, external: &External) {
-        for protocol in Protocol::ALL {
-            let words = self.tables.ports.words(bitmap(external.index, protocol));
-            words.iter().for_each(|word| word.store(0, Relaxed));
-        }
     }
 
     fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {

@@ -107,7 +107,11 @@ fn pool() -> Pool {
     let address = |last, state| PoolAddress {
         address: Ipv4Addr::new(192, 0, 2, last),
         state,
-        tcp: Ports { used: 7, free: 11 },
+        tcp: Ports {
+            used: 7,
+            free: 11,
+            held: 5,
+        },
         udp: Ports::default(),
         icmp: Ports::default(),
         flows: 7,
@@ -213,6 +217,7 @@ fn a_draining_address_has_ports_in_use_and_none_to_give() {
     assert_eq!(metric("egret_ports_used").value(&labels("192.0.2.2")), 7.0);
     assert_eq!(metric("egret_ports_free").value(&labels("192.0.2.1")), 11.0);
     assert_eq!(metric("egret_ports_free").samples.len(), 3);
+    assert_eq!(metric("egret_ports_held").value(&labels("192.0.2.1")), 5.0);
 }
 
 #[test]

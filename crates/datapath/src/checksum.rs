@@ -45,7 +45,7 @@ impl Sum {
     #[inline(always)]
     pub const fn fold(self) -> u16 {
         let sum = (self.0 & 0xffff) + (self.0 >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
+        (sum + (sum >> 16)) as u16
     }
 
     /// The checksum of what was added.
@@ -61,20 +61,28 @@ pub const TTL_DECREMENT: [u8; 2] = [0xfe, 0xff];
 /// A checksum after a difference.
 #[inline(always)]
 pub const fn patch(check: [u8; 2], difference: u16) -> [u8; 2] {
-    Sum((!u16::from_ne_bytes(check)) as u32 + difference as u32).checksum()
+    patched(u16::from_ne_bytes(check), difference).to_ne_bytes()
 }
 
 /// The same of UDP's: zero means "no checksum" and stays (RFC 768); a sum that comes out as zero is
 /// sent as its twin.
 #[inline(always)]
 pub const fn patch_udp(check: [u8; 2], difference: u16) -> [u8; 2] {
-    match check {
-        [0, 0] => check,
-        _ => match patch(check, difference) {
-            [0, 0] => [0xff, 0xff],
+    let check = match u16::from_ne_bytes(check) {
+        0 => 0,
+        check => match patched(check, difference) {
+            0 => 0xffff,
             check => check,
         },
-    }
+    };
+    check.to_ne_bytes()
+}
+
+#[inline(always)]
+const fn patched(check: u16, difference: u16) -> u16 {
+    let sum = !check as u32 + difference as u32;
+    // The sum of two words carries once at most.
+    !((sum + (sum >> 16)) as u16)
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Ipv4 {
     /// Whether it is a part of a packet: More Fragments is set or the offset is not zero.
     #[inline(always)]
     pub const fn is_fragment(&self) -> bool {
-        u16::from_be_bytes(self.fragment) & 0x3fff != 0
+        u16::from_ne_bytes(self.fragment) & 0x3fff_u16.to_be() != 0
     }
 
     /// Where in the packet's payload it begins, in units of eight bytes.

@@ -5,12 +5,11 @@
 //! Errors are few: each CPU sends so many in a tick, and no sender gets more than a share of them
 //! (RFC 1812 §4.3.2.8).
 
-use abi::{Ip4, Port, Protocol, Reason, Tick, limits::ERROR_BUCKETS};
+use abi::{Ip4, Port, Protocol, Reason, Tick, hash::hash, limits::ERROR_BUCKETS};
 
 use crate::{
     checksum::Sum,
     frame::{Icmp, Ipv4, Link, Packet, Wire, ethertype},
-    hash::hash,
     reset::{copy, header, is_one_host, put},
     world::World,
 };

@@ -43,14 +43,12 @@ impl Version for V4 {
         if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
             return Err(Unusual::Leaves(Reason::Malformed));
         }
-        let piece = match (ip.offset(), ip.is_fragment()) {
-            (0, false) => Piece::Whole,
-            (0, true) => Piece::First,
-            _ => return Err(Unusual::Part(Reason::Fragment)),
+        let piece = match (ip.is_fragment(), ip.offset()) {
+            (false, _) => Piece::Whole,
+            (true, 0) => Piece::First,
+            (true, _) => return Err(Unusual::Part(Reason::Fragment)),
         };
-        let Some(protocol) = Protocol::from_number(ip.protocol) else {
-            return Err(Unusual::Part(Reason::Protocol));
-        };
+        let number = ip.protocol;
 
         // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
         let cut = match piece {
@@ -59,25 +57,26 @@ impl Version for V4 {
         };
         let l4 = Link::LEN + header;
         let room = total as usize - header;
-        let (source_port, target_port, flags) = match protocol {
-            Protocol::Tcp => match packet.at::<Tcp>(l4) {
-                Some(tcp) if room >= Tcp::LEN => (tcp.source, tcp.target, tcp.flags),
+        let (protocol, (source_port, target_port), flags) = match Protocol::from_number(number) {
+            Some(it @ Protocol::Tcp) => match packet.at::<Tcp>(l4) {
+                Some(tcp) if room >= Tcp::LEN => (it, (tcp.source, tcp.target), tcp.flags),
                 _ => return Err(Unusual::Part(cut)),
             },
-            Protocol::Udp => match packet.at::<Udp>(l4) {
-                Some(udp) if room >= Udp::LEN => (udp.source, udp.target, 0),
+            Some(it @ Protocol::Udp) => match packet.at::<Udp>(l4) {
+                Some(udp) if room >= Udp::LEN => (it, (udp.source, udp.target), 0),
                 _ => return Err(Unusual::Part(cut)),
             },
-            Protocol::Icmp => match packet.at::<Icmp>(l4) {
+            Some(it @ Protocol::Icmp) => match packet.at::<Icmp>(l4) {
                 // All queries share their identifiers: an answer is of its question's kind anyhow.
                 Some(icmp) if room >= Icmp::LEN => match icmp.kind {
-                    kind if Icmp::is_query(kind) => (icmp.id, Port::new(0), Icmp::ECHO),
-                    kind if Icmp::is_reply(kind) => (Port::new(0), icmp.id, 0),
+                    kind if Icmp::is_query(kind) => (it, (icmp.id, Port::new(0)), Icmp::ECHO),
+                    kind if Icmp::is_reply(kind) => (it, (Port::new(0), icmp.id), 0),
                     _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
                     _ => return Err(Unusual::Part(Reason::NotAQuery)),
                 },
                 _ => return Err(Unusual::Part(cut)),
             },
+            None => return Err(Unusual::Part(Reason::Protocol)),
         };
         let tuple = Tuple {
             source,
@@ -138,6 +137,12 @@ impl Translate<Ip4> for V4 {
         flow: &Flow,
         hop: Option<&NextHop>,
     ) -> bool {
+        if let Some(hop) = hop {
+            let Some(link) = packet.at::<Link>(0) else {
+                return false;
+            };
+            link.readdress(hop);
+        }
         let to = flow.to;
         let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
             return false;
@@ -185,12 +190,6 @@ impl Translate<Ip4> for V4 {
                 };
                 icmp.check = patch(icmp.check, flow.l4_delta);
             }
-        }
-        if let Some(hop) = hop {
-            let Some(link) = packet.at::<Link>(0) else {
-                return false;
-            };
-            link.readdress(hop);
         }
         true
     }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a later fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ a fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
 //!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! The hit path is one lookup in one table. Everything rare is a function of its own that the
-//! compiler is told not to inline, so that the hit path stays small.
+//! compiler is told not to inline, or stands in another program, so that the hit path stays small.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -28,7 +28,6 @@ mod checksum;
 mod classify;
 mod forward;
 mod fragment;
-mod hash;
 mod icmp;
 mod ip;
 mod ip4;
@@ -101,10 +100,13 @@ pub enum Next {
 
 /// Takes one frame through the gateway: edits it, counts it, and says where it goes.
 pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    match enter(packet, world) {
-        Next::Leave(exit) => exit,
-        Next::Go(Stage::Open) => open(packet, world),
-        Next::Go(Stage::Part) => part(packet, world),
+    let mut next = enter(packet, world);
+    loop {
+        next = match next {
+            Next::Leave(exit) => return exit,
+            Next::Go(Stage::Open) => return open(packet, world),
+            Next::Go(Stage::Part) => part(packet, world),
+        };
     }
 }
 
@@ -120,10 +122,13 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         }
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
     };
+    // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        fragment::remember(packet, world, &arrival);
+        return Next::Go(Stage::Part);
     }
-    match world.flow(&arrival.key) {
+    // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
+    let key = arrival.key;
+    match world.flow(&key) {
         Some(flow) => {
             let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
@@ -138,17 +143,25 @@ pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     newcomer::<V4, _, _, _>(packet, world)
 }
 
-/// The program for packets whose ports are not where a flow's are.
+/// The program for fragments and for packets whose ports are not where a flow's are.
 #[inline(always)]
-pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
+pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
     let left = match V4::parse(packet, bytes) {
+        // A first fragment: a packet as any other, once it is remembered.
+        Ok(arrival) => {
+            fragment::remember(packet, world, &arrival);
+            match world.flow(&arrival.key) {
+                Some(flow) => hit::<V4, _, _, _>(packet, world, &arrival, &flow),
+                None => return Next::Go(Stage::Open),
+            }
+        }
         Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
         Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
         Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
-        Err(Unusual::Leaves(_)) | Ok(_) => (Reason::Internal, packet.ingress()),
+        Err(Unusual::Leaves(_)) => (Reason::Internal, packet.ingress()),
     };
-    leave(packet, world, bytes, left)
+    Next::Leave(leave(packet, world, bytes, left))
 }
 
 /// Counts a packet, and turns why it leaves and by which interface into what the hook must do.
@@ -178,8 +191,9 @@ fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Some(config) = world.config() else {
         return (Reason::Internal, packet.ingress());
     };
-    let generation = route::generation(config.generation, world.now());
-    forward::hit::<V, _, _, _>(packet, world, arrival, flow, generation)
+    let now = world.now();
+    let generation = route::generation(config.generation, now);
+    forward::hit::<V, _, _, _>(packet, world, arrival, flow, (now, generation))
 }
 
 /// A packet that no flow wants.
@@ -218,14 +232,15 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Some(mut beginning) = Tables::<A>::beginning(world) else {
         return (Reason::Internal, ingress);
     };
-    *beginning = open::Beginning::EMPTY;
     match open::judge(packet, world, arrival, &mut beginning) {
         open::Step::Begin => {}
         open::Step::Answer => return (V::reset(packet, arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
-    open::recall(world, arrival, &mut beginning);
-    let mut refused = quota::admit(world, arrival, &mut beginning);
+    let mut refused = open::recall(world, arrival, &mut beginning);
+    if refused.is_none() {
+        refused = quota::admit(world, arrival, &mut beginning);
+    }
     let is_admitted = refused.is_none();
     if refused.is_none() {
         refused = open::reserve(world, arrival, &mut beginning);
@@ -239,7 +254,7 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     // One that is filtered has what it came for: its port lets the other in.
     let is_made = matches!(refused, None | Some(Reason::Filtered));
     if is_admitted && !is_made {
-        quota::refund(world, &beginning);
+        quota::refund(world, arrival, &beginning);
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.

@@ -15,7 +15,7 @@ use std::{
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
     Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, PoolCounters,
-    Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told, Tuple, Use,
+    PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told, Tuple, Use,
     limits::{CLIENTS_MAX, FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
@@ -263,7 +263,11 @@ impl Memory {
 
     /// A port bitmap, made all free if it was never touched.
     pub fn bitmap(&self, bitmap: u32) -> Rc<PortWords> {
-        let free = || Rc::new(std::array::from_fn(|_| Shared::from(0)));
+        let word = |_| PortWord {
+            taken: Shared::from(0),
+            held: Shared::from(0),
+        };
+        let free = || Rc::new(std::array::from_fn(word));
         self.ports
             .borrow_mut()
             .entry(bitmap)
@@ -275,7 +279,7 @@ impl Memory {
     pub fn taken(&self, bitmap: u32) -> u32 {
         let words = self.bitmap(bitmap);
         (0..WORDS)
-            .map(|index| words[index].get().count_ones())
+            .map(|index| words[index].taken.get().count_ones())
             .sum()
     }
 }

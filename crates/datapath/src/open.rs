@@ -2,7 +2,7 @@
 
 use abi::{
     Action, Address, Behaviour, Dependence, Flow, FlowKey, Mapping, MappingKey, NextHop, Port,
-    Protocol, Reason, Side, Slot, Tuple, limits::SLOTS, policy, ports::bitmap,
+    Protocol, Reason, Side, Slot, Tuple, hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
     frame::{Icmp, Link, Packet, Tcp},
-    hash::hash,
     ports,
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
@@ -59,6 +58,8 @@ pub struct Beginning<A> {
     generation: u32,
     pub(crate) seed: u64,
     pub(crate) behaviour: Behaviour,
+    /// In which bitmap the port was claimed, if the flow is the first of its mapping.
+    bitmap: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
     /// Whose the external port is that a flow is to.
@@ -81,15 +82,24 @@ impl<A: Address> Beginning<A> {
         generation: 0,
         seed: 0,
         behaviour: Behaviour::STRICTEST,
+        bitmap: 0,
         slot: Slot {
             address: A::NONE,
             index: 0,
+            planes: 0,
             filled: 0,
         },
         internal: A::NONE,
         internal_port: Port([0; 2]),
         hop: NextHop::EMPTY,
     };
+
+    /// Whether the external port may be several flows', each to a remote of its own. Such a port has
+    /// no mapping, because it is nobody's alone.
+    #[inline(always)]
+    pub(crate) const fn shares_ports(&self, protocol: Protocol) -> bool {
+        self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
+    }
 }
 
 /// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
@@ -104,8 +114,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(Reason::Internal);
     };
     let version = config.version;
-    beginning.seed = config.seed;
-    beginning.generation = route::generation(config.generation, world.now());
     if version == 0 {
         return Step::Leave(Reason::Unconfigured);
     }
@@ -121,14 +129,26 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     let addresses = (tuple.source, tuple.target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
-    let pool = match wish {
-        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => {
-            beginning.rule = rule;
-            Some(pool)
-        }
-        Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
+    let (pool, rule) = match wish {
+        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
+        Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
     };
     let external = world.external(&tuple.target);
+    if external.is_none() && pool.is_none() {
+        return Step::Leave(match wish {
+            Wish::Nothing => Reason::NoRule,
+            Wish::Do(Action::Pass) => Reason::RulePass,
+            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
+            Wish::Broken => Reason::Internal,
+        });
+    }
+    // Not for every packet: it is long, and on BPF cleared byte by byte.
+    *beginning = Beginning {
+        seed: config.seed,
+        generation: route::generation(config.generation, world.now()),
+        rule,
+        ..Beginning::EMPTY
+    };
     if let Some(external) = &external {
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
         if has_port && !external.owns(tuple.target_port) {
@@ -140,13 +160,6 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         };
         beginning.pool = external.pool;
         beginning.behaviour = external.behaviour;
-    } else if pool.is_none() {
-        return Step::Leave(match wish {
-            Wish::Nothing => Reason::NoRule,
-            Wish::Do(Action::Pass) => Reason::RulePass,
-            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
-            Wish::Broken => Reason::Internal,
-        });
     }
     if let Some(pool) = pool
         && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
@@ -369,15 +382,16 @@ fn sent<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> 
     sent
 }
 
-/// Finds the external port that the sender of a flow from inside has already.
+/// Finds the external port that the sender of a flow from inside has already, if it need not be a new
+/// one.
 #[inline(never)]
 pub fn recall<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
-) {
+) -> Option<Reason> {
     if let Way::In = beginning.way {
-        return;
+        return None;
     }
     // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
     // pool says that it depends.
@@ -388,10 +402,16 @@ pub fn recall<A: Address, W: World + Tables<A>>(
             world.mapping(&outward).map(|mapping| mapping.port)
         }
     };
-    match mapped {
-        Some(port) => beginning.port = port,
-        None => beginning.is_new = true,
+    if let Some(port) = mapped {
+        beginning.port = port;
+        return None;
     }
+    // Nobody would come to use the port.
+    if beginning.shares_ports(arrival.protocol) && matches!(beginning.way, Way::Knock) {
+        return Some(Reason::Filtered);
+    }
+    beginning.is_new = true;
+    None
 }
 
 /// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
@@ -476,6 +496,9 @@ fn map<A: Address, W: World + Tables<A>>(
     beginning: &Beginning<A>,
 ) -> Result<(), Reason> {
     let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
+    if beginning.shares_ports(protocol) {
+        return Ok(());
+    }
     let (slot, port) = (&beginning.slot, beginning.port);
     let depends = matches!(
         beginning.behaviour.mapping(protocol),
@@ -484,7 +507,7 @@ fn map<A: Address, W: World + Tables<A>>(
     let outward = outward(arrival, beginning);
     let mut mapping = Mapping::outward(port, now);
     if !depends && let Err(error) = world.insert_mapping(&outward, &mapping) {
-        ports::release(world, bitmap(slot.index, protocol), port);
+        ports::release(world, beginning.bitmap, port);
         return Err(match error {
             InsertError::Exists => Reason::Collision,
             InsertError::Full => Reason::MappingTableFull,
@@ -532,16 +555,19 @@ fn permit<A: Address, W: World + Tables<A>>(
 fn claim<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
+    beginning: &mut Beginning<A>,
 ) -> Option<Port> {
-    let Tuple {
-        source,
-        source_port,
-        ..
-    } = arrival.key.tuple;
-    let bitmap = bitmap(beginning.slot.index, arrival.protocol);
-    let start = ports::start(beginning.seed, source, source_port, arrival.protocol);
-    ports::claim(world, bitmap, start, source_port)
+    let (asked, protocol, seed) = (&arrival.key.tuple, arrival.protocol, beginning.seed);
+    let hash = ports::start(seed, asked.source, asked.source_port, protocol);
+    let start = match beginning.behaviour.keeps_parity() {
+        true => ports::like(hash, asked.source_port),
+        false => hash,
+    };
+    let sent = readdressed(arrival, beginning);
+    let address = (beginning.slot.index, beginning.slot.planes);
+    let remote = (sent.target, sent.target_port);
+    beginning.bitmap = bitmap_towards(seed, address, protocol, remote);
+    ports::claim(world, beginning.bitmap, start)
 }
 
 /// Inserts both directions of a flow, or neither and says why.
@@ -572,7 +598,8 @@ pub fn insert<A: Address, W: World + Tables<A>>(
     )
     .under(beginning.rule);
     let mut result = world.insert_flow(&back, &flow);
-    if result.is_ok() {
+    let is_back_new = result.is_ok();
+    if is_back_new {
         flow = Flow::new(
             side,
             beginning.pool,
@@ -590,10 +617,10 @@ pub fn insert<A: Address, W: World + Tables<A>>(
         }
     }
     let error = result.err()?;
-    if beginning.is_new {
-        // Nobody else has come to know the port.
-        let bitmap = bitmap(beginning.slot.index, protocol);
-        ports::release(world, bitmap, beginning.port);
+    // Nobody else has come to know the port. But if a flow has it already, from before its pool was
+    // overloaded or from while it was, then it stays taken, and who tries again gets another one.
+    if beginning.is_new && (is_back_new || matches!(error, InsertError::Full)) {
+        ports::release(world, beginning.bitmap, beginning.port);
     }
     Some(refused(error))
 }

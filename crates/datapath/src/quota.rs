@@ -4,11 +4,10 @@
 //! charged. What was charged is given back if the flow then does not come to be. When it ends,
 //! whoever sweeps gives it back.
 
-use abi::{Address, Exceeded, Held, Holder, Quota, Reason, Tick, quota};
+use abi::{Address, Exceeded, Held, Holder, Quota, Reason, hash::hash, quota};
 
 use crate::{
     Arrival,
-    hash::hash,
     open::{Beginning, Way},
     world::{InsertError, Tables, World},
 };
@@ -32,7 +31,7 @@ pub fn admit<A: Address, W: World + Tables<A>>(
             Way::Out | Way::Hairpin | Way::Knock => arrival.key.tuple.source,
         };
         beginning.client = slot(world, beginning.seed, &Holder::new(beginning.rule, client));
-        if let Some(reason) = charge_client(world, beginning, quota, world.now()) {
+        if let Some(reason) = charge_client(world, arrival, beginning, quota) {
             rule.refused.fetch_add(1);
             return Some(reason);
         }
@@ -40,8 +39,8 @@ pub fn admit<A: Address, W: World + Tables<A>>(
     if quota.total.is_none() {
         return None;
     }
-    if let Some(exceeded) = rule.take(&quota.total, wanted(beginning)) {
-        refund_client(world, beginning);
+    if let Some(exceeded) = rule.take(&quota.total, wanted(arrival, beginning)) {
+        refund_client(world, arrival, beginning);
         rule.refused.fetch_add(1);
         return Some(named(exceeded));
     }
@@ -51,29 +50,33 @@ pub fn admit<A: Address, W: World + Tables<A>>(
 
 /// Gives back what was charged, because the flow did not come to be.
 #[inline(never)]
-pub fn refund<A, W: World>(world: &W, beginning: &Beginning<A>) {
-    refund_client(world, beginning);
+pub fn refund<A: Address, W: World>(world: &W, arrival: &Arrival<A>, beginning: &Beginning<A>) {
+    refund_client(world, arrival, beginning);
     if beginning.is_charged
         && let Some(rule) = world.usage(beginning.rule as u32)
     {
-        rule.give_back(wanted(beginning));
+        rule.give_back(wanted(arrival, beginning));
     }
 }
 
 #[inline(always)]
-fn charge_client<A, W: World>(
+fn charge_client<A: Address, W: World>(
     world: &W,
+    arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
     quota: &Quota,
-    now: Tick,
 ) -> Option<Reason> {
     let client = match beginning.client {
         0 => return Some(Reason::QuotaTableFull),
         slot => world.usage(slot)?,
     };
-    let wanted = wanted(beginning);
+    let wanted = wanted(arrival, beginning);
     let mut refused = client.take(&quota.client, wanted).map(named);
-    if refused.is_none() && quota.refill != 0 && wanted.flows() != 0 && !client.spend(quota, now) {
+    if refused.is_none()
+        && quota.refill != 0
+        && wanted.flows() != 0
+        && !client.spend(quota, world.now())
+    {
         client.give_back(wanted);
         refused = Some(Reason::QuotaRate);
     }
@@ -85,22 +88,24 @@ fn charge_client<A, W: World>(
 }
 
 #[inline(always)]
-fn refund_client<A, W: World>(world: &W, beginning: &Beginning<A>) {
+fn refund_client<A: Address, W: World>(world: &W, arrival: &Arrival<A>, beginning: &Beginning<A>) {
     if beginning.client != 0
         && let Some(client) = world.usage(beginning.client)
     {
-        client.give_back(wanted(beginning));
+        client.give_back(wanted(arrival, beginning));
     }
 }
 
-/// What the flow takes: itself, unless it only lets its remote in, and a port, if it needs a new one.
+/// What the flow takes: itself, unless it only lets its remote in, and a port, if it needs
+/// a new one of its own: one that several flows share is no client's.
 #[inline(always)]
-const fn wanted<A>(beginning: &Beginning<A>) -> Held {
+fn wanted<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Held {
     let flows = match beginning.way {
         Way::Out | Way::In | Way::Hairpin => 1,
         Way::Knock => 0,
     };
-    Held::new(flows, beginning.is_new as u32)
+    let is_own = beginning.is_new && !beginning.shares_ports(arrival.protocol);
+    Held::new(flows, is_own as u32)
 }
 
 #[inline(always)]

@@ -6,14 +6,14 @@ use core::ops::{Deref, DerefMut};
 
 use abi::{
     Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Reason, Rule, RuleSet, Shared,
-    Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
+    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, PortWord, Reason, Rule, RuleSet,
+    Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
 };
 
 pub use crate::open::Beginning;
 
-/// The bitmap of the ports of one external address and port space that are taken.
-pub type PortWords = [Shared<u64>; WORDS];
+/// The ports of one external address and port space, or of one plane of it.
+pub type PortWords = [PortWord; WORDS];
 
 /// Why an entry was not inserted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     /// The words every packet may need.
     fn config(&self) -> Option<Self::Ref<'_, Config>>;
 
-    /// A bitmap by [`abi::ports::bitmap`].
+    /// A bitmap by [`abi::ports::bitmap_towards`].
     fn ports(&self, bitmap: u32) -> Option<Self::Ref<'_, PortWords>>;
 
     /// A rule by [`abi::policy::rule_index`].

@@ -1,12 +1,15 @@
 //! Tables and ports that run out: what does not fit is refused whole and leaves nothing behind.
 
-use abi::{End, Ip4, Port, Protocol, Reason, ports};
+use std::{collections::BTreeSet, time::Duration};
+
+use abi::{Behaviour, End, FlowKey, Ip4, Port, Protocol, Reason, Tuple, ports};
 use datapath::native::Memory;
+use gateway::intent::Pool;
 
 use crate::rig::{
     Site, Sketch,
     laws::{sound, taken_is_mapped},
-    site::{INSIDE, OUTSIDE, from_pool, intent, pool, rule, tuple, usual},
+    site::{INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
     sketch::read,
 };
 
@@ -179,7 +182,7 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
         .expect("ours")
         .index;
     let bitmap = site.memory.bitmap(ports::bitmap(index, Protocol::Tcp));
-    bitmap[word].fetch_and(!(1 << bit));
+    bitmap[word].taken.fetch_and(!(1 << bit));
     // The client that had the port is gone with it.
     for (key, flow) in site.memory.v4.flows.all() {
         let (from, to) = (key.tuple, flow.to);
@@ -210,6 +213,90 @@ fn every_port_of_a_range_is_found_and_the_one_that_is_freed_again() {
         site.send(INSIDE, &first(Protocol::Tcp, 4097)).reason,
         Reason::PortsExhausted
     );
+}
+
+/// Random numbers, the same each time (Marsaglia's xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 as usize % bound
+    }
+}
+
+/// Fills an address towards one destination to the last port a hundred times, with opens and closes
+/// in random order before.
+fn fill_again_and_again(behaviour: Behaviour) {
+    const PORTS: usize = 128;
+    let web = Pool {
+        behaviour,
+        ..pool("web", [1], (u16::MAX - (PORTS as u16 - 1), u16::MAX))
+    };
+    let rules = vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
+    let mut wanted = intent(vec![web], rules);
+    // What is silent since the clock began has ended, and nothing else ends.
+    wanted.timeouts.tcp_opening = Duration::from_secs(86_400);
+    let mut site = Site::new(wanted, 2 * PORTS);
+    site.pass(Duration::from_secs(86_400));
+    let (mut open, mut next, mut chance) = (Vec::new(), 0, Chance(7));
+    for round in 0..100 {
+        let some = chance.below(PORTS);
+        while open.len() < some {
+            next += 1;
+            let seen = begin(&site, next);
+            open.push(seen.unwrap_or_else(|| panic!("{} of round {round}", open.len())));
+        }
+        for _ in 0..chance.below(open.len() + 1) {
+            end(&site, open.swap_remove(chance.below(open.len())));
+        }
+        // To remove what ended, and to free its ports.
+        for _ in 0..6 {
+            site.pass(Duration::from_secs(1 + chance.below(5) as u64));
+            site.sweep_during(|_| {});
+        }
+        while open.len() < PORTS {
+            next += 1;
+            let seen = begin(&site, next);
+            open.push(seen.unwrap_or_else(|| panic!("{} of round {round}", open.len())));
+        }
+        assert_eq!(begin(&site, next + 1), None, "one too many");
+        sound(&site.memory);
+        let ports: BTreeSet<_> = open.iter().map(|seen| seen.source_port).collect();
+        assert_eq!(ports.len(), PORTS);
+    }
+}
+
+/// Begins a flow of a client that has none; what the remote sees of it.
+fn begin(site: &Site, client: u32) -> Option<Tuple> {
+    let mut sketch = first(Protocol::Tcp, client);
+    (sketch.ingress, sketch.to) = (INSIDE, own_mac(INSIDE));
+    let mut frame = sketch.frame();
+    let refused = || site.memory.counted(Reason::PortsExhausted).packets;
+    let before = refused();
+    datapath::process(&mut frame, &site.memory);
+    (refused() == before).then(|| read(&frame.bytes).expect("such a packet").1)
+}
+
+/// Makes a flow look as if it had been silent for ever.
+fn end(site: &Site, sent: Tuple) {
+    let back = FlowKey::new(Protocol::Tcp, sent.reversed());
+    let inbound = site.memory.v4.flows.get(&back).expect("it is open");
+    let outbound = site.memory.v4.flows.get(&inbound.twin(Protocol::Tcp));
+    inbound.last_seen.set(0);
+    outbound.expect("it is whole").last_seen.set(0);
+}
+
+#[test]
+fn an_address_can_be_filled_to_the_last_port_whatever_came_and_went_before() {
+    fill_again_and_again(Pool::BEHAVIOUR_DEFAULT);
+}
+
+#[test]
+fn an_overloaded_address_can_be_filled_towards_one_destination_too() {
+    fill_again_and_again(Pool::BEHAVIOUR_DEFAULT.overloading());
 }
 
 #[test]

@@ -103,6 +103,21 @@ fn a_flow_from_a_port_that_the_client_has_takes_no_port() {
     assert_eq!(begin(&site, 1, 4001..4002), [Reason::QuotaPorts]);
 }
 
+/// A port that several flows share is no client's; the flows are counted all the same.
+#[test]
+fn a_shared_port_counts_for_nobody() {
+    let mut wanted = limited(of_client(10, 1), Refusal::Icmp);
+    wanted.pools[0].behaviour = wanted.pools[0].behaviour.overloading();
+    let site = Site::new(wanted, 1000);
+
+    let left = begin(&site, 1, 4000..4012);
+
+    assert_eq!(left[..10], [Reason::TranslatedOut; 10]);
+    assert_eq!(left[10..], [Reason::QuotaFlows; 2]);
+    assert_eq!(held(&site, 1), Held::new(10, 0));
+    counts_are_true(&site.memory, &site.gateway.quotas());
+}
+
 #[test]
 fn all_clients_of_a_rule_have_no_more_than_its_total_and_other_rules_are_not_touched() {
     let quota = Quota {
@@ -223,7 +238,7 @@ fn counts_return_to_nothing_when_all_flows_have_ended() {
         begin(&site, client, 4000..4000 + u16::from(client));
     }
 
-    site.pass(TIMEOUTS.tcp_transitory + Duration::from_secs(5));
+    site.pass(TIMEOUTS.tcp_opening + Duration::from_secs(5));
     for _ in 0..6 {
         site.sweep();
         counts_are_true(&site.memory, &site.gateway.quotas());
@@ -323,7 +338,7 @@ fn a_rules_number_stays_while_it_is_wanted_or_has_flows() {
         assert_eq!(flow.picture().rule(), 1);
     }
 
-    site.pass(TIMEOUTS.tcp_transitory + Duration::from_secs(5));
+    site.pass(TIMEOUTS.tcp_opening + Duration::from_secs(5));
     for _ in 0..4 {
         site.sweep();
         site.pass(Duration::from_secs(2));

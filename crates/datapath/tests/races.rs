@@ -190,7 +190,7 @@ fn a_port_is_taken_before_anybody_can_see_it() {
                 let is_taken = externals.iter().any(|(_, external)| {
                     let bitmap = abi::ports::bitmap(external.index, Protocol::Udp);
                     let (word, bit) = abi::ports::place(mapping.port);
-                    site.memory.bitmap(bitmap)[word].get() & 1 << bit != 0
+                    site.memory.bitmap(bitmap)[word].taken.get() & 1 << bit != 0
                 });
                 seen_without_port.set(seen_without_port.get() + u32::from(!is_taken));
             }

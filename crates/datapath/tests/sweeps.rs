@@ -79,9 +79,9 @@ fn flows_live_for_their_timeouts() {
     lives_for(
         Protocol::Tcp,
         &[(true, ACK | FIN), (false, ACK | FIN)],
-        TIMEOUTS.tcp_transitory,
+        TIMEOUTS.tcp_closing,
     );
-    lives_for(Protocol::Tcp, &[(false, RST)], TIMEOUTS.tcp_transitory);
+    lives_for(Protocol::Tcp, &[(false, RST)], TIMEOUTS.tcp_closing);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_connection_that_begins_again_in_its_old_place_is_open_again() {
 
     assert_eq!(opened(&site, Protocol::Tcp), (asked, seen));
 
-    site.pass(TIMEOUTS.tcp_transitory + Duration::from_secs(10));
+    site.pass(TIMEOUTS.tcp_closing + Duration::from_secs(10));
     site.sweep();
     assert_eq!(site.memory.v4.flows.len(), 2);
 }

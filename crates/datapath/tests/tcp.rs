@@ -27,7 +27,8 @@ fn usual() -> Intent {
     Intent {
         timeouts: Timeouts {
             tcp_established: ESTABLISHED,
-            tcp_transitory: TRANSITORY,
+            tcp_opening: TRANSITORY,
+            tcp_closing: TRANSITORY,
             ..TIMEOUTS
         },
         ..site::usual()
@@ -195,6 +196,44 @@ fn an_rst_from_either_side_shortens_a_connection_to_four_minutes() {
         assert_eq!(it.after(Duration::from_secs(200)), Some(FlowState::Closing));
         assert_eq!(it.after(Duration::from_secs(60)), None);
     }
+}
+
+/// RFC 7857 §7.1: a client that has closed answers what still comes with RSTs, and neither keeps its
+/// port in use.
+#[test]
+fn what_a_client_answers_with_rsts_keeps_no_connection_alive() {
+    let mut it = Connection::open();
+    it.client(RST);
+    for _ in 0..3 {
+        it.site.pass(Duration::from_secs(70));
+        assert!(it.remote(ACK).is_translated());
+        assert!(it.client(RST).is_translated());
+    }
+
+    assert_eq!(it.after(Duration::from_secs(29)), Some(FlowState::Closing));
+    assert_eq!(it.after(3 * SECOND), None);
+}
+
+/// RFC 7857 §2.1: each end of a connection's life has a timeout of its own.
+#[test]
+fn opening_and_closing_connections_have_timeouts_of_their_own() {
+    let slow_to_close = || Intent {
+        timeouts: Timeouts {
+            tcp_closing: 2 * TRANSITORY,
+            ..usual().timeouts
+        },
+        ..usual()
+    };
+    let mut opening = Connection::new(slow_to_close());
+    assert_eq!(opening.after(TRANSITORY + 3 * SECOND), None);
+
+    let mut closing = Connection::new(slow_to_close());
+    closing.remote(RST);
+    assert_eq!(
+        closing.after(TRANSITORY + 3 * SECOND),
+        Some(FlowState::Closing)
+    );
+    assert_eq!(closing.after(TRANSITORY), None);
 }
 
 /// RFC 7857 §2.2: whoever can forge an RST cannot end a connection whose two sides go on.

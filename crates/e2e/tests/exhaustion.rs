@@ -1,8 +1,8 @@
 //! An external address without a free port: who is refused, how everybody hears of it, and that the
 //! first port that frees is given out again.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(test: &str, ports: &str, timeouts: &str) -> Result<Self> {
+    fn new(test: &str, pool: &str, timeouts: &str) -> Result<Self> {
         let site = Topology::two_arm(&format!("full-{test}-{}", std::process::id()))
             .pods("10.1.0.0/24", ["a1"])
             .clients("a1", "10.2.0.0/16")
@@ -40,7 +40,7 @@ impl Rig {
         let policy = format!(
             "
 pools:
-  - {{name: small, addresses: [{EXTERNAL}], ports: {ports}}}
+  - {{name: small, addresses: [{EXTERNAL}], ports: {pool}}}
 rules:
   - {{name: out, sources: [10.0.0.0/8], destinations: [198.51.100.0/24], pool: small}}
 timeouts: {{{timeouts}}}
@@ -220,7 +220,7 @@ fn all_ports_of_an_address_are_used_before_one_client_is_refused() -> Result<()>
 /// With the kernel's own TCP: who finds no port is not told a lie, and is served when one frees.
 #[test]
 fn a_connection_that_found_no_port_is_served_when_another_ends() -> Result<()> {
-    let rig = Rig::new("tcp", "2000-2003", "tcp_transitory: 1s")?;
+    let rig = Rig::new("tcp", "2000-2003", "tcp_closing: 1s")?;
     let target = SocketAddrV4::new(DB, 9000);
     let connect = |limit| {
         rig.pod()?
@@ -232,16 +232,15 @@ fn a_connection_that_found_no_port_is_served_when_another_ends() -> Result<()> {
     let address = rig.gateway.external(EXTERNAL)?;
     assert_eq!((address.tcp.used, address.tcp.free), (4, 0), "{address:?}");
     assert_eq!(address.state, AddressState::Serving);
-    let refused = connect(Duration::from_millis(1500))?;
-    let refused = refused.expect_err("there is no fifth port");
-    assert_eq!(refused.kind(), ErrorKind::TimedOut);
-    assert!(rig.refused()? >= 2, "a SYN and its second try");
+    let refused = connect(SOON)?.expect_err("there is no fifth port");
+    assert_eq!(refused.kind(), ErrorKind::HostUnreachable, "it is told");
+    assert!(rig.refused()? >= 1);
 
     // Another protocol has ports of its own.
     assert!(rig.pod()?.ping(DB)?);
     drop(open.pop());
     let began = Instant::now();
-    let fifth = connect(SOON)??;
+    let fifth = wait_for(SOON, "the port serves another", || Ok(connect(SOON)?.ok()))?;
     println!(
         "connected {:?} after another connection was closed",
         began.elapsed()
@@ -254,6 +253,60 @@ fn a_connection_that_found_no_port_is_served_when_another_ends() -> Result<()> {
         ..FlowsQuery::default()
     })?;
     assert_eq!(established.matched, 4);
+    rig.check_nothing_leaked()?;
+    rig.gateway.finish()
+}
+
+/// With the kernel's own TCP: whose a segment is, only its remote tells.
+#[test]
+fn one_external_port_serves_connections_to_several_remotes() -> Result<()> {
+    // Of so many, two at least are in different planes.
+    const REMOTES: u16 = 24;
+    let rig = Rig::new("shared", "2000, overload: on", "tcp_closing: 1s")?;
+    let mut open = Vec::new();
+    for port in 7000..7000 + REMOTES {
+        let target = SocketAddrV4::new(DB, port);
+        let db = rig.site.host("db")?;
+        let listener = db.enter(move || TcpListener::bind(target))??;
+        let connected = rig.pod()?.enter(move || {
+            TcpStream::connect_timeout(&target.into(), SOON)
+        })?;
+        match connected {
+            Ok(stream) => open.push((stream, listener.accept()?)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{error}"),
+        }
+    }
+    println!(
+        "one port serves connections to {} of {REMOTES} remotes",
+        open.len()
+    );
+    ensure!(open.len() > 1, "no port is shared");
+    for (number, (stream, (remote, seen))) in open.iter_mut().enumerate() {
+        assert_eq!(seen.to_string(), format!("{EXTERNAL}:2000"));
+        let (there, back) = ([number as u8; 1000], [!(number as u8); 1000]);
+        stream.write_all(&there)?;
+        remote.write_all(&back)?;
+        let mut got = ([0; 1000], [0; 1000]);
+        remote.read_exact(&mut got.0)?;
+        stream.read_exact(&mut got.1)?;
+        assert_eq!(got, (there, back));
+    }
+    let address = rig.gateway.external(EXTERNAL)?;
+    assert_eq!(address.tcp.used, open.len() as u32, "{address:?}");
+
+    // What was closed makes room for the same remote, although its port is held back.
+    let (stream, (remote, _)) = open.pop().context("some are open")?;
+    let target = remote.local_addr()?;
+    drop((stream, remote));
+    let listener = rig
+        .site
+        .host("db")?
+        .enter(move || TcpListener::bind(target))??;
+    wait_for(SOON, "the remote can be connected to again", || {
+        let again = move || TcpStream::connect_timeout(&target, Duration::from_millis(300));
+        Ok(rig.pod()?.enter(again)?.ok().map(drop))
+    })?;
+    drop(listener);
     rig.check_nothing_leaked()?;
     rig.gateway.finish()
 }

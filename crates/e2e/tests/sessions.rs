@@ -111,7 +111,7 @@ pools:
   - {{name: team-a, addresses: [{EXTERNAL}]}}
 rules:
   - {{name: out, sources: [10.0.0.0/8], destinations: [198.51.100.0/24], pool: team-a}}
-timeouts: {{tcp_transitory: 2s, udp: 2s}}
+timeouts: {{tcp_opening: 2s, tcp_closing: 2s, udp: 2s}}
 log: {{sessions: {{{log}}}}}
 "
     )

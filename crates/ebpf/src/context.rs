@@ -1,5 +1,7 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
+use core::mem::MaybeUninit;
+
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
     Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Reason, Rule, RuleSet, Shared,
@@ -190,8 +192,13 @@ impl<A: Maps> Tables<A> for Kernel {
 
     #[inline(always)]
     fn route(&self, query: &RouteQuery<A>, hop: &mut NextHop) -> Route {
-        // Eight words that are the struct: so it is aligned, and cleared without a loop.
-        let mut words = [0u64; 8];
+        // Eight words that are the struct: so it is aligned. Volatile, because the compiler would make
+        // of it a call of a function that clears byte by byte.
+        let mut words = [const { MaybeUninit::<u64>::uninit() }; 8];
+        for word in &mut words {
+            // SAFETY: a word of this stack frame.
+            unsafe { word.as_mut_ptr().write_volatile(0) };
+        }
         const { assert!(size_of::<bpf_fib_lookup>() == 64) };
         // SAFETY: same size, larger alignment; integers, of which all zero is a valid value.
         let fib = unsafe { &mut *words.as_mut_ptr().cast::<bpf_fib_lookup>() };

@@ -20,15 +20,8 @@ use datapath::{Exit, Next, world::World};
 /// The program on every interface.
 #[xdp]
 pub fn egret(ctx: XdpContext) -> u32 {
-    let (mut frame, kernel) = (Frame::new(&ctx), Kernel::new(&ctx));
-    let stage = match datapath::enter(&mut frame, &kernel) {
-        Next::Leave(exit) => return number(exit),
-        Next::Go(stage) => stage,
-    };
-    // SAFETY: the entries are XDP programs of this object. Does not come back if there is one.
-    let _ = unsafe { maps::STAGES.tail_call(&ctx, stage as u32) };
-    kernel.count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
-    XDP_DROP
+    let next = datapath::enter(&mut Frame::new(&ctx), &Kernel::new(&ctx));
+    go(&ctx, next)
 }
 
 /// [`abi::Stage::Open`].
@@ -40,7 +33,21 @@ pub fn egret_open(ctx: XdpContext) -> u32 {
 /// [`abi::Stage::Part`].
 #[xdp]
 pub fn egret_part(ctx: XdpContext) -> u32 {
-    number(datapath::part(&mut Frame::new(&ctx), &Kernel::new(&ctx)))
+    let next = datapath::part(&mut Frame::new(&ctx), &Kernel::new(&ctx));
+    go(&ctx, next)
+}
+
+/// Ends the program or goes on with another.
+#[inline(always)]
+fn go(ctx: &XdpContext, next: Next) -> u32 {
+    let stage = match next {
+        Next::Leave(exit) => return number(exit),
+        Next::Go(stage) => stage,
+    };
+    // SAFETY: the entries are XDP programs of this object. It does not come back if there is one.
+    let _ = unsafe { maps::STAGES.tail_call(ctx, stage as u32) };
+    Kernel::new(ctx).count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
+    XDP_DROP
 }
 
 /// The number that the hook has for it.

@@ -2,8 +2,8 @@
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
-    Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, Rule, RuleSet,
-    Shared, Slot, Slots6, Stage, Told, Tuple, Use,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, PortWord, Rule,
+    RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
         ADDRESSES_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
         POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
@@ -39,7 +39,7 @@ pub static FRAGMENTS6: LruHashMap<FragmentKey<Ip6>, Fragments> =
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
 #[map]
-pub static PORTS: Array<[Shared<u64>; WORDS]> =
+pub static PORTS: Array<[PortWord; WORDS]> =
     Array::with_max_entries(BITMAPS as u32, BPF_F_MMAPABLE);
 #[map]
 pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);

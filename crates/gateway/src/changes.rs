@@ -134,6 +134,17 @@ fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
             ));
         }
         behaviour(old, new, changes);
+        if old.hold != new.hold {
+            changes.push(match new.hold.is_off() {
+                true => format!("pool {} holds no freed ports back", new.name),
+                false => format!(
+                    "pool {} holds freed ports back for {} s, {} of an address and protocol at most",
+                    new.name,
+                    new.hold.time.as_secs(),
+                    new.hold.ports
+                ),
+            });
+        }
         if (old.timeouts, &old.services) != (new.timeouts, &new.services) {
             changes.push(format!(
                 "pool {} has other timeouts, for the flows there are too",
@@ -177,6 +188,18 @@ fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
             Refusal::Icmp => format!("pool {name} tells clients of refusals by ICMP"),
             Refusal::Reset => format!("pool {name} tells clients of refusals by RST where it can"),
             Refusal::Silent => format!("pool {name} tells clients nothing of refusals"),
+        });
+    }
+    if before.overloads() != after.overloads() {
+        changes.push(match after.overloads() {
+            true => format!("pool {name} gives a TCP port to several flows, to different remotes"),
+            false => format!("pool {name} gives a TCP port to one internal endpoint at a time"),
+        });
+    }
+    if before.keeps_parity() != after.keeps_parity() {
+        changes.push(match after.keeps_parity() {
+            true => format!("pool {name} keeps the parity of ports"),
+            false => format!("pool {name} does not keep the parity of ports"),
         });
     }
     if before.mss != after.mss {
@@ -243,11 +266,8 @@ fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
             before.tcp_established,
             after.tcp_established,
         ),
-        (
-            "tcp_transitory",
-            before.tcp_transitory,
-            after.tcp_transitory,
-        ),
+        ("tcp_opening", before.tcp_opening, after.tcp_opening),
+        ("tcp_closing", before.tcp_closing, after.tcp_closing),
         ("udp", before.udp, after.udp),
         ("icmp", before.icmp, after.icmp),
     ] {

@@ -100,6 +100,8 @@ pub struct Pool {
     pub ports: PortRange,
     /// How it translates.
     pub behaviour: Behaviour,
+    /// How long a port that was freed goes behind others.
+    pub hold: HoldDown,
     /// How long its silent flows are kept, if not as all pools' are.
     pub timeouts: Option<Timeouts>,
     /// The same of open flows to certain ports, before [`Intent::services`].
@@ -111,6 +113,34 @@ impl Pool {
     /// address-dependent filtering (REQ-8), hairpinning (REQ-9).
     pub const BEHAVIOUR_DEFAULT: Behaviour =
         Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0);
+}
+
+/// How long a port that was freed is given out only if there are no others (RFC 6888 REQ-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldDown {
+    /// Whole seconds; none is not at all.
+    pub time: Duration,
+    /// How many ports of one address and protocol are held back at one time, at most.
+    pub ports: u32,
+}
+
+impl HoldDown {
+    /// As the RFC has it, and as many ports as there are.
+    pub const DEFAULT: Self = Self {
+        time: Duration::from_secs(120),
+        ports: 65_536,
+    };
+
+    /// No port is ever held back.
+    pub const OFF: Self = Self {
+        time: Duration::ZERO,
+        ports: 0,
+    };
+
+    /// Whether no port is ever held back.
+    pub const fn is_off(self) -> bool {
+        self.time.is_zero() || self.ports == 0
+    }
 }
 
 /// Ports from `first` to `last`, both included; never zero, never backwards.
@@ -167,8 +197,10 @@ pub enum Service {
 pub struct Timeouts {
     /// TCP, opened by both sides.
     pub tcp_established: Duration,
-    /// TCP, opening or closing.
-    pub tcp_transitory: Duration,
+    /// TCP that one side has not opened yet.
+    pub tcp_opening: Duration,
+    /// TCP that both sides have closed, or one has reset.
+    pub tcp_closing: Duration,
     /// UDP.
     pub udp: Duration,
     /// ICMP queries.

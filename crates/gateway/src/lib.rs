@@ -13,11 +13,14 @@
 //!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
-//!                                └────► quota: whether what is counted is what there is
+//!                                ├─► bitmaps, hold: freed ports go behind all others
+//!                                └─► quota: whether what is counted is what there is
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bitmaps;
 pub mod changes;
+pub mod hold;
 pub mod intent;
 pub mod machine;
 pub mod numbers;
@@ -27,6 +30,7 @@ pub mod quota;
 pub mod slots;
 pub mod sweep;
 
+pub use bitmaps::Bitmaps;
 pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
 pub use patience::Patience;
 pub use sweep::{Sweep, Swept};

@@ -14,7 +14,7 @@ use abi::{
 };
 
 use crate::{
-    intent::{Intent, Interface, Mode},
+    intent::{HoldDown, Intent, Interface, Mode},
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
@@ -193,6 +193,19 @@ impl Gateway {
     pub fn patience(&self) -> Option<Patience> {
         let intent = self.intent.as_deref()?;
         Some(Patience::new(intent, &self.numbers))
+    }
+
+    /// How long freed ports are held back, by the number of their pool; pools without one give no
+    /// ports out.
+    pub fn holds(&self) -> BTreeMap<u8, HoldDown> {
+        let pools = self.intent.iter().flat_map(|intent| &intent.pools);
+        let numbered = pools.filter_map(|it| Some((*self.numbers.pools.get(&it.name)?, it.hold)));
+        numbered.collect()
+    }
+
+    /// The key of the packet path's hashes.
+    pub fn seed(&self) -> u64 {
+        self.config.seed
     }
 
     /// The numbers of pools and addresses.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use abi::{
     External, ExternalState, Ip4, Port,
-    limits::{ADDRESSES_MAX, POOLS_MAX, RULE_NUMBERS},
+    limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX, RULE_NUMBERS},
 };
 
 use crate::intent::{Action, Pool, Rule};
@@ -44,6 +44,12 @@ pub enum NumbersError {
          draining; wait until the flows of removed addresses have ended"
     )]
     Addresses(std::net::Ipv4Addr),
+    /// Overloaded addresses that drain still hold theirs.
+    #[error(
+        "no port tables are left to overload address {0}: {OVERLOADED_MAX} overloaded addresses are \
+         in use or still draining; wait until the flows of removed addresses have ended"
+    )]
+    Planes(std::net::Ipv4Addr),
 }
 
 impl Numbers {
@@ -55,6 +61,13 @@ impl Numbers {
     /// If too much is draining to give new numbers.
     pub fn assign(&self, pools: &[Pool]) -> Result<Self, NumbersError> {
         let mut next = self.draining();
+        // First, because another address may get its planes.
+        let plain = pools.iter().filter(|pool| !pool.behaviour.overloads());
+        for address in plain.flat_map(|pool| &pool.addresses) {
+            if let Some(external) = next.externals.get_mut(&Ip4(address.octets())) {
+                external.planes = 0;
+            }
+        }
         for (position, pool) in pools.iter().enumerate() {
             let number = match next.pools.get(&pool.name) {
                 Some(number) => *number,
@@ -131,11 +144,25 @@ impl Numbers {
             })
             .ok_or(NumbersError::Addresses(address))?,
         };
+        let planes = match wanted.behaviour.overloads() {
+            true => self.planes(key).ok_or(NumbersError::Planes(address))?,
+            false => 0,
+        };
         let ports = (Port::new(wanted.ports.first), Port::new(wanted.ports.last));
         let place = (index, pool);
         let external = External::new(place, ExternalState::Serving, ports, wanted.behaviour);
-        self.externals.insert(key, external);
+        self.externals.insert(key, external.with_planes(planes));
         Ok(())
+    }
+
+    /// The planes that an address has, or could have.
+    fn planes(&self, address: Ip4) -> Option<u8> {
+        let has = self.externals.get(&address).map(|it| it.planes);
+        has.filter(|planes| *planes != 0).or_else(|| {
+            free(1..=OVERLOADED_MAX as u8, |planes| {
+                self.externals.values().any(|it| it.planes == *planes)
+            })
+        })
     }
 
     fn draining(&self) -> Self {
@@ -146,11 +173,12 @@ impl Numbers {
                 first,
                 last,
                 behaviour,
+                planes,
                 ..
             } = *external;
             let place = (index, pool);
             let draining = External::new(place, ExternalState::Draining, (first, last), behaviour);
-            (*address, draining)
+            (*address, draining.with_planes(planes))
         });
         Self {
             pools: self.pools.clone(),
@@ -201,7 +229,7 @@ fn free<N: Copy>(mut all: impl Iterator<Item = N>, is_taken: impl Fn(&N) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intent::PortRange;
+    use crate::intent::{HoldDown, PortRange};
 
     fn pool(name: &str, addresses: &[[u8; 4]]) -> Pool {
         Pool {
@@ -212,6 +240,7 @@ mod tests {
                 last: 65535,
             },
             behaviour: Pool::BEHAVIOUR_DEFAULT,
+            hold: HoldDown::DEFAULT,
             timeouts: None,
             services: Vec::new(),
         }
@@ -247,6 +276,38 @@ mod tests {
 
         assert!(!after.externals.contains_key(&Ip4(B)));
         assert!(after.externals.contains_key(&Ip4(A)));
+    }
+
+    /// As many addresses as planes, which go from one pool to another in one change.
+    #[test]
+    fn planes_are_an_addresss_own_while_it_is_overloaded_and_then_anothers() {
+        let range = |third: u8| (0..OVERLOADED_MAX as u8).map(move |last| [198, 18, third, last]);
+        let [few, many]: [Vec<_>; 2] = [range(1).collect(), range(2).collect()];
+        let overloading = |pool: Pool| Pool {
+            behaviour: pool.behaviour.overloading(),
+            ..pool
+        };
+        let pools = [pool("a", &few), overloading(pool("b", &many))];
+        let before = Numbers::default().assign(&pools).expect("planes are free");
+        let planes = |numbers: &Numbers, all: &[[u8; 4]]| -> Vec<u8> {
+            let of = |address| numbers.externals[&Ip4(address)].planes;
+            all.iter().copied().map(of).collect()
+        };
+        let mut given = planes(&before, &many);
+        given.sort_unstable();
+        assert!(given.into_iter().eq(1..=OVERLOADED_MAX as u8));
+        assert!(planes(&before, &few).iter().all(|planes| *planes == 0));
+        let same = before.assign(&pools).expect("they have theirs");
+        assert_eq!(same, before);
+
+        let swapped = [overloading(pool("a", &few)), pool("b", &many)];
+        let after = before.assign(&swapped).expect("planes are given back");
+        assert!(planes(&after, &many).iter().all(|planes| *planes == 0));
+        assert!(!planes(&after, &few).contains(&0));
+
+        let gone = [overloading(pool("b", &[A]))];
+        let refusal = after.assign(&gone).expect_err("all drain");
+        assert_eq!(refusal, NumbersError::Planes(A.into()));
     }
 
     #[test]

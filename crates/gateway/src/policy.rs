@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    Behaviour, ClassKey, Dimension, Ip4, Numbered, Pool as PoolEntry, Port, Protocol, Quota,
-    Rule as RuleEntry, RuleSet,
+    Behaviour, ClassKey, Dimension, External, Ip4, Numbered, Pool as PoolEntry, Port, Protocol,
+    Quota, Rule as RuleEntry, RuleSet, Slot,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
@@ -98,7 +98,15 @@ fn pools(intent: &Intent, numbers: &Numbers, version: u32) -> Vec<(u32, Box<Pool
             .into_iter()
             .flat_map(|pool| &pool.addresses)
             .map(|address| Ip4(address.octets()))
-            .filter_map(|address| Some((address, numbers.externals.get(&address)?.index)))
+            .filter_map(|address| {
+                let External { index, planes, .. } = *numbers.externals.get(&address)?;
+                Some(Slot {
+                    address,
+                    index,
+                    planes,
+                    filled: 1,
+                })
+            })
             .collect();
         PoolEntry {
             name: name_bytes(name),

@@ -6,29 +6,24 @@
 
 use abi::{Ip4, Slot, limits::SLOTS};
 
-/// Fills all slots from addresses and the indices of their port bitmaps; none if there are none.
-pub fn spread(addresses: &[(Ip4, u16)]) -> Box<[Slot; SLOTS]> {
+/// Fills all slots with addresses, each as its filled slot shows it; none if there are none.
+pub fn spread(addresses: &[Slot]) -> Box<[Slot; SLOTS]> {
     let mut slots = Box::new([Slot::default(); SLOTS]);
     if addresses.is_empty() {
         return slots;
     }
     let mut orders: Vec<_> = addresses
         .iter()
-        .map(|(address, _)| Order::of(*address))
+        .map(|slot| Order::of(slot.address))
         .collect();
     let mut taken = 0;
     for turn in (0..addresses.len()).cycle() {
-        let (Some(order), Some((address, index))) = (orders.get_mut(turn), addresses.get(turn))
-        else {
+        let (Some(order), Some(address)) = (orders.get_mut(turn), addresses.get(turn)) else {
             break;
         };
         let free = order.find(|slot| slots.get(*slot).is_some_and(|slot| slot.filled == 0));
         if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
-            *slot = Slot {
-                address: *address,
-                index: *index,
-                filled: 1,
-            };
+            *slot = *address;
             taken += 1;
         }
         if taken == SLOTS {
@@ -83,10 +78,14 @@ mod tests {
 
     use super::*;
 
-    fn addresses(count: u8) -> Vec<(Ip4, u16)> {
-        (0..count)
-            .map(|n| (Ip4([192, 0, 2, n]), u16::from(n)))
-            .collect()
+    fn addresses(count: u8) -> Vec<Slot> {
+        let slot = |n| Slot {
+            address: Ip4([192, 0, 2, n]),
+            index: n.into(),
+            planes: 0,
+            filled: 1,
+        };
+        (0..count).map(slot).collect()
     }
 
     fn shares(slots: &[Slot; SLOTS]) -> BTreeMap<Ip4, usize> {

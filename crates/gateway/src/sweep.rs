@@ -12,9 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    End, External, Flow, FlowKey, Holder, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen,
-    Side, Tick, Tuple,
-    ports::{WORDS, bitmap, place},
+    End, External, Flow, FlowKey, Holder, Ip4, Mapping, MappingKey, Picture, Port, PortWord,
+    Protocol, Seen, Side, Tick,
+    ports::{WORDS, bitmap, bitmap_towards, place},
 };
 
 use crate::{intent::Timeouts, patience::Patience, quota::Amount};
@@ -79,7 +79,8 @@ impl FlowState {
     pub const fn timeout(self, protocol: Protocol, timeouts: &Timeouts) -> u64 {
         let timeout = match (self, protocol) {
             (Self::Established, _) => timeouts.tcp_established,
-            (Self::Opening | Self::Closing, _) => timeouts.tcp_transitory,
+            (Self::Opening, _) => timeouts.tcp_opening,
+            (Self::Closing, _) => timeouts.tcp_closing,
             (Self::Active, Protocol::Icmp) => timeouts.icmp,
             (Self::Active, Protocol::Tcp | Protocol::Udp) => timeouts.udp,
         };
@@ -127,8 +128,15 @@ impl Joined {
 
     /// Nanoseconds for which it was silent at least: the last packet may have come at the very end
     /// of its tick.
+    ///
+    /// Of a connection that the internal side has reset, what still comes from outside is not heard:
+    /// whoever sends it would keep the port in use for as long as they like (RFC 7857 §7.1).
     pub fn silent(&self, now: u64) -> u64 {
-        let last = self.outbound.1.last_seen.max(self.inbound.1.last_seen);
+        let (outbound, inbound) = (&self.outbound.1, &self.inbound.1);
+        let last = match Seen(outbound.seen).has(Seen::RST) {
+            true => outbound.last_seen,
+            false => outbound.last_seen.max(inbound.last_seen),
+        };
         now.saturating_sub(Tick(last.saturating_add(1)).nanos())
     }
 
@@ -183,27 +191,10 @@ impl PortSets {
     }
 }
 
-/// Which ports of a bitmap the packet path must not give out, whoever uses them.
-pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
-    let mut words = Box::new([0; WORDS]);
-    // An ICMP identifier is not a port, and a range of ports says nothing about it.
-    if !matches!(protocol, Protocol::Icmp) {
-        for port in (0..=u16::MAX)
-            .map(Port::new)
-            .filter(|port| !external.owns(*port))
-        {
-            let (word, bit) = place(port);
-            if let Some(word) = words.get_mut(word) {
-                *word |= 1 << bit;
-            }
-        }
-    }
-    words
-}
-
 /// A sweep that is under way.
 pub struct Sweep<'a> {
     now: u64,
+    seed: u64,
     patience: Patience,
     externals: &'a BTreeMap<Ip4, External>,
     /// The rules whose clients are counted.
@@ -252,10 +243,16 @@ pub struct Swept {
 }
 
 impl<'a> Sweep<'a> {
-    /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`.
-    pub fn new(now: u64, patience: Patience, externals: &'a BTreeMap<Ip4, External>) -> Self {
+    /// Begins a sweep at `now`, nanoseconds of `CLOCK_MONOTONIC`, of tables whose hashes have the key
+    /// `seed`.
+    pub fn new(
+        (now, seed): (u64, u64),
+        patience: Patience,
+        externals: &'a BTreeMap<Ip4, External>,
+    ) -> Self {
         Self {
             now,
+            seed,
             patience,
             externals,
             counted: BTreeSet::new(),
@@ -312,33 +309,26 @@ impl<'a> Sweep<'a> {
                 *self.swept.flows.entry((flow.protocol, state)).or_default() += 1;
                 *self.swept.by_pool.entry(pool).or_default() += 1;
                 self.swept.by_rule.entry(rule).or_default().flows += 1;
-                let Tuple {
-                    source: external,
-                    source_port: port,
-                    ..
-                } = flow.outbound.1.to;
-                *self.swept.by_external.entry(external).or_default() += 1;
-                self.uses(flow.protocol, external, port);
-                self.talks(
-                    flow.protocol,
-                    (external, port),
-                    flow.outbound.0.tuple.target,
-                );
+                let sent = flow.outbound.1.to;
+                let external = (sent.source, sent.source_port);
+                *self.swept.by_external.entry(external.0).or_default() += 1;
+                self.uses(flow.protocol, external, (sent.target, sent.target_port));
+                self.talks(flow.protocol, external, flow.outbound.0.tuple.target);
                 // Of a hairpinned flow both ends are ours.
                 let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
                 if back.source != key.source {
-                    self.uses(flow.protocol, back.source, back.source_port);
-                    self.talks(flow.protocol, (back.source, back.source_port), key.target);
+                    let external = (back.source, back.source_port);
+                    self.uses(flow.protocol, external, (key.target, key.target_port));
+                    self.talks(flow.protocol, external, key.target);
                 }
             }
         }
     }
 
-    fn uses(&mut self, protocol: Protocol, external: Ip4, port: Port) {
-        if let Some(external) = self.externals.get(&external) {
-            self.swept
-                .used
-                .insert(bitmap(external.index, protocol), port);
+    fn uses(&mut self, protocol: Protocol, (address, port): (Ip4, Port), remote: (Ip4, Port)) {
+        if let Some(External { index, planes, .. }) = self.externals.get(&address) {
+            let bitmap = bitmap_towards(self.seed, (*index, *planes), protocol, remote);
+            self.swept.used.insert(bitmap, port);
         }
     }
 
@@ -355,11 +345,12 @@ impl<'a> Sweep<'a> {
             };
             self.swept.rules.insert(flow.rule());
             if self.is_young(flow.created) {
-                let (external, port) = match flow.side() {
-                    Side::Outbound => (flow.to.source, flow.to.source_port),
-                    Side::Inbound => (key.tuple.target, key.tuple.target_port),
+                let sent = match flow.side() {
+                    Side::Outbound => flow.to,
+                    Side::Inbound => key.tuple.reversed(),
                 };
-                self.uses(protocol, external, port);
+                let external = (sent.source, sent.source_port);
+                self.uses(protocol, external, (sent.target, sent.target_port));
             } else {
                 self.swept.ended.push(key);
                 self.swept.orphans += 1;
@@ -382,6 +373,14 @@ impl<'a> Sweep<'a> {
                 }
                 continue;
             };
+            // Ports that several flows share have no mapping: it is from before they did.
+            if external.planes != 0 && protocol == Protocol::Tcp {
+                self.swept.unmapped.push(*key);
+                if let End::Inward { .. } = end {
+                    self.count_port(mapping, true);
+                }
+                continue;
+            }
             let (port, is_used) = match end {
                 End::Outward { .. } => (
                     mapping.port,
@@ -457,19 +456,21 @@ pub struct Idle(HashMap<u32, Box<[u64; WORDS]>>);
 
 impl Idle {
     /// Compares a bitmap with what is used. Returns for each word the bits that must be set because
-    /// they are reserved, and the bits to clear, because nobody used them twice.
+    /// they are reserved, or a flow has them from when its pool was overloaded or was not, and the
+    /// bits to clear, because nobody used them twice.
     pub fn judge(
         &mut self,
         bitmap: u32,
         used: &PortSets,
         reserved: &[u64; WORDS],
-        taken: impl Fn(usize) -> u64,
+        words: &[PortWord; WORDS],
     ) -> Vec<(usize, Correction)> {
         let before = self.0.remove(&bitmap);
         let mut idle = Box::new([0; WORDS]);
         let mut corrections = Vec::new();
-        for (word, (idle, reserved)) in idle.iter_mut().zip(reserved).enumerate() {
-            let taken = taken(word);
+        let all = idle.iter_mut().zip(reserved).zip(words);
+        for (word, ((idle, reserved), PortWord { taken, .. })) in all.enumerate() {
+            let taken = taken.get();
             // Reserved ones too: when the range changes, they are free at the next sweep.
             *idle = taken & !used.word(bitmap, word);
             let before = before
@@ -479,7 +480,7 @@ impl Idle {
                 .unwrap_or(0);
             let clear = *idle & before & !reserved;
             let correction = Correction {
-                set: reserved & !taken,
+                set: (reserved | used.word(bitmap, word)) & !taken,
                 clear,
             };
             if correction != Correction::default() {

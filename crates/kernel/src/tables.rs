@@ -5,12 +5,11 @@ use std::{
     marker::PhantomData,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::atomic::AtomicU64,
 };
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, Holder, Interface, Ip4, Layout, Mapping,
-    MappingKey, Numbered, Picture, Pool, PoolCounters, Rule, RuleSet, Use, map,
+    MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, Use, map,
     ports::{BITMAPS, WORDS},
     quota,
 };
@@ -290,11 +289,11 @@ impl<T> Drop for Mapped<T> {
 }
 
 /// The port bitmaps.
-pub struct Ports(Mapped<[AtomicU64; WORDS]>);
+pub struct Ports(Mapped<[PortWord; WORDS]>);
 
 impl Ports {
-    /// A bitmap by [`abi::ports::bitmap`]; the packet path claims ports in it meanwhile.
-    pub fn words(&self, bitmap: u32) -> &[AtomicU64; WORDS] {
+    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
         self.0.at(bitmap)
     }
 }

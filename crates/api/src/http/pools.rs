@@ -67,7 +67,8 @@ pub enum AddressState {
     Draining,
 }
 
-/// Ports of one protocol on one address.
+/// Ports of one protocol on one address; TCP ports of an overloaded address count once for each flow
+/// that they can serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ports {
@@ -75,4 +76,6 @@ pub struct Ports {
     pub used: u32,
     /// Left; none on an address that drains.
     pub free: u32,
+    /// Of those that are left, how many were freed lately and go behind all others.
+    pub held: u32,
 }

@@ -1,15 +1,12 @@
 //! What the pools have given and have left.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use abi::{
-    External, ExternalState, Ip4, PoolCounters, Port, Protocol, map,
-    ports::{WORDS, bitmap},
-};
+use abi::{External, ExternalState, Ip4, PoolCounters, Port, Protocol, map, ports::WORDS};
 use api::http::{AddressState, Pool, PoolAddress, Pools, Ports};
 use gateway::{
+    bitmaps,
     intent::{self, PortRange},
-    sweep,
 };
 use kernel::Tables;
 
@@ -119,17 +116,24 @@ impl<'a> Taken<'a> {
     fn ports(&mut self, external: &External, protocol: Protocol, state: AddressState) -> Ports {
         let range = (external.first, external.last, protocol == Protocol::Icmp);
         let reserved = self.reserved.entry(range);
-        let reserved = reserved.or_insert_with(|| sweep::reserved(external, protocol));
-        let words = self.tables.ports.words(bitmap(external.index, protocol));
-        let (mut used, mut free) = (0, 0);
-        for (word, reserved) in words.iter().zip(reserved.iter()) {
-            let taken = word.load(Relaxed);
-            used += (taken & !reserved).count_ones();
-            free += (!taken & !reserved).count_ones();
+        let reserved = reserved.or_insert_with(|| bitmaps::reserved(external, protocol));
+        let bitmaps = external.bitmaps_of(protocol);
+        let words = bitmaps.flat_map(|it| self.tables.ports.words(it).iter().zip(reserved.iter()));
+        let mut ports = Ports::default();
+        for (word, reserved) in words {
+            let (taken, held) = (word.taken.get(), word.held.get());
+            let free = !taken & !reserved;
+            ports.used += (taken & !reserved).count_ones();
+            ports.free += free.count_ones();
+            ports.held += (free & held).count_ones();
         }
         match state {
-            AddressState::Serving => Ports { used, free },
-            AddressState::Draining => Ports { used, free: 0 },
+            AddressState::Serving => ports,
+            AddressState::Draining => Ports {
+                free: 0,
+                held: 0,
+                ..ports
+            },
         }
     }
 }

@@ -142,6 +142,8 @@ metrics! {
     PORTS_FREE: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_free",
         "Ports left on an external address; identifiers for ICMP. An address that drains has none \
          to give and is left out.";
+    PORTS_HELD: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_held",
+        "Ports left on an external address that were freed lately and go behind all others.";
     ADDRESS_FLOWS: (Pool, Address) = Gauge of Flows, "egret_address_flows",
         "Flows that leave from an external address at present, as the last sweep counted them.";
     EXIT_PACKETS: (Why, Fate) = Counter of Packets, "egret_exit_packets_total",

@@ -122,12 +122,16 @@ fn addresses(text: &mut Text, readings: &Readings) {
     };
     let used = every().flat_map(|it| ports(it, |ports| ports.used));
     text.add(&list::PORTS_USED, used);
-    let serving = every().filter(|(_, address)| match address.state {
-        AddressState::Serving => true,
-        AddressState::Draining => false,
-    });
-    let free = serving.flat_map(|it| ports(it, |ports| ports.free));
+    let serving = || {
+        every().filter(|(_, address)| match address.state {
+            AddressState::Serving => true,
+            AddressState::Draining => false,
+        })
+    };
+    let free = serving().flat_map(|it| ports(it, |ports| ports.free));
     text.add(&list::PORTS_FREE, free);
+    let held = serving().flat_map(|it| ports(it, |ports| ports.held));
+    text.add(&list::PORTS_HELD, held);
     let flows = every().map(|(pool, address)| {
         let labels = (Pool(pool.name.clone()), Address(address.address));
         (labels, address.flows.into())

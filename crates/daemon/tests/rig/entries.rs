@@ -1,6 +1,6 @@
 //! Flows in the tables, as the packet path writes them.
 
-use std::{net::SocketAddrV4, sync::atomic::Ordering::Relaxed};
+use std::net::SocketAddrV4;
 
 use abi::{
     Flow, FlowKey, Ip4, Mapping, MappingKey, Picture, Port, Protocol, Seen, Side, Tick, Tuple,
@@ -91,7 +91,7 @@ pub fn write(tables: &Tables, entries: &[Entry]) {
         } = tuple(entry.external, entry.remote);
         let (word, bit) = place(source_port);
         let bitmap = bitmap(externals[&source].index, entry.protocol);
-        tables.ports.words(bitmap)[word].fetch_or(1 << bit, Relaxed);
+        tables.ports.words(bitmap)[word].taken.fetch_or(1 << bit);
         let internal = tuple(entry.client, entry.remote);
         let from = (internal.source, internal.source_port);
         let now = Tick::from_nanos(kernel::now());

@@ -31,17 +31,13 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
     let bitmap = bitmap(ADDRESSES_MAX as u16 - 1, Protocol::Tcp);
     for kept in 0..1024 {
         let (word, bit) = place(Port::new(kept));
-        memory.bitmap(bitmap)[word].fetch_or(1 << bit);
+        memory.bitmap(bitmap)[word].taken.fetch_or(1 << bit);
     }
     let claim = |client: u16| {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
-        claim(
-            &memory,
-            bitmap,
-            start(7, address, internal, Protocol::Tcp),
-            internal,
-        )
+        let start = like(start(7, address, internal, Protocol::Tcp), internal);
+        claim(&memory, bitmap, start)
     };
 
     let mut seen = vec![false; 65_536];
@@ -59,6 +55,38 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
     }
 }
 
+/// What is held back is given out when there is nothing else, of whatever parity, and not before.
+#[test]
+fn a_port_that_is_held_goes_behind_all_that_are_not() {
+    let memory = Memory::new(1);
+    let words = memory.bitmap(0);
+    words.iter().for_each(|word| word.taken.set(u64::MAX));
+    let [held, other, odd] = [2000, 3000, 4001].map(Port::new);
+    for port in [held, other, odd] {
+        release(&memory, 0, port);
+    }
+    for port in [held, other] {
+        let (word, bit) = place(port);
+        words[word].held.fetch_or(1 << bit);
+    }
+    let claim = |hash| claim(&memory, 0, like(hash, Port::new(8000)));
+
+    assert_eq!(claim(1), Some(odd));
+    let rest = [claim(2), claim(3)];
+    assert!(rest == [Some(held), Some(other)] || rest == [Some(other), Some(held)]);
+    assert_eq!(claim(4), None);
+}
+
+#[test]
+fn without_parity_all_ports_are_alike() {
+    let odd = (0..100).filter(|client| {
+        let start = start(7, Ip4([10, 0, 0, 1]), Port::new(2 * client), Protocol::Udp);
+        let port = claim(&Memory::new(1), 0, start).expect("all are free");
+        port.get() % 2 == 1
+    });
+    assert!((25..75).contains(&odd.count()));
+}
+
 proptest! {
     /// Whatever is taken already: a free port of the internal one's parity if there is one.
     #[test]
@@ -72,18 +100,18 @@ proptest! {
         let words = memory.bitmap(0);
         for class in 0..CLASSES {
             let all = if is_full[class % 2] { u64::MAX } else { 0 };
-            (0..CLASS_WORDS).for_each(|word| words[class * CLASS_WORDS + word].set(all));
+            (0..CLASS_WORDS).for_each(|word| words[class * CLASS_WORDS + word].taken.set(all));
         }
         for (word, bits) in taken {
-            words[word].set(bits);
+            words[word].taken.set(bits);
         }
         let free = |port: u16| {
             let (word, bit) = place(Port::new(port));
-            words[word].get() & 1 << bit == 0
+            words[word].taken.get() & 1 << bit == 0
         };
         let before: Vec<u16> = (0..=u16::MAX).filter(|port| free(*port)).collect();
 
-        match claim(&memory, 0, hash, Port::new(internal)) {
+        match claim(&memory, 0, like(hash, Port::new(internal))) {
             None => prop_assert!(before.is_empty()),
             Some(port) => {
                 prop_assert!(before.contains(&port.get()) && !free(port.get()));

@@ -3,18 +3,16 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     hash::Hash,
     rc::Rc,
     time::Duration,
 };
 
 use abi::{
-    Config, External, ExternalState, Holder, Ip4, Mapping, NextHop, Port, Protocol, Quota, Tick,
-    Tuple,
+    Config, External, ExternalState, Holder, Ip4, Mapping, NextHop, Port, Quota, Tick, Tuple,
     limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX},
     policy,
-    ports::{WORDS, bitmap},
     quota::{TRIES, slot},
 };
 use datapath::{
@@ -22,19 +20,16 @@ use datapath::{
     world::{Route, RouteQuery},
 };
 use gateway::{
-    Action, Attachment, Event, Found, Gateway, Link, Sweep, Swept,
+    Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Sweep, Swept, bitmaps,
     intent::{
-        self, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service, Timeouts,
+        self, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service,
+        Timeouts,
     },
     policy::{name as name_of, rule_name},
     quota::{Amount, Books, Correction, Judged, Opening},
-    sweep::{Idle, reserved},
 };
 
 use super::{Left, Sketch, sound, take};
-
-/// Reserved ports by range, and whether of ICMP.
-type Known = HashMap<(Port, Port, bool), Rc<[u64; WORDS]>>;
 
 /// The interface that faces the clients.
 pub const INSIDE: u32 = 1;
@@ -63,7 +58,7 @@ pub const NARROW_MTU: u16 = 576;
 pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
-    idle: Idle,
+    bitmaps: Bitmaps,
     books: Books,
     /// What the last sweep came to about quotas.
     pub told: Judged,
@@ -93,7 +88,7 @@ impl Site {
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
-            idle: Idle::default(),
+            bitmaps: Bitmaps::default(),
             books: Books::default(),
             told: Judged::default(),
             nanos: 0,
@@ -138,7 +133,7 @@ impl Site {
         Self {
             gateway: Gateway::new(found),
             memory,
-            idle: Idle::default(),
+            bitmaps: Bitmaps::default(),
             books: Books::default(),
             told: Judged::default(),
             nanos,
@@ -164,25 +159,12 @@ impl Site {
         let memory = &self.memory;
         match action {
             Action::PutExternal(address, external) => {
-                for protocol in Protocol::ALL {
-                    let words = memory.bitmap(bitmap(external.index, protocol));
-                    for (word, bits) in words.iter().zip(kept(external, protocol).iter()) {
-                        word.fetch_or(*bits);
-                    }
-                }
+                let before = memory.v4.externals.get(address);
+                bitmaps::prepare(external, before.as_deref(), |it| memory.bitmap(it));
                 memory.v4.externals.put(*address, *external);
             }
             Action::RemoveExternal(address) => {
-                let external = memory
-                    .v4
-                    .externals
-                    .get(address)
-                    .expect("only known ones go");
                 memory.v4.externals.remove(address);
-                for protocol in Protocol::ALL {
-                    let words = memory.bitmap(bitmap(external.index, protocol));
-                    words.iter().for_each(|word| word.set(0));
-                }
             }
             Action::PutNumbered(number, entry) => {
                 memory.numbered.put(*number, **entry);
@@ -249,7 +231,7 @@ impl Site {
         let clients = clients.into_iter().map(|(holder, slot)| (holder, *slot));
         let opening = Opening::new(&quotas, clients.collect(), read);
         between(memory);
-        let sweep = Sweep::new(self.nanos, patience, &externals);
+        let sweep = Sweep::new((self.nanos, self.gateway.seed()), patience, &externals);
         let mut sweep = sweep.counting(quotas.keys().copied());
         for (key, flow) in memory.v4.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
@@ -284,32 +266,19 @@ impl Site {
         correct(memory, &judged);
         self.told = judged;
         let is_unused = |external: &External| {
-            let is_used = |protocol| swept.used.is_used(bitmap(external.index, protocol));
             external.state() == Some(ExternalState::Draining)
-                && !Protocol::ALL.into_iter().any(is_used)
+                && !external.bitmaps().any(|(_, it)| swept.used.is_used(it))
         };
-        let mut remembered = BTreeSet::new();
-        for external in externals.values() {
-            for protocol in Protocol::ALL {
-                let bitmap = bitmap(external.index, protocol);
-                let words = memory.bitmap(bitmap);
-                let taken = |word: usize| words[word].get();
-                let reserved = kept(external, protocol);
-                for (word, correction) in self.idle.judge(bitmap, &swept.used, &reserved, taken) {
-                    words[word].fetch_or(correction.set);
-                    words[word].fetch_and(!correction.clear);
-                }
-                // An unused address is about to be forgotten, and another may get its bitmaps.
-                if !is_unused(external) {
-                    remembered.insert(bitmap);
-                }
-                between(memory);
-            }
-        }
-        self.idle.keep(&remembered);
-
         let unused = externals.iter().filter(|(_, external)| is_unused(external));
         let unused: BTreeSet<Ip4> = unused.map(|(address, _)| *address).collect();
+        let between = RefCell::new(between);
+        let words = |bitmap| {
+            (between.borrow_mut())(memory);
+            memory.bitmap(bitmap)
+        };
+        let holds = self.gateway.holds();
+        let (addresses, found) = ((&externals, &holds), (&swept, &unused));
+        self.bitmaps.free(self.nanos, addresses, found, words);
         self.handle(Event::Idle(unused));
         let gone = self.gateway.unwanted_rules().into_iter();
         let gone = gone.filter(|number| !swept.rules.contains(number));
@@ -360,20 +329,6 @@ fn forget(memory: &Memory, holder: &Holder) {
     }
 }
 
-/// [`reserved`], worked out once for each range: tests make many sites.
-fn kept(external: &External, protocol: Protocol) -> Rc<[u64; WORDS]> {
-    thread_local! {
-        static KNOWN: RefCell<Known> = RefCell::default();
-    }
-    let range = (external.first, external.last, protocol == Protocol::Icmp);
-    KNOWN.with_borrow_mut(|known| {
-        known
-            .entry(range)
-            .or_insert_with(|| Rc::from(reserved(external, protocol)))
-            .clone()
-    })
-}
-
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
     table
         .all()
@@ -421,7 +376,8 @@ pub fn route(query: &RouteQuery) -> Result<NextHop, Route> {
 /// Timeouts short enough that tests see them all.
 pub const TIMEOUTS: Timeouts = Timeouts {
     tcp_established: Duration::from_secs(600),
-    tcp_transitory: Duration::from_secs(60),
+    tcp_opening: Duration::from_secs(50),
+    tcp_closing: Duration::from_secs(60),
     udp: Duration::from_secs(120),
     icmp: Duration::from_secs(20),
 };
@@ -467,6 +423,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
             last: ports.1,
         },
         behaviour: Pool::BEHAVIOUR_DEFAULT,
+        hold: HoldDown::DEFAULT,
         timeouts: None,
         services: Vec::new(),
     }

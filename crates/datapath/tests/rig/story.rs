@@ -4,17 +4,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple, ports::bitmap};
+use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
-    intent::{Action, Intent, Pool},
+    intent::{Action, HoldDown, Intent, Pool},
 };
 
 use super::{
     Site, Sketch,
     interrupted::process_with,
-    laws::{counts_are_true, safe, sound, take, within},
+    laws::{counts_are_true, safe, sound, take, whole, within},
     site::{self, ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, peer_mac, pool, rule, usual},
     sketch::read,
 };
@@ -48,8 +48,12 @@ struct Story {
     wanted: Intent,
     /// What clients asked, by what their remotes saw; the latest, where that was seen before.
     asked: BTreeMap<(Protocol, Tuple), Tuple>,
-    /// Whether packets came in the middle of a sweep: then an endpoint may come to have two ports.
+    /// Whether packets came in the middle of a sweep, or a pool was overloaded: then an endpoint may
+    /// come to have two ports, and a port two endpoints.
     is_raced: bool,
+    /// Whether a pool has been overloaded, or is no longer, since the last sweep: then ports that are
+    /// in use are not known to be where new ones are claimed.
+    is_unswept: bool,
 }
 
 /// Tells a story and asserts every law along its way.
@@ -57,10 +61,11 @@ pub fn tell(bytes: &[u8]) {
     let mut words = Words(bytes);
     let wanted = wanted(words.next());
     let mut story = Story {
+        is_raced: overloads(&wanted),
+        is_unswept: false,
         site: Site::new(wanted.clone(), FLOWS),
         wanted,
         asked: BTreeMap::new(),
-        is_raced: false,
     };
     for _ in 0..STEPS_MAX {
         if words.0.is_empty() {
@@ -81,7 +86,9 @@ impl Story {
         let always = self.site.gateway.numbers().rules.get("rule").copied();
         quotas.retain(|number, _| Some(*number) == always);
         within(memory, &quotas);
-        if self.is_raced {
+        if self.is_unswept {
+            whole(memory);
+        } else if self.is_raced {
             safe(memory);
         } else {
             sound(memory);
@@ -99,10 +106,15 @@ impl Story {
             7 => self.go_on(words),
             8 => self.anything(words),
             9 => self.site.pass(Duration::from_secs(words.next().into())),
-            10 => drop(self.site.sweep_during(|_| {})),
+            10 => {
+                self.site.sweep_during(|_| {});
+                self.is_unswept = false;
+            }
             11 => self.sweep_and_send(words),
             12 => {
-                self.wanted = wanted(words.next());
+                let before = std::mem::replace(&mut self.wanted, wanted(words.next()));
+                self.is_raced |= overloads(&self.wanted);
+                self.is_unswept |= overloads(&before) != overloads(&self.wanted);
                 self.site
                     .handle(Event::Configure(Box::new(self.wanted.clone())));
             }
@@ -224,6 +236,7 @@ impl Story {
         });
         self.asked.extend(asked);
         self.is_raced = true;
+        self.is_unswept = false;
     }
 
     /// The daemon dies and its successor takes over.
@@ -256,6 +269,10 @@ impl Story {
             self.site.sweep();
             self.site.pass(Duration::from_secs(1));
         }
+        for _ in 0..2 {
+            self.site.pass(HoldDown::DEFAULT.time);
+            self.site.sweep();
+        }
         let memory = &self.site.memory;
         assert!(memory.v4.flows.is_empty() && memory.v4.mappings.is_empty());
         assert!(memory.clients.is_empty());
@@ -270,8 +287,15 @@ impl Story {
                         65_535 - u32::from(external.last.get() - external.first.get())
                     }
                 };
-                let taken = memory.taken(bitmap(external.index, protocol));
-                assert_eq!(taken, kept, "{protocol:?} of {address:?}");
+                for (_, bitmap) in external.bitmaps().filter(|(of, _)| *of == protocol) {
+                    let taken = memory.taken(bitmap);
+                    assert_eq!(taken, kept, "{protocol:?} of {address:?}");
+                    let held = memory
+                        .bitmap(bitmap)
+                        .iter()
+                        .any(|word| word.held.get() != 0);
+                    assert!(!held, "{protocol:?} of {address:?}");
+                }
             }
         }
     }
@@ -306,6 +330,10 @@ fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
     }
 }
 
+fn overloads(intent: &Intent) -> bool {
+    intent.pools.iter().any(|pool| pool.behaviour.overloads())
+}
+
 /// Policies between which a daemon is told to change, each with quotas.
 fn wanted(word: u8) -> Intent {
     let mut wanted = policy(word);
@@ -336,8 +364,18 @@ fn policy(word: u8) -> Intent {
         };
         intent(vec![pool], rules())
     };
-    match word % 8 {
+    let overloading = |last, hairpins| {
+        let modes = [Dependence::Endpoint; 3];
+        let pool = Pool {
+            behaviour: Behaviour::new(modes, modes, hairpins, 0).overloading(),
+            ..pool("web", [1], (1024, last))
+        };
+        intent(vec![pool], rules())
+    };
+    match word % 10 {
         0 => usual(),
+        8 => overloading(1025, true),
+        9 => overloading(1063, false),
         4 => behaving(Dependence::AddressAndPort, Dependence::AddressAndPort, true),
         5 => behaving(Dependence::Address, Dependence::Endpoint, true),
         6 => behaving(Dependence::Endpoint, Dependence::Endpoint, true),

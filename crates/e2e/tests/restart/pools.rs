@@ -14,7 +14,8 @@ fn without(address: Option<Ipv4Addr>) -> String {
     let all = [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 11)];
     let left = all.into_iter().filter(|it| Some(*it) != address);
     let left: Vec<String> = left.map(|it| it.to_string()).collect();
-    POLICY.replace("192.0.2.10, 192.0.2.11", &left.join(", ")) + "timeouts: {tcp_transitory: 1s}\n"
+    POLICY.replace("192.0.2.10, 192.0.2.11", &left.join(", "))
+        + "timeouts: {tcp_opening: 1s, tcp_closing: 1s}\n"
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_restart_in_the_middle_of_draining_goes_on_draining() -> Result<()> {
 fn a_flow_is_never_counted_for_a_pool_that_is_not_its_own() -> Result<()> {
     let policy = |pools: &str, pool: &str| {
         let rule = format!("rules: [{{name: out, sources: [10.1.0.0/24], pool: {pool}}}]");
-        format!("pools: [{pools}]\n{rule}\ntimeouts: {{tcp_transitory: 1s}}\n")
+        format!("pools: [{pools}]\n{rule}\ntimeouts: {{tcp_opening: 1s, tcp_closing: 1s}}\n")
     };
     let a = "{name: a, addresses: [192.0.2.10]}";
     let b = "{name: b, addresses: [192.0.2.11]}";

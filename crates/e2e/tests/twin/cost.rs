@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abi::{Flow, FlowKey, Picture, Protocol, Side, Tick};
+use abi::{Flow, FlowKey, Picture, Protocol, Side, Tick, ports::WORDS};
 use anyhow::{Result, ensure};
 use datapath::native::Frame;
 
@@ -20,6 +20,10 @@ use crate::{
 const REPEAT: u32 = 200;
 /// Runs of which the median is shown.
 const RUNS: usize = 1001;
+/// New flows of which the median is shown, for each share of ports in use.
+const NEW_FLOWS: u16 = 301;
+/// Shares of ports in use, of a thousand, at which flows are begun.
+const SHARES: [u64; 5] = [0, 500, 900, 990, 999];
 /// What the hook returns for a frame that is redirected.
 const REDIRECT: u32 = 4;
 /// What it returns for one that is passed.
@@ -56,6 +60,61 @@ impl Twins {
         ))
     }
 
+    /// Says what the first packet of a flow costs, by how many of an address's ports are in use, and
+    /// whether the rest is held back.
+    pub fn costs_of_beginning(self) -> Result<String> {
+        let externals = self.native.gateway.numbers().externals.values();
+        let udp = externals.flat_map(|it| it.bitmaps_of(Protocol::Udp));
+        let bitmaps: Vec<_> = udp.collect();
+        let mut lines = Vec::new();
+        let mut client = 0;
+        for (share, is_held) in SHARES.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+            let taken = taken(share);
+            let mut costs = Vec::new();
+            for _ in 0..NEW_FLOWS {
+                for words in bitmaps
+                    .iter()
+                    .map(|bitmap| self.tables.ports.words(*bitmap))
+                {
+                    for (word, taken) in words.iter().zip(taken.iter()) {
+                        word.taken.set(*taken);
+                        word.held.set(if is_held { u64::MAX } else { 0 });
+                    }
+                }
+                client += 1;
+                let [high, low] = u16::to_be_bytes(client);
+                let asked = tuple(([10, 1, high, low], 4000), ([198, 51, 100, 1], 443));
+                let mut sketch = Sketch::first(Protocol::Udp, asked);
+                (sketch.ingress, sketch.to) = (INSIDE, own_mac(INSIDE));
+                let run = self.run(&sketch.frame(), 1)?;
+                ensure!(
+                    run.verdict == REDIRECT,
+                    "the program returned {}",
+                    run.verdict
+                );
+                costs.push(run.duration);
+                // Its port is free again, so nobody may have it.
+                for (key, _) in self.tables.flows.all()? {
+                    self.tables.flows.remove(&key)?;
+                }
+                for (key, _) in self.tables.mappings.all()? {
+                    self.tables.mappings.remove(&key)?;
+                }
+            }
+            costs.sort_unstable();
+            let (median, held) = (
+                costs[costs.len() / 2],
+                if is_held { ", the rest held" } else { "" },
+            );
+            let share = share as f64 / 10.0;
+            lines.push(format!(
+                "{share} % of ports in use{held}: {} ns",
+                median.as_nanos()
+            ));
+        }
+        Ok(lines.join("; "))
+    }
+
     fn median(&self, frame: &Frame, verdict: u32) -> Result<Duration> {
         let mut costs = Vec::with_capacity(RUNS);
         for _ in 0..RUNS {
@@ -70,4 +129,20 @@ impl Twins {
         costs.sort_unstable();
         Ok(costs[RUNS / 2])
     }
+}
+
+/// A bitmap in which so many of a thousand ports are taken, in no order.
+fn taken(share: u64) -> Box<[u64; WORDS]> {
+    let mut words = Box::new([0; WORDS]);
+    let mut state = 7_u64;
+    for word in words.iter_mut() {
+        for bit in 0..64 {
+            // Marsaglia's xorshift.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *word |= u64::from(state % 1000 < share) << bit;
+        }
+    }
+    words
 }

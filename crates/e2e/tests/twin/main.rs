@@ -143,6 +143,34 @@ fn counted_play() -> Play {
     }
 }
 
+/// Ports that several flows share, of which half are held back, and whatever parity.
+fn overloaded_play() -> Play {
+    let mut shared = intent(
+        vec![pool("web", 1..=2, (2000, 2255))],
+        vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
+    );
+    let web = &mut shared.pools[0];
+    web.behaviour = web.behaviour.overloading().with_any_parity();
+    Play {
+        name: "twin-shared",
+        intent: shared,
+        flows: 4096,
+        frames: 20_000,
+        prepare: |site| {
+            for external in site.gateway.numbers().externals.values() {
+                for (_, bitmap) in external.bitmaps() {
+                    let words = site.memory.bitmap(bitmap);
+                    words
+                        .iter()
+                        .for_each(|word| word.held.set(0x5555_5555_5555_5555));
+                }
+            }
+            Vec::new()
+        },
+        spoil: 0,
+    }
+}
+
 /// The kernel program is loaded, and nobody has said what to do.
 fn silent_play() -> Play {
     Play {
@@ -266,7 +294,13 @@ fn play(play: &Play) -> Result<Agreed> {
 #[test]
 fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() {
     let mut met = BTreeSet::new();
-    for scene in [usual_play(), scarce_play(), counted_play(), silent_play()] {
+    for scene in [
+        usual_play(),
+        scarce_play(),
+        overloaded_play(),
+        counted_play(),
+        silent_play(),
+    ] {
         let agreed = play(&scene).expect("the twins agree");
         let (name, frames, flows) = (scene.name, scene.frames, agreed.flows);
         println!(
@@ -322,6 +356,16 @@ fn a_difference_between_the_twins_is_found() {
 fn what_a_packet_of_an_established_flow_costs() {
     let costs = place::stand("twin-cost", |state| {
         Twins::new(state, Site::new(usual(), 1024), 1024, 0)?.costs()
+    });
+
+    println!("{}", costs.expect("measured"));
+}
+
+/// Not asserted either.
+#[test]
+fn what_the_first_packet_of_a_flow_costs_when_few_ports_are_left() {
+    let costs = place::stand("twin-first", |state| {
+        Twins::new(state, Site::new(usual(), 1024), 1024, 0)?.costs_of_beginning()
     });
 
     println!("{}", costs.expect("measured"));

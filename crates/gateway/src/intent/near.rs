@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_word_is_near_to_it() {
-        let fields = ["tcp_transitory", "tcp_established"];
+        let fields = ["tcp_opening", "tcp_established"];
 
         assert_eq!(nearest("tcp_est", fields), Some("tcp_established"));
     }

@@ -83,7 +83,8 @@ rules:
     pool: team-b
 timeouts:
   tcp_established: 1d
-  tcp_transitory: 300s
+  tcp_opening: 300s
+  tcp_closing: 250s
   udp: 1h30m
   icmp: 90s
 limits:
@@ -130,6 +131,7 @@ state: /sys/fs/bpf/test
                     last: 19999,
                 },
                 behaviour: Pool::BEHAVIOUR_DEFAULT,
+                hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
             },
@@ -141,6 +143,7 @@ state: /sys/fs/bpf/test
                     last: 65535,
                 },
                 behaviour: Pool::BEHAVIOUR_DEFAULT,
+                hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
             },
@@ -179,7 +182,8 @@ state: /sys/fs/bpf/test
         services: Vec::new(),
         timeouts: Timeouts {
             tcp_established: Duration::from_secs(86_400),
-            tcp_transitory: Duration::from_secs(300),
+            tcp_opening: Duration::from_secs(300),
+            tcp_closing: Duration::from_secs(250),
             udp: Duration::from_secs(5_400),
             icmp: Duration::from_secs(90),
         },
@@ -221,7 +225,8 @@ fn what_is_not_said_has_the_defaults_of_the_rfcs() {
 
     assert_eq!(intent.interfaces[0].mode, Mode::Native);
     assert_eq!(intent.timeouts.tcp_established, Duration::from_secs(7440));
-    assert_eq!(intent.timeouts.tcp_transitory, Duration::from_secs(240));
+    assert_eq!(intent.timeouts.tcp_opening, Duration::from_secs(240));
+    assert_eq!(intent.timeouts.tcp_closing, Duration::from_secs(240));
     assert_eq!(intent.timeouts.udp, Duration::from_secs(300));
     assert_eq!(intent.timeouts.icmp, Duration::from_secs(60));
     assert_eq!(intent.limits.flows, 262_144);
@@ -266,6 +271,32 @@ limits: {icmp_errors: 77}
     assert_eq!(ci.quota, expected.with_rate(10, 50));
     assert_eq!(rest.quota, Quota::NONE.with_rate(10, 10));
     assert_eq!(intent.limits.icmp_errors, 77);
+}
+
+#[test]
+fn a_pool_says_how_its_ports_are_given_out() {
+    let pool = |words: &str| {
+        let text = ONE_ARM.replacen("addresses:", &format!("{words}\n    addresses:"), 1);
+        intent(&text).pools.remove(0)
+    };
+    let usual = intent(ONE_ARM).pools.remove(0);
+    assert_eq!(usual.hold, HoldDown::DEFAULT);
+    assert_eq!(usual.hold.time, Duration::from_secs(120));
+    assert!(usual.behaviour.keeps_parity() && !usual.behaviour.overloads());
+
+    let held = pool("hold_down: 90s\n    held_ports: 0").hold;
+    assert_eq!((held.time, held.ports), (Duration::from_secs(90), 0));
+    assert!(pool("hold_down: 0s").hold.is_off());
+    assert!(!pool("parity: off").behaviour.keeps_parity());
+
+    let strictest = Dependence::AddressAndPort;
+    for word in ["on", "true"] {
+        let shared = pool(&format!("overload: {word}")).behaviour;
+        assert!(shared.overloads());
+        assert_eq!(shared.mapping(Protocol::Tcp), strictest);
+        assert_eq!(shared.filtering(Protocol::Tcp), strictest);
+        assert_eq!(shared.mapping(Protocol::Udp), Dependence::Endpoint);
+    }
 }
 
 #[test]
@@ -496,7 +527,7 @@ fn a_configuration_without_rules_is_only_warned_of() {
 
 #[test]
 fn timeouts_below_the_rfcs_are_only_warned_of() {
-    let text = format!("{ONE_ARM}timeouts: {{ udp: 1s, icmp: 59s, tcp_transitory: 239s }}\n");
+    let text = format!("{ONE_ARM}timeouts: {{ udp: 1s, icmp: 59s, tcp_closing: 239s }}\n");
 
     let warnings = warnings(&text);
 

@@ -60,9 +60,13 @@ pub(super) fn choice<T: Copy>(
     Err(complaint(message, help))
 }
 
-/// On or off.
+/// On or off, or YAML's own words for that.
 pub(super) fn switch(word: &str) -> Result<bool, Complaint> {
-    choice("setting", &[("on", true), ("off", false)], word)
+    match word {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => choice("setting", &[("on", true), ("off", false)], word),
+    }
 }
 
 /// What of a remote a mapping or a filter depends on, by the RFC's word.

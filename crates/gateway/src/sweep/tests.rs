@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use abi::{Behaviour, ExternalState};
+use abi::{Behaviour, ExternalState, Shared, Tuple, ports::bitmap};
 
 use super::*;
+use crate::bitmaps::reserved;
 
 const EXTERNAL: Ip4 = Ip4([192, 0, 2, 1]);
 const CLIENT: Ip4 = Ip4([10, 0, 0, 7]);
 const REMOTE: Ip4 = Ip4([198, 51, 100, 1]);
 const START: Tick = Tick(1000);
+const SEED: u64 = 7;
 
 fn timeouts() -> Timeouts {
     let seconds = Duration::from_secs;
     Timeouts {
         tcp_established: seconds(7440),
-        tcp_transitory: seconds(240),
+        tcp_opening: seconds(240),
+        tcp_closing: seconds(240),
         udp: seconds(300),
         icmp: seconds(60),
     }
@@ -67,7 +70,7 @@ fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
 fn sweep(entries: &[Half], mappings: &[(MappingKey, Mapping)], after: Duration) -> Swept {
     let externals = externals();
     let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
-    let mut sweep = Sweep::new(now, timeouts().into(), &externals);
+    let mut sweep = Sweep::new((now, SEED), timeouts().into(), &externals);
     for (key, flow) in entries {
         sweep.flows(&[*key], &[*flow]);
     }
@@ -220,10 +223,11 @@ fn a_port_is_freed_when_nobody_used_it_twice_and_not_before() {
     let reserved = reserved(&external, Protocol::Udp);
     let (word, bit) = place(Port::new(4000));
     let mut idle = Idle::default();
-    let mut judge = |used: &PortSets| {
-        let taken = |index| reserved[index] | if index == word { 1 << bit } else { 0 };
-        idle.judge(bitmap, used, &reserved, taken)
-    };
+    let words = std::array::from_fn(|index| PortWord {
+        taken: Shared::from(reserved[index] | if index == word { 1 << bit } else { 0 }),
+        held: Shared::from(0),
+    });
+    let mut judge = |used: &PortSets| idle.judge(bitmap, used, &reserved, &words);
     let mut used = PortSets::default();
     used.insert(bitmap, Port::new(4000));
 
@@ -251,7 +255,10 @@ fn ports_outside_the_range_are_kept_from_the_packet_path() {
         bitmap(3, Protocol::Tcp),
         &PortSets::default(),
         &reserved,
-        |_| 0,
+        &std::array::from_fn(|_| PortWord {
+            taken: Shared::from(0),
+            held: Shared::from(0),
+        }),
     );
 
     let set: u32 = corrections
@@ -260,7 +267,7 @@ fn ports_outside_the_range_are_kept_from_the_packet_path() {
         .sum();
     assert_eq!(set, 1024);
     assert!(
-        super::reserved(&external, Protocol::Icmp)
+        crate::bitmaps::reserved(&external, Protocol::Icmp)
             .iter()
             .all(|word| *word == 0)
     );

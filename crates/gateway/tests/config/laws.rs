@@ -124,7 +124,8 @@ fn promises(intent: &Intent) {
     let timeouts = &intent.timeouts;
     let all = [
         timeouts.tcp_established,
-        timeouts.tcp_transitory,
+        timeouts.tcp_opening,
+        timeouts.tcp_closing,
         timeouts.udp,
         timeouts.icmp,
     ];

@@ -67,6 +67,8 @@ malformed! {
     a_session_log_says_which_value_is_wrong = "61-session-log";
     a_session_log_needs_a_place_and_an_event = "62-session-log-nowhere";
     receivers_are_addresses_and_ports = "63-session-log-receivers";
+    what_a_port_is_cannot_be_said_twice = "64-shared-ports";
+    overloaded_addresses_are_limited = "65-too-many-overloaded";
 }
 
 #[test]

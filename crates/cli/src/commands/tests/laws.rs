@@ -66,7 +66,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
 }
 
 fn any_ports() -> impl Strategy<Value = Ports> {
-    any::<(u32, u32)>().prop_map(|(used, free)| Ports { used, free })
+    any::<(u32, u32, u32)>().prop_map(|(used, free, held)| Ports { used, free, held })
 }
 
 fn any_address() -> impl Strategy<Value = PoolAddress> {

@@ -204,14 +204,20 @@ fn address(last: u8, used: u32, free: u32) -> PoolAddress {
     PoolAddress {
         address: Ipv4Addr::new(192, 0, 2, last),
         state: AddressState::Serving,
-        tcp: Ports { used, free },
+        tcp: Ports {
+            used,
+            free,
+            held: free / 2,
+        },
         udp: Ports {
             used: 0,
             free: 64_512,
+            held: 0,
         },
         icmp: Ports {
             used: 3,
             free: 64_509,
+            held: 1,
         },
         flows: u64::from(used) + 3,
     }

@@ -1,11 +1,11 @@
-//! Which external addresses, and that each is given out once.
+//! Which external addresses, and that each is given out once; how a pool translates stands in
+//! `behaviour`.
+
+mod behaviour;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use abi::{
-    Behaviour, Dependence, Refusal,
-    limits::{ADDRESSES_MAX, POOLS_MAX},
-};
+use abi::limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX};
 use api::{Config, config};
 use ipnet::Ipv4Net;
 
@@ -24,10 +24,6 @@ const PORTS_DEFAULT: PortRange = PortRange {
     first: 1024,
     last: u16::MAX,
 };
-
-/// What TCP must be able to send in one segment, because no IPv4 link has to carry more than 576
-/// bytes at once (RFC 9293 §3.7.1); smaller ones are a way to make a gateway work in vain.
-const MSS_MIN: u16 = 536;
 
 /// What was found out about the pools.
 pub(super) struct Judged {
@@ -73,7 +69,23 @@ pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) 
         }));
     }
     judged.names = names.first;
+    overloaded(&judged.pools, &path, report);
     judged
+}
+
+/// Overloaded addresses have tables of their own, of which there are not as many.
+fn overloaded(pools: &[Pool], path: &Path, report: &mut Report<'_>) {
+    let overloaded = pools.iter().filter(|pool| pool.behaviour.overloads());
+    let addresses: usize = overloaded.map(|pool| pool.addresses.len()).sum();
+    if addresses > OVERLOADED_MAX {
+        let message = format!(
+            "the pools with `overload` have {addresses} addresses; at most {OVERLOADED_MAX} can be \
+             overloaded"
+        );
+        let help =
+            "an overloaded address serves sixteen times the TCP flows: give these pools fewer";
+        report.error(path, complaint(message, help));
+    }
 }
 
 fn one(
@@ -96,12 +108,12 @@ fn one(
         .map_or(Some(PORTS_DEFAULT), |(path, word)| {
             accept(report, &path, words::port_range(word))
         });
-    let behaviour = behaviour(pool, path, report);
     Some(Pool {
         name: name?,
         addresses: addresses?,
         ports: ports?,
-        behaviour,
+        behaviour: behaviour::judge(pool, path, report),
+        hold: behaviour::hold_down(pool, path, report),
         timeouts: None,
         services: settings::services(&pool.timeouts, &path.field("timeouts"), report),
     })
@@ -117,55 +129,6 @@ fn timeouts(
     let section = path.field("timeouts");
     let own = settings::timeouts_in(&pool.timeouts, &section, usual, report);
     (own != *usual).then_some(own)
-}
-
-/// How the pool translates. What stands in for something bad never takes effect: the report has an
-/// error.
-fn behaviour(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -> Behaviour {
-    let mapping = modes(
-        &pool.mapping,
-        &path.field("mapping"),
-        Dependence::Endpoint,
-        report,
-    );
-    let filtering = modes(
-        &pool.filtering,
-        &path.field("filtering"),
-        Dependence::Address,
-        report,
-    );
-    let hairpins = given(report, path, "hairpinning", &pool.hairpinning)
-        .and_then(|(path, word)| accept(report, &path, words::switch(word)))
-        .unwrap_or(true);
-    let mss = given(report, path, "mss", &pool.mss).and_then(|(path, bytes)| {
-        let mss = u16::try_from(*bytes).ok().filter(|mss| *mss >= MSS_MIN);
-        let help =
-            format!("write a number from {MSS_MIN} to 65535, such as `1360`, or leave it out");
-        let mss = mss.ok_or_else(|| complaint(format!("{bytes} bytes are no segment size"), help));
-        accept(report, &path, mss)
-    });
-    let refusal = given(report, path, "refusal", &pool.refusal)
-        .and_then(|(path, word)| accept(report, &path, words::refusal(word)))
-        .unwrap_or(Refusal::Icmp);
-    Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0)).refusing(refusal)
-}
-
-fn modes(
-    modes: &config::Modes,
-    path: &Path,
-    default: Dependence,
-    report: &mut Report<'_>,
-) -> [Dependence; 3] {
-    [
-        ("tcp", &modes.tcp),
-        ("udp", &modes.udp),
-        ("icmp", &modes.icmp),
-    ]
-    .map(|(field, word)| {
-        given(report, path, field, word)
-            .and_then(|(path, word)| accept(report, &path, words::dependence(word)))
-            .unwrap_or(default)
-    })
 }
 
 /// The addresses of one pool, sorted.

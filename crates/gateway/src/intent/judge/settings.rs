@@ -51,11 +51,15 @@ const TCP_ESTABLISHED: Standard = Standard {
     least: Duration::from_secs(2 * 3600 + 4 * 60),
     rfc: "RFC 5382 REQ-5",
 };
-const TCP_TRANSITORY: Standard = Standard {
-    field: "tcp_transitory",
+const TCP_OPENING: Standard = Standard {
+    field: "tcp_opening",
     default: Duration::from_secs(4 * 60),
     least: Duration::from_secs(4 * 60),
     rfc: "RFC 5382 REQ-5",
+};
+const TCP_CLOSING: Standard = Standard {
+    field: "tcp_closing",
+    ..TCP_OPENING
 };
 const UDP: Standard = Standard {
     field: "udp",
@@ -73,7 +77,8 @@ const ICMP: Standard = Standard {
 pub(super) fn timeouts(config: &Config, report: &mut Report<'_>) -> Timeouts {
     let usual = Timeouts {
         tcp_established: TCP_ESTABLISHED.default,
-        tcp_transitory: TCP_TRANSITORY.default,
+        tcp_opening: TCP_OPENING.default,
+        tcp_closing: TCP_CLOSING.default,
         udp: UDP.default,
         icmp: ICMP.default,
     };
@@ -105,11 +110,8 @@ pub(super) fn timeouts_in(
             usual.tcp_established,
             &written.tcp_established,
         ),
-        tcp_transitory: one(
-            TCP_TRANSITORY,
-            usual.tcp_transitory,
-            &written.tcp_transitory,
-        ),
+        tcp_opening: one(TCP_OPENING, usual.tcp_opening, &written.tcp_opening),
+        tcp_closing: one(TCP_CLOSING, usual.tcp_closing, &written.tcp_closing),
         udp: one(UDP, usual.udp, &written.udp),
         icmp: one(ICMP, usual.icmp, &written.icmp),
     }

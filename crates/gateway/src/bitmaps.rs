@@ -1,0 +1,139 @@
+//! What is done to the bitmaps of ports from outside the packet path, which claims ports meanwhile:
+//! they are made ready for an address, and freed of ports that nobody uses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
+
+use abi::{
+    External, Ip4, PortWord, Protocol, Shared,
+    ports::{CLASS_WORDS, CLASSES, WORDS},
+};
+
+use crate::{
+    hold::Held,
+    intent::HoldDown,
+    sweep::{Correction, Idle, Swept},
+};
+
+/// Makes the bitmaps of an address ready for the packet path, before the packet path knows of it.
+///
+/// Ports that it does not own are taken. If it comes to be overloaded or no longer is, so are all that
+/// it has in use. A bitmap that it did not have `before` may have been another's: of that nothing
+/// stays.
+pub fn prepare<W: Deref<Target = [PortWord; WORDS]>>(
+    external: &External,
+    before: Option<&External>,
+    words: impl Fn(u32) -> W,
+) {
+    let mut in_use = [0; WORDS];
+    let moved = before.filter(|before| before.planes != external.planes);
+    for bitmap in moved.iter().flat_map(|it| it.bitmaps_of(Protocol::Tcp)) {
+        for (in_use, word) in in_use.iter_mut().zip(words(bitmap).iter()) {
+            *in_use |= word.taken.get();
+        }
+    }
+    for (protocol, bitmap) in external.bitmaps() {
+        let had = |it: &External| it.bitmaps().any(|(_, other)| other == bitmap);
+        let is_new = !before.is_some_and(had);
+        let reserved = reserved(external, protocol);
+        for ((word, reserved), in_use) in words(bitmap).iter().zip(reserved.iter()).zip(&in_use) {
+            if is_new {
+                word.taken.set(0);
+                word.held.set(0);
+            }
+            word.taken.fetch_or(match protocol {
+                Protocol::Tcp => reserved | in_use,
+                Protocol::Udp | Protocol::Icmp => *reserved,
+            });
+        }
+    }
+}
+
+/// Which ports of a bitmap the packet path must not give out, whoever uses them.
+pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
+    let mut words = Box::new([0; WORDS]);
+    // An ICMP identifier is not a port, and a range of ports says nothing about it.
+    if matches!(protocol, Protocol::Icmp) {
+        return words;
+    }
+    let (first, end) = (
+        usize::from(external.first.get()),
+        usize::from(external.last.get()) + 1,
+    );
+    for (index, word) in words.iter_mut().enumerate() {
+        let (class, rank) = (index / CLASS_WORDS, index % CLASS_WORDS * 64);
+        // The bits of this word that stand for ports below one.
+        let below = |port: usize| {
+            let ranks = port.saturating_sub(class).div_ceil(CLASSES);
+            let bits = ranks.saturating_sub(rank).min(64) as u32;
+            1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1)
+        };
+        *word = below(first) | !below(end);
+    }
+    words
+}
+
+/// What is remembered of ports from one sweep to the next. Without it, they are only freed later.
+#[derive(Clone, Debug, Default)]
+pub struct Bitmaps {
+    idle: Idle,
+    held: Held,
+}
+
+impl Bitmaps {
+    /// Frees the ports that nobody uses, and holds them back for as long as their pool says.
+    ///
+    /// What is known of the bitmaps of `unused` addresses is forgotten: when such an address is,
+    /// another one may get them.
+    pub fn free<W: Deref<Target = [PortWord; WORDS]>>(
+        &mut self,
+        now: u64,
+        (externals, holds): (&BTreeMap<Ip4, External>, &BTreeMap<u8, HoldDown>),
+        (swept, unused): (&Swept, &BTreeSet<Ip4>),
+        words: impl Fn(u32) -> W,
+    ) {
+        let mut bitmaps = BTreeSet::new();
+        // Most bitmaps have the same range of ports.
+        let mut ranges = BTreeMap::new();
+        for (address, external) in externals {
+            // A pool that is not wanted gives no ports out.
+            let hold = holds.get(&external.pool).copied();
+            let hold = hold.unwrap_or(HoldDown::OFF);
+            for (protocol, bitmap) in external.bitmaps() {
+                if !unused.contains(address) {
+                    bitmaps.insert(bitmap);
+                }
+                let range = (external.first, external.last, protocol == Protocol::Icmp);
+                let ranges = ranges.entry(range);
+                let reserved = ranges.or_insert_with(|| reserved(external, protocol));
+                let found = words(bitmap);
+                let idle = self.idle.judge(bitmap, &swept.used, reserved, &found);
+                let held = self.held.judge(bitmap, (hold, now), &found, &idle);
+                // First held, then free.
+                correct(&words(bitmap), &held, |word| &word.held);
+                correct(&words(bitmap), &idle, |word| &word.taken);
+            }
+        }
+        self.idle.keep(&bitmaps);
+        self.held.keep(&bitmaps);
+    }
+}
+
+/// Puts one of the two bits of ports right.
+fn correct(
+    words: &[PortWord; WORDS],
+    corrections: &[(usize, Correction)],
+    which: impl Fn(&PortWord) -> &Shared<u64>,
+) {
+    for (word, correction) in corrections {
+        if let Some(word) = words.get(*word).map(&which) {
+            word.fetch_or(correction.set);
+            word.fetch_and(!correction.clear);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
