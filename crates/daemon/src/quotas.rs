@@ -22,23 +22,17 @@ use kernel::Tables;
 /// # Errors
 ///
 /// What `bpf(2)` says.
-pub fn open(tables: &Tables, quotas: &Quotas) -> io::Result<Opening> {
+pub fn open<'a>(tables: &Tables, quotas: &'a Quotas) -> io::Result<Opening<'a>> {
     let clients = tables.clients.all()?;
     Ok(Opening::new(quotas, clients, |slot| read(tables, slot)))
 }
 
 /// Compares the slots with what a sweep found. To be called before anything is removed.
-pub fn judge(
-    tables: &Tables,
-    quotas: &Quotas,
-    opening: &Opening,
-    swept: &Swept,
-    books: &mut Books,
-) -> Judged {
+pub fn judge(tables: &Tables, opening: &Opening, swept: &Swept, books: &mut Books) -> Judged {
     let now = Tick::from_nanos(kernel::now());
     let taken = (slot(0, 0)..SLOTS as u32).filter(|slot| tables.uses.at(*slot).taken.get() != 0);
     let read = |slot| read(tables, slot);
-    books.judge(quotas, opening, &swept.held, (now, read), taken)
+    books.judge(opening, &swept.held, (now, read), taken)
 }
 
 /// Gives back what these flows and mapped ports took, now that they are removed.

@@ -101,7 +101,7 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
         .walk(|keys, mappings| sweep.mappings(keys, mappings))?;
     let mut swept = sweep.finish();
 
-    let judged = quotas::judge(tables, &order.quotas, &opening, &swept, books);
+    let judged = quotas::judge(tables, &opening, &swept, books);
     spare_the_revived(tables, order, &mut swept)?;
     let removed = remove(tables, &swept.ended, &order.log)?;
     tables.mappings.remove_all(&swept.unmapped)?;

@@ -268,9 +268,9 @@ fn one_external_port_serves_connections_to_several_remotes() -> Result<()> {
         let target = SocketAddrV4::new(DB, port);
         let db = rig.site.host("db")?;
         let listener = db.enter(move || TcpListener::bind(target))??;
-        let connected = rig.pod()?.enter(move || {
-            TcpStream::connect_timeout(&target.into(), SOON)
-        })?;
+        let connected = rig
+            .pod()?
+            .enter(move || TcpStream::connect_timeout(&target.into(), SOON))?;
         match connected {
             Ok(stream) => open.push((stream, listener.accept()?)),
             Err(error) => assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{error}"),

@@ -62,23 +62,28 @@ enum Account {
     Client(Holder),
 }
 
-/// What the slots said when a sweep began.
-pub struct Opening {
+/// What rules allow and what the slots said when a sweep began.
+pub struct Opening<'a> {
+    quotas: &'a Quotas,
     clients: Vec<(Holder, u32)>,
     held: HashMap<u32, Held>,
 }
 
-impl Opening {
+impl<'a> Opening<'a> {
     /// Reads the slots of these clients and of the rules that have a quota.
     pub fn new(
-        quotas: &Quotas,
+        quotas: &'a Quotas,
         clients: Vec<(Holder, u32)>,
         read: impl Fn(u32) -> Use<Picture>,
     ) -> Self {
         let rules = quotas.keys().map(|rule| u32::from(*rule));
         let slots = clients.iter().map(|(_, slot)| *slot).chain(rules);
         let held = slots.map(|slot| (slot, read(slot).held())).collect();
-        Self { clients, held }
+        Self {
+            quotas,
+            clients,
+            held,
+        }
     }
 }
 
@@ -129,7 +134,6 @@ impl Books {
     /// walk `found`.
     pub fn judge(
         &mut self,
-        quotas: &Quotas,
         opening: &Opening,
         found: &HashMap<Holder, Amount>,
         (now, read): (Tick, impl Fn(u32) -> Use<Picture>),
@@ -147,7 +151,7 @@ impl Books {
                     .extend([first, *holder].map(Correction::Forget)),
             }
         }
-        let differences = differences(quotas, opening, &owners, found, &read);
+        let differences = differences(opening, &owners, found, &read);
         for (account, amount) in &differences {
             let before = self.differences.get(account).copied().unwrap_or_default();
             let amount = amount.common(before);
@@ -172,7 +176,7 @@ impl Books {
             .filter(|(account, amount)| is_new(account, amount))
             .collect();
 
-        self.forget(quotas, &owners, (now, &read), &mut judged);
+        self.forget(opening.quotas, &owners, (now, &read), &mut judged);
         self.free(&slots, taken, &mut judged);
         self.tell(&owners, (now, &read), &mut judged);
         judged
@@ -275,12 +279,12 @@ impl Books {
 /// What was counted when the walk began and was not found is too much; what was found and is not
 /// counted now is too little. What began or ended meanwhile is neither.
 fn differences(
-    quotas: &Quotas,
     opening: &Opening,
     owners: &HashMap<Holder, u32>,
     found: &HashMap<Holder, Amount>,
     read: &impl Fn(u32) -> Use<Picture>,
 ) -> HashMap<Account, Amount> {
+    let quotas = opening.quotas;
     let mut differences = HashMap::new();
     let mut compare = |account, slot: Option<u32>, found: Amount| {
         let before = slot.and_then(|slot| opening.held.get(&slot).copied());

@@ -247,7 +247,7 @@ impl Site {
         let taken = taken.into_iter().filter(|(_, it)| it.taken.get() != 0);
         let taken = taken.map(|(slot, _)| slot);
         let now = memory.now.get();
-        let judged = (self.books).judge(&quotas, &opening, &swept.held, (now, read), taken);
+        let judged = (self.books).judge(&opening, &swept.held, (now, read), taken);
         between(memory);
         for key in &swept.ended {
             memory.v4.flows.remove(key);

@@ -103,7 +103,8 @@ fn a_client_at_its_quota_is_told_at_once_and_others_do_not_notice() -> Result<()
 #[test]
 fn a_quota_holds_over_a_restart_and_frees_with_the_flows() -> Result<()> {
     let site = site(Topology::two_arm(&name("quota-restart")))?;
-    let policy = policy("reset") + "timeouts: {tcp_established: 3s, tcp_opening: 2s, tcp_closing: 2s}\n";
+    let policy =
+        policy("reset") + "timeouts: {tcp_established: 3s, tcp_opening: 2s, tcp_closing: 2s}\n";
     let mut gateway = Gateway::launch(site.host("gw")?, &policy)?;
     let pod = site.host("a1")?;
     let (open, _) = fill(pod)?;

@@ -167,6 +167,7 @@ fn overloaded_play() -> Play {
             }
             Vec::new()
         },
+        errors: u32::MAX,
         spoil: 0,
     }
 }

@@ -46,11 +46,12 @@ impl Sweep {
         let rule = || using(self.found.0 as u32, self.found.1 as u32);
         let read =
             |client: (u32, u32)| move |number| if number == SLOT { slot(client) } else { rule() };
-        let opening = Opening::new(&quotas(), vec![(holder(1), SLOT)], read(self.before));
+        let quotas = quotas();
+        let opening = Opening::new(&quotas, vec![(holder(1), SLOT)], read(self.before));
         let found = [(holder(1), amount(self.found.0, self.found.1))].into();
         let now = Tick(100);
         let taken = [SLOT].into_iter();
-        let judged = books.judge(&quotas(), &opening, &found, (now, read(self.after)), taken);
+        let judged = books.judge(&opening, &found, (now, read(self.after)), taken);
         judged.corrections
     }
 }
@@ -106,7 +107,7 @@ fn a_client_that_is_not_counted_is_entered_with_what_it_has() {
     let read = |_| using(3, 1);
     let mut judge = || {
         let opening = Opening::new(&quotas, Vec::new(), read);
-        let judged = books.judge(&quotas, &opening, &found, (Tick(1), read), [].into_iter());
+        let judged = books.judge(&opening, &found, (Tick(1), read), [].into_iter());
         judged.corrections
     };
 
@@ -121,7 +122,7 @@ fn a_client_without_anything_is_forgotten_and_its_slot_is_free_two_sweeps_later(
         let read = |_| using(0, 0);
         let opening = Opening::new(&quotas, clients.to_vec(), read);
         let taken = [SLOT].into_iter();
-        let judged = books.judge(&quotas, &opening, &HashMap::new(), (Tick(1), read), taken);
+        let judged = books.judge(&opening, &HashMap::new(), (Tick(1), read), taken);
         judged.corrections
     };
     let known = [(holder(1), SLOT)];
@@ -146,7 +147,7 @@ fn a_client_whose_burst_is_spent_is_remembered_until_it_has_it_again() {
         let read = |_| slot.picture();
         let opening = Opening::new(&quotas, vec![(holder(1), SLOT)], read);
         let taken = [SLOT].into_iter();
-        let judged = books.judge(&quotas, &opening, &HashMap::new(), (Tick(now), read), taken);
+        let judged = books.judge(&opening, &HashMap::new(), (Tick(now), read), taken);
         !judged.corrections.is_empty()
     };
 
@@ -161,7 +162,7 @@ fn two_clients_that_came_into_one_slot_are_parted() {
     let opening = Opening::new(&quotas, vec![(holder(1), SLOT), (holder(2), SLOT)], read);
 
     let now = (Tick(1), read);
-    let judged = books.judge(&quotas, &opening, &HashMap::new(), now, [SLOT].into_iter());
+    let judged = books.judge(&opening, &HashMap::new(), now, [SLOT].into_iter());
 
     assert!(judged.corrections.contains(&Correction::Forget(holder(1))));
     assert!(judged.corrections.contains(&Correction::Forget(holder(2))));
@@ -177,7 +178,7 @@ fn a_client_that_is_refused_is_told_of_once_and_again_when_it_is_not_any_more() 
         let read = |_| slot.picture();
         let opening = Opening::new(&quotas, vec![(holder(1), SLOT)], read);
         let now = (Tick(now), read);
-        let judged = books.judge(&quotas, &opening, &HashMap::new(), now, [SLOT].into_iter());
+        let judged = books.judge(&opening, &HashMap::new(), now, [SLOT].into_iter());
         (judged.refused, judged.relieved)
     };
     let nothing = (vec![], vec![]);
