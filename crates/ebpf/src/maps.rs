@@ -5,8 +5,8 @@ use abi::{
     Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, PortWord, Rule,
     RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
-        ADDRESSES_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES, FLOWS_DEFAULT, FRAGMENTS_MAX, INTERFACES_MAX,
-        POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
+        ADDRESSES_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES, FLOWS_DEFAULT,
+        FLOWS_MIN, FRAGMENTS_MAX, INTERFACES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
     quota,
@@ -25,11 +25,12 @@ pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(2 * FLOWS_D
 #[map]
 pub static MAPPINGS: HashMap<MappingKey, Mapping> = HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
 #[map]
+// As small as can be until there are flows for them: they are preallocated.
 pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
-    HashMap::with_max_entries(2 * FLOWS_DEFAULT, 0);
+    HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
