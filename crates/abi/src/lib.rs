@@ -41,12 +41,12 @@ pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use fragment::{FragmentKey, Fragments};
+pub use fragment::{FragmentKey, Fragments, Held};
 pub use mapping::{End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
 pub use ports::PortWord;
 pub use prefix64::Prefix64;
-pub use quota::{Exceeded, Held, Holder, Limits, Numbered, Quota, Use};
+pub use quota::{Exceeded, Holder, Limits, Load, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
 pub use stage::Stage;
@@ -65,6 +65,14 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FragmentKey<Ip6>` → not looked at: packets of which fragments came before the first one, of
+    /// both versions of IP. When it is full, the one that was asked for least recently goes.
+    pub const AWAITED: &str = "AWAITED";
+    /// The ring of [`Held`](crate::Held) records and frames, from the packet path to who holds them.
+    pub const HELD: &str = "HELD";
+    /// Hash of a sender → fragments that were handed over from it in this second. Emptied by the
+    /// daemon.
+    pub const HELD_BY: &str = "HELD_BY";
     /// `FlowKey<Ip6>` → `Flow<_, Ip6>`: the same of flows that have an IPv6 address on one side or
     /// both; an IPv4 address stands there as a mapped one.
     pub const FLOWS6: &str = "FLOWS6";
@@ -125,6 +133,9 @@ pub mod map {
         MAPPINGS,
         MAPPINGS6,
         FRAGMENTS,
+        AWAITED,
+        HELD,
+        HELD_BY,
         FRAGMENTS6,
         PORTS,
         EXTERNALS,
@@ -223,4 +234,12 @@ mod layouts {
     unsafe impl Layout for u64 {}
     // SAFETY: as above.
     unsafe impl Layout for Opened {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey<Ip6> {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Fragments<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Held {}
 }

@@ -30,7 +30,7 @@ impl Limits {
 
     /// What would be exceeded by taking `more` when so much is in use.
     #[inline(always)]
-    pub const fn exceeded(&self, held: Held, more: Held) -> Option<Exceeded> {
+    pub const fn exceeded(&self, held: Load, more: Load) -> Option<Exceeded> {
         if self.flows != 0 && more.flows() != 0 && held.flows() >= self.flows {
             return Some(Exceeded::Flows);
         }
@@ -156,9 +156,9 @@ impl Holder {
 /// Flows and ports, in one word so that both are taken and given back at once.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Held(pub u64);
+pub struct Load(pub u64);
 
-impl Held {
+impl Load {
     /// So many.
     #[inline(always)]
     pub const fn new(flows: u32, ports: u32) -> Self {
@@ -182,7 +182,7 @@ impl Held {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Use<V: View = Live> {
-    /// See [`Held`].
+    /// See [`Load`].
     pub held: V::W64,
     /// When it was last filled (the tick, high half), and what of the burst is spent (low half).
     pub bucket: V::W64,
@@ -224,8 +224,8 @@ impl Use {
     /// It is added before it is compared, so however many CPUs take at once, no more than the limit
     /// is ever granted.
     #[inline(always)]
-    pub fn take(&self, limits: &Limits, more: Held) -> Option<Exceeded> {
-        let held = Held(self.held.fetch_add(more.0));
+    pub fn take(&self, limits: &Limits, more: Load) -> Option<Exceeded> {
+        let held = Load(self.held.fetch_add(more.0));
         let exceeded = limits.exceeded(held, more);
         if exceeded.is_some() {
             self.give_back(more);
@@ -235,7 +235,7 @@ impl Use {
 
     /// Gives back what was taken.
     #[inline(always)]
-    pub fn give_back(&self, held: Held) {
+    pub fn give_back(&self, held: Load) {
         self.held.fetch_add(held.0.wrapping_neg());
     }
 
@@ -275,10 +275,10 @@ impl Use {
     pub fn correct(&self, flows: i64, ports: i64) {
         loop {
             let word = self.held.get();
-            let (held, sum) = (Held(word), |count: u32, more: i64| {
+            let (held, sum) = (Load(word), |count: u32, more: i64| {
                 (count as i64 + more).clamp(0, u32::MAX as i64) as u32
             });
-            let right = Held::new(sum(held.flows(), flows), sum(held.ports(), ports));
+            let right = Load::new(sum(held.flows(), flows), sum(held.ports(), ports));
             if self.held.replace(word, right.0) {
                 return;
             }
@@ -302,8 +302,8 @@ impl Eq for Use<Picture> {}
 
 impl Use<Picture> {
     /// What is in use.
-    pub const fn held(&self) -> Held {
-        Held(self.held)
+    pub const fn held(&self) -> Load {
+        Load(self.held)
     }
 
     /// Whether a client that comes back now finds what one finds that comes for the first time.

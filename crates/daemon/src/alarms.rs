@@ -11,7 +11,7 @@ use abi::{Counter, Reason};
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reasons that an operator must hear of: something is full, empty or broken.
-const ALARMING: [Reason; 7] = [
+const ALARMING: [Reason; 8] = [
     Reason::PortsExhausted,
     Reason::FlowTableFull,
     Reason::PoolEmpty,
@@ -19,6 +19,7 @@ const ALARMING: [Reason; 7] = [
     Reason::NoRoute,
     Reason::Collision,
     Reason::Internal,
+    Reason::FragmentsFull,
 ];
 
 /// What was told already.

@@ -4,7 +4,7 @@
 //! charged. What was charged is given back if the flow then does not come to be. When it ends,
 //! whoever sweeps gives it back.
 
-use abi::{Address, Exceeded, Held, Holder, Quota, Reason, hash::hash, quota};
+use abi::{Address, Exceeded, Holder, Load, Quota, Reason, hash::hash, quota};
 
 use crate::{
     Arrival,
@@ -99,13 +99,13 @@ fn refund_client<A: Address, W: World>(world: &W, arrival: &Arrival<A>, beginnin
 /// What the flow takes: itself, unless it only lets its remote in, and a port, if it needs
 /// a new one of its own: one that several flows share is no client's.
 #[inline(always)]
-fn wanted<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Held {
+fn wanted<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Load {
     let flows = match beginning.way {
         Way::Out | Way::In | Way::Hairpin => 1,
         Way::Knock => 0,
     };
     let is_own = beginning.is_new && !beginning.shares_ports(arrival.protocol);
-    Held::new(flows, is_own as u32)
+    Load::new(flows, is_own as u32)
 }
 
 #[inline(always)]

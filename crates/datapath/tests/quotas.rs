@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use abi::{
-    Held, Holder, Ip4, Limits, Protocol, Quota, Reason, Refusal, Told, limits::ERRORS_PER_TICK,
+    Holder, Ip4, Limits, Load, Protocol, Quota, Reason, Refusal, Told, limits::ERRORS_PER_TICK,
 };
 use datapath::Exit;
 use gateway::{
@@ -54,10 +54,10 @@ fn first(client: u8, port: u16, service: u16) -> Sketch {
 }
 
 /// What a client's slot says.
-fn held(site: &Site, client: u8) -> Held {
+fn held(site: &Site, client: u8) -> Load {
     let holder = Holder::new(site.gateway.numbers().rules["ci"], Ip4([10, 0, 0, client]));
     let slot = site.memory.clients.get(&holder);
-    slot.map_or(Held::default(), |slot| {
+    slot.map_or(Load::default(), |slot| {
         site.memory.in_use(*slot).picture().held()
     })
 }
@@ -85,7 +85,7 @@ fn a_client_has_no_more_flows_and_ports_than_its_quota_and_never_anothers() {
         // What it has goes on.
         let again = site.send(INSIDE, &first(1, 4003, 443));
         assert_eq!(again.reason, Reason::TranslatedOut);
-        assert_eq!(held(&site, 1), Held::new(10, 10));
+        assert_eq!(held(&site, 1), Load::new(10, 10));
         counts_are_true(&site.memory, &site.gateway.quotas());
     }
 }
@@ -99,7 +99,7 @@ fn a_flow_from_a_port_that_the_client_has_takes_no_port() {
         assert_eq!(left.reason, Reason::TranslatedOut);
     }
 
-    assert_eq!(held(&site, 1), Held::new(49, 1));
+    assert_eq!(held(&site, 1), Load::new(49, 1));
     assert_eq!(begin(&site, 1, 4001..4002), [Reason::QuotaPorts]);
 }
 
@@ -114,7 +114,7 @@ fn a_shared_port_counts_for_nobody() {
 
     assert_eq!(left[..10], [Reason::TranslatedOut; 10]);
     assert_eq!(left[10..], [Reason::QuotaFlows; 2]);
-    assert_eq!(held(&site, 1), Held::new(10, 0));
+    assert_eq!(held(&site, 1), Load::new(10, 0));
     counts_are_true(&site.memory, &site.gateway.quotas());
 }
 
@@ -142,7 +142,7 @@ fn all_clients_of_a_rule_have_no_more_than_its_total_and_other_rules_are_not_tou
     assert_eq!(begun.count(), 5);
     assert_eq!(
         held(&site, 2),
-        Held::new(5, 5),
+        Load::new(5, 5),
         "what is refused is not kept"
     );
     for port in 0..50 {
@@ -207,7 +207,7 @@ fn flows_from_outside_count_for_the_client_whose_port_they_are_to() {
     assert_eq!(knock(8).reason, Reason::TranslatedIn);
     assert_eq!(knock(9).reason, Reason::QuotaFlows);
 
-    assert_eq!(held(&site, 1), Held::new(3, 1));
+    assert_eq!(held(&site, 1), Load::new(3, 1));
     counts_are_true(&site.memory, &site.gateway.quotas());
 }
 
@@ -221,7 +221,7 @@ fn what_is_refused_for_another_reason_is_not_charged() {
     let left: BTreeSet<Reason> = begin(&site, 1, 4000..4100).into_iter().collect();
     assert!(left.contains(&Reason::FlowTableFull));
     sound(&site.memory);
-    assert_eq!(held(&site, 1), Held::new(8, 8));
+    assert_eq!(held(&site, 1), Load::new(8, 8));
     counts_are_true(&site.memory, &site.gateway.quotas());
 }
 
@@ -282,7 +282,7 @@ fn a_count_that_a_killed_daemon_left_wrong_is_right_after_two_sweeps() {
     }
 
     counts_are_true(&site.memory, &site.gateway.quotas());
-    assert_eq!(held(&site, 1), Held::new(10, 10));
+    assert_eq!(held(&site, 1), Load::new(10, 10));
     assert_eq!(begin(&site, 1, 4100..4110), [Reason::TranslatedOut; 10]);
     assert_eq!(begin(&site, 1, 4200..4201), [Reason::QuotaFlows]);
 }
@@ -302,7 +302,7 @@ fn a_quota_that_comes_later_counts_the_flows_there_are() {
         site.sweep();
     }
 
-    assert_eq!(held(&site, 1), Held::new(30, 30));
+    assert_eq!(held(&site, 1), Load::new(30, 30));
     counts_are_true(&site.memory, &site.gateway.quotas());
     assert_eq!(begin(&site, 1, 4100..4101), [Reason::QuotaFlows]);
     assert_eq!(begin(&site, 2, 4000..4020), [Reason::TranslatedOut; 20]);

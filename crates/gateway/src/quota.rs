@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use abi::{Held, Holder, Picture, Quota, Tick, Use};
+use abi::{Holder, Load, Picture, Quota, Tick, Use};
 
 /// What rules allow, by number; only those that allow less than everything.
 pub type Quotas = BTreeMap<u16, Quota>;
@@ -26,8 +26,8 @@ pub struct Amount {
     pub ports: i64,
 }
 
-impl From<Held> for Amount {
-    fn from(held: Held) -> Self {
+impl From<Load> for Amount {
+    fn from(held: Load) -> Self {
         Self {
             flows: held.flows().into(),
             ports: held.ports().into(),
@@ -66,7 +66,7 @@ enum Account {
 pub struct Opening<'a> {
     quotas: &'a Quotas,
     clients: Vec<(Holder, u32)>,
-    held: HashMap<u32, Held>,
+    held: HashMap<u32, Load>,
 }
 
 impl<'a> Opening<'a> {
@@ -289,7 +289,7 @@ fn differences(
     let mut compare = |account, slot: Option<u32>, found: Amount| {
         let before = slot.and_then(|slot| opening.held.get(&slot).copied());
         let (before, after) = (before.unwrap_or_default(), slot.map(read));
-        let after = after.map_or(Held::default(), |it| it.held());
+        let after = after.map_or(Load::default(), |it| it.held());
         let differ = |before: u32, after: u32, found: i64| {
             let (before, after) = (i64::from(before), i64::from(after));
             (found - before).min(0) + (found - after).max(0)

@@ -8,8 +8,9 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Holder, Interface, Ip4, Layout, Mapping,
-    MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, Use, map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Ip6, Layout, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord, Rule,
+    RuleSet, Use, map,
     ports::{BITMAPS, WORDS},
     quota,
 };
@@ -304,6 +305,12 @@ pub struct Tables {
     pub flows: Table<FlowKey, Flow<Picture>>,
     /// See [`map::MAPPINGS`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::FRAGMENTS`].
+    pub fragments: Table<FragmentKey, Fragments<Picture>>,
+    /// See [`map::FRAGMENTS6`].
+    pub fragments6: Table<FragmentKey<Ip6>, Fragments<Picture>>,
+    /// See [`map::HELD_BY`].
+    pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
     pub ports: Ports,
     /// See [`map::NUMBERED`].
@@ -352,6 +359,9 @@ impl Tables {
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
+            fragments: Table::open(maps, map::FRAGMENTS)?,
+            fragments6: Table::open(maps, map::FRAGMENTS6)?,
+            held_by: Table::open(maps, map::HELD_BY)?,
             ports: Ports(Mapped::open(maps, map::PORTS, BITMAPS)?),
             numbered: Table::open(maps, map::NUMBERED)?,
             clients: Table::open(maps, map::CLIENTS)?,

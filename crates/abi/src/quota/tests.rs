@@ -8,16 +8,16 @@ const LIMITS: Limits = Limits { flows: 3, ports: 2 };
 fn a_slot_never_holds_more_than_its_limits() {
     let slot = Use::default();
     for _ in 0..2 {
-        assert_eq!(slot.take(&LIMITS, Held::new(1, 1)), None);
+        assert_eq!(slot.take(&LIMITS, Load::new(1, 1)), None);
     }
 
-    assert_eq!(slot.take(&LIMITS, Held::new(1, 1)), Some(Exceeded::Ports));
-    assert_eq!(slot.take(&LIMITS, Held::new(1, 0)), None);
-    assert_eq!(slot.take(&LIMITS, Held::new(1, 0)), Some(Exceeded::Flows));
+    assert_eq!(slot.take(&LIMITS, Load::new(1, 1)), Some(Exceeded::Ports));
+    assert_eq!(slot.take(&LIMITS, Load::new(1, 0)), None);
+    assert_eq!(slot.take(&LIMITS, Load::new(1, 0)), Some(Exceeded::Flows));
 
-    assert_eq!(slot.picture().held(), Held::new(3, 2));
-    slot.give_back(Held::new(3, 2));
-    assert_eq!(slot.picture().held(), Held::default());
+    assert_eq!(slot.picture().held(), Load::new(3, 2));
+    slot.give_back(Load::new(3, 2));
+    assert_eq!(slot.picture().held(), Load::default());
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn threads_that_take_at_once_are_granted_the_limit_together() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1000 {
-                    if slot.take(&limits, Held::new(1, 1)).is_none() {
+                    if slot.take(&limits, Load::new(1, 1)).is_none() {
                         granted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
@@ -85,7 +85,7 @@ fn what_was_never_written_allows_everything() {
     assert!(Quota::default().is_none());
     let slot = Use::default();
     for _ in 0..10 {
-        assert_eq!(slot.take(&Limits::default(), Held::new(1, 1)), None);
+        assert_eq!(slot.take(&Limits::default(), Load::new(1, 1)), None);
     }
 }
 
@@ -93,11 +93,11 @@ fn what_was_never_written_allows_everything() {
 fn a_correction_never_goes_below_nothing() {
     let slot = Use::default();
     slot.correct(5, 2);
-    assert_eq!(slot.picture().held(), Held::new(5, 2));
+    assert_eq!(slot.picture().held(), Load::new(5, 2));
 
     slot.correct(-9, -1);
 
-    assert_eq!(slot.picture().held(), Held::new(0, 1));
+    assert_eq!(slot.picture().held(), Load::new(0, 1));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::{
-    Counter, End, Held, Holder, Ip4, MappingKey, Port, Protocol, Reason, Side, Verdict, ports,
+    Counter, End, Holder, Ip4, Load, MappingKey, Port, Protocol, Reason, Side, Verdict, ports,
 };
 use datapath::{
     Exit,
@@ -439,18 +439,18 @@ fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, 
 /// is under way and what ended has been swept.
 pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
     let (mut clients, mut rules) = (BTreeMap::new(), BTreeMap::new());
-    let mut add = |rule: u16, client: Ip4, held: Held| {
+    let mut add = |rule: u16, client: Ip4, held: Load| {
         *clients.entry(Holder::new(rule, client)).or_insert(0) += held.0;
         *rules.entry(rule).or_insert(0) += held.0;
     };
     for (key, flow) in memory.v4.flows.all() {
         if flow.side() == Side::Outbound {
-            add(flow.picture().rule(), key.tuple.source, Held::new(1, 0));
+            add(flow.picture().rule(), key.tuple.source, Load::new(1, 0));
         }
     }
     for (key, mapping) in memory.v4.mappings.all() {
         if let Some(End::Inward { .. }) = key.what() {
-            add(mapping.rule, mapping.internal, Held::new(0, 1));
+            add(mapping.rule, mapping.internal, Load::new(0, 1));
         }
     }
     for (rule, quota) in quotas {
@@ -467,7 +467,7 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
             let all = clients.keys().chain(&known);
             for holder in all.filter(|holder| holder.rule() == *rule) {
                 let held = clients.get(holder).copied().unwrap_or(0);
-                assert_eq!(Held(counted(holder)), Held(held), "{holder:?}");
+                assert_eq!(Load(counted(holder)), Load(held), "{holder:?}");
             }
         }
     }

@@ -3,18 +3,24 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use abi::{
-    Counter, Flow, FlowKey, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS, quota::SLOTS,
+    Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
+    quota::SLOTS,
 };
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use datapath::{Exit, native::Frame};
 use kernel::{
     Program, State, Tables,
+    held::Ring,
     links::{self, Mode},
 };
 use nix::net::if_::if_nametoindex;
 
-use crate::{frames::Frames, place::INTERFACES, rig::Site};
+use crate::{
+    frames::Frames,
+    place::INTERFACES,
+    rig::{Site, keeper::record},
+};
 
 /// Frames after which counters are compared, so that a difference is found near its cause.
 const COUNTERS_EVERY: u32 = 2_000;
@@ -47,6 +53,8 @@ pub struct Twins {
     pub tables: Tables,
     /// The kernel's number of each interface of ours.
     numbers: BTreeMap<u32, u32>,
+    /// What the kernel's program hands to who holds fragments.
+    ring: Ring,
 }
 
 impl Twins {
@@ -67,6 +75,7 @@ impl Twins {
             program: loaded.program,
             tables: loaded.tables,
             numbers,
+            ring: Ring::open(&state)?,
         };
         twins.fill(spoil)?;
         Ok(twins)
@@ -80,6 +89,7 @@ impl Twins {
             .pool_counters
             .borrow_mut()
             .fill(PoolCounters::default());
+        while record(memory).is_some() {}
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
@@ -129,7 +139,7 @@ impl Twins {
     }
 
     /// Shows both so many frames and compares everything.
-    pub fn agree(self, mut frames: Frames, count: u32) -> Result<Agreed> {
+    pub fn agree(mut self, mut frames: Frames, count: u32) -> Result<Agreed> {
         for number in 0..count {
             let frame = frames.next();
             let mut native = frame.clone();
@@ -151,9 +161,11 @@ impl Twins {
             }
             if number % COUNTERS_EVERY == 0 {
                 self.counters().with_context(shown)?;
+                self.held().with_context(shown)?;
             }
         }
         let reasons = self.counters()?;
+        self.held()?;
         let flows = self.flows()?;
         self.mappings_and_ports()?;
         self.uses()?;
@@ -208,6 +220,25 @@ impl Twins {
             );
         }
         Ok(met)
+    }
+
+    /// Compares what was handed to who holds fragments since the last time, but for its times.
+    fn held(&mut self) -> Result<()> {
+        while let Some((ours, frame)) = record(&self.native.memory) {
+            let kernels = self.ring.take().context("the kernel handed over less")?;
+            let ingress = self.numbers.get(&ours.ingress).copied().unwrap_or(0);
+            let wanted = Held {
+                at: kernels.0.at,
+                ingress,
+                ..ours
+            };
+            ensure!(
+                kernels == (wanted, frame),
+                "handed over differs: {kernels:02x?}, {wanted:?}"
+            );
+        }
+        ensure!(self.ring.take().is_none(), "the kernel handed over more");
+        Ok(())
     }
 
     /// Compares all flow entries but for their times; returns how many flows there are.
