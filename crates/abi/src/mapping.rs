@@ -3,7 +3,10 @@
 //!
 //! A mapping is two entries, one under each of its ends. Both are there only while flows use them.
 
-use crate::{Address, Ip4, Ip6, Port, Protocol, Tick};
+use crate::{
+    Address, Ip4, Ip6, Port, Protocol, Tick,
+    limits::{PREFIXES64_MAX, RULE_NUMBERS},
+};
 
 /// Under what an entry stands.
 #[repr(u8)]
@@ -149,15 +152,20 @@ pub enum End<A = Ip4> {
     },
 }
 
+/// Where the prefix stands beside the rule's number.
+const PREFIX: u32 = 13;
+const _: () = assert!(RULE_NUMBERS <= 1 << PREFIX && PREFIXES64_MAX <= 1 << (16 - PREFIX));
+
 /// What stands at an end of a mapping.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    /// By which of the prefixes that stand for IPv4 addresses the internal end knows its remotes, if
-    /// it has IPv6 and they have not; see `Config::prefixes`.
-    pub prefix: u16,
+    /// Inward: the number of the rule under which the port was claimed, zero if it has none; and in
+    /// the upper bits by which of the prefixes that stand for IPv4 addresses the internal end knows its
+    /// remotes, if it has IPv6 and they have not; see `Config::prefixes`.
+    origin: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
@@ -178,17 +186,33 @@ impl<A: Address> Mapping<A> {
     pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
-            prefix: 0,
+            origin: 0,
             created,
             internal,
             remote,
         }
     }
 
-    /// The same, with the prefix by which the internal end knows its remotes.
+    /// The same, claimed under the rule with this number, by an internal end that knows its remotes by
+    /// this prefix.
     #[inline(always)]
-    pub fn by(self, prefix: u16) -> Self {
-        Self { prefix, ..self }
+    pub fn under(self, rule: u16, prefix: u16) -> Self {
+        Self {
+            origin: rule | prefix << PREFIX,
+            ..self
+        }
+    }
+
+    /// The number of the rule; zero if it has none.
+    #[inline(always)]
+    pub const fn rule(&self) -> u16 {
+        self.origin & ((1 << PREFIX) - 1)
+    }
+
+    /// The prefix, as an index.
+    #[inline(always)]
+    pub const fn prefix(&self) -> usize {
+        (self.origin >> PREFIX) as usize
     }
 
     /// What stands at a permit: nothing but its age.

@@ -20,8 +20,8 @@ pub enum Stage {
     SixPart = 4,
     /// An IPv4 packet to somebody who has IPv6 (RFC 6146).
     Cross = 5,
-    /// The same, whose ports are not where a flow's are.
-    CrossPart = 6,
+    /// The same as [`Stage::Open`], of those.
+    CrossOpen = 6,
 }
 
 impl Stage {
@@ -33,7 +33,7 @@ impl Stage {
         Self::SixOpen,
         Self::SixPart,
         Self::Cross,
-        Self::CrossPart,
+        Self::CrossOpen,
     ];
 
     /// The name of its program (15 bytes at most).
@@ -45,7 +45,7 @@ impl Stage {
             Self::SixOpen => "egret_six_open",
             Self::SixPart => "egret_six_part",
             Self::Cross => "egret_cross",
-            Self::CrossPart => "egret_cross_prt",
+            Self::CrossOpen => "egret_cross_new",
         }
     }
 }

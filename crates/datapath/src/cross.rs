@@ -9,7 +9,7 @@ use crate::{
     Arrival, Piece,
     checksum::{Sum, patch, sum_of},
     frame::{Fragment, Icmp, Ipv4, Ipv6, Link, Packet, Udp, Wire, ethertype, extension, icmp6},
-    reset::{copy, put},
+    reset::put,
     transport,
 };
 
@@ -60,8 +60,12 @@ pub fn to_ip4<P: Packet>(
     if let (Protocol::Icmp, Piece::First | Piece::Later) = (arrival.protocol, arrival.piece) {
         return Some(Reason::IcmpFragment);
     }
-    let Some(link) = copy::<Link, _>(packet, 0) else {
+    let Some(link) = packet.at::<Link>(0) else {
         return Some(Reason::Internal);
+    };
+    let macs = match hop {
+        Some(hop) => hop.macs,
+        None => link.words(),
     };
     let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
         return Some(Reason::Internal);
@@ -93,13 +97,7 @@ pub fn to_ip4<P: Packet>(
     if !packet.advance(arrival.l4 - Link::LEN - Ipv4::LEN) {
         return Some(Reason::Internal);
     }
-    let mut link = Link {
-        ethertype: ethertype::IPV4,
-        ..link
-    };
-    if let Some(hop) = hop {
-        link.readdress(hop);
-    }
+    let link = Link::of(macs, ethertype::IPV4);
     let is_written = put(packet, 0, link) && put(packet, Link::LEN, header.bytes());
     (!is_written).then_some(Reason::Internal)
 }
@@ -149,7 +147,7 @@ impl Header4 {
 /// it and, as likely as not, of its neighbours' (RFC 7915 §5.1, RFC 6864 §4.3).
 #[inline(always)]
 fn number(flow: &Flow<Live, Ip6>) -> [u8; 2] {
-    let count = flow.packets.get() as u16;
+    let count = flow.passed() as u16;
     let offset = flow.to.source_port.get().wrapping_mul(40_503);
     count.wrapping_add(offset).to_be_bytes()
 }
@@ -193,8 +191,12 @@ pub fn to_ip6<P: Packet>(
     if let (Protocol::Icmp, Piece::First | Piece::Later) = (arrival.protocol, arrival.piece) {
         return Some(Reason::IcmpFragment);
     }
-    let Some(link) = copy::<Link, _>(packet, 0) else {
+    let Some(link) = packet.at::<Link>(0) else {
         return Some(Reason::Internal);
+    };
+    let macs = match hop {
+        Some(hop) => hop.macs,
+        None => link.words(),
     };
     let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
         return Some(Reason::Internal);
@@ -224,13 +226,7 @@ pub fn to_ip6<P: Packet>(
     if !make_room(packet, arrival.l4, Link::LEN + before) {
         return Some(Reason::Internal);
     }
-    let mut link = Link {
-        ethertype: ethertype::IPV6,
-        ..link
-    };
-    if let Some(hop) = hop {
-        link.readdress(hop);
-    }
+    let link = Link::of(macs, ethertype::IPV6);
     let mut is_written = put(packet, 0, link)
         && put(
             packet,

@@ -117,10 +117,10 @@ impl Found {
 
 /// Fills in what a later fragment does not say itself.
 #[inline(never)]
-pub fn find<V: Version, P: Packet, W: World + Tables<V::Own>>(
+pub fn find<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
-    arrival: &mut Arrival<V::Own>,
+    arrival: &mut Arrival<A>,
 ) -> Found {
     let Some(identity) = V::identify(packet, world) else {
         return Found::Broken;
@@ -137,8 +137,8 @@ pub fn find<V: Version, P: Packet, W: World + Tables<V::Own>>(
         Some(_) | None => return Found::Nothing,
     };
     let tuple = Tuple {
-        source: identity.source,
-        target: identity.target,
+        source: V::wide(identity.source),
+        target: V::wide(identity.target),
         source_port: known.source_port,
         target_port: known.target_port,
     };

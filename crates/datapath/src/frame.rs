@@ -7,6 +7,8 @@
     reason = "headers are views of bytes; the promises stand with the trait"
 )]
 
+use core::hint::black_box;
+
 use abi::{Ip4, Ip6, NextHop, Port};
 
 /// A header: `repr(C)`, alignment 1, any bytes valid.
@@ -97,20 +99,43 @@ impl Link {
     /// Addresses the frame to its next hop.
     #[inline(always)]
     pub const fn readdress(&mut self, hop: &NextHop) {
-        let [x, y, z] = hop.macs;
-        let ([a, b, c, d], [e, f, g, h]) = (x.to_ne_bytes(), y.to_ne_bytes());
-        let [i, j, k, l] = z.to_ne_bytes();
-        self.macs = [a, b, c, d, e, f, g, h, i, j, k, l];
+        self.macs = Self::of(hop.macs, self.ethertype).macs;
     }
 
-    /// The header of an answer.
+    /// Its two addresses in words, as [`NextHop::macs`]. What is kept for later is kept in words: byte by
+    /// byte, the compiler for BPF gives each a place on the stack.
     #[inline(always)]
-    pub const fn answered(self) -> Self {
-        let [a, b, c, d, e, f, u, v, w, x, y, z] = self.macs;
+    pub const fn words(&self) -> [u32; 3] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.macs;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+        ]
+    }
+
+    /// The header of these words.
+    #[inline(always)]
+    pub const fn of([x, y, z]: [u32; 3], ethertype: [u8; 2]) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (x.to_ne_bytes(), y.to_ne_bytes());
+        let [i, j, k, l] = z.to_ne_bytes();
         Self {
-            macs: [u, v, w, x, y, z, a, b, c, d, e, f],
-            ethertype: self.ethertype,
+            macs: [a, b, c, d, e, f, g, h, i, j, k, l],
+            ethertype,
         }
+    }
+
+    /// The same of an answer, which goes the other way round.
+    #[inline(always)]
+    pub fn answer(&self) -> [u32; 3] {
+        let [x, y, z] = self.words();
+        let (x, y, z) = (u32::from_le(x), u32::from_le(y), u32::from_le(z));
+        // Hidden, or the compiler would see through it and keep bytes after all.
+        black_box([
+            (y >> 16 | z << 16).to_le(),
+            (z >> 16 | x << 16).to_le(),
+            (x >> 16 | y << 16).to_le(),
+        ])
     }
 }
 

@@ -1,14 +1,15 @@
-//! ICMPv6 errors of our own (RFC 4443): hop limit exceeded, packet too big.
+//! ICMPv6 errors of our own (RFC 4443): hop limit exceeded, packet too big, refused.
 //!
 //! As ICMP's, they go to nobody but the sender of the packet that they quote, as it arrived.
 
-use abi::{Ip6, Reason};
+use abi::{Address, Ip6, Reason};
 
 use crate::{
     checksum::{Sum, sum_of},
     cross::Header6,
     frame::{Icmp, Ipv6, Link, Packet, Wire, ethertype, icmp6},
-    reset::{TTL, copy, put},
+    icmp::{DSCP, may_send},
+    reset::{TTL, put},
     world::World,
 };
 
@@ -20,7 +21,7 @@ const QUOTED_MAX: usize = 1280 - HEAD;
 /// Tells the sender that its packet ran out of hops.
 #[inline(never)]
 pub fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
-    match tell(packet, world, icmp6::TIME_EXCEEDED, 0) {
+    match tell(packet, world, icmp6::TIME_EXCEEDED, 0, 0) {
         true => Reason::TimeExceededSent,
         false => Reason::TtlExceeded,
     }
@@ -29,27 +30,41 @@ pub fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
 /// Tells the sender that its packet is larger than `mtu`.
 #[inline(never)]
 pub fn too_big<P: Packet, W: World>(packet: &mut P, world: &W, mtu: u16) -> Reason {
-    match tell(packet, world, icmp6::TOO_BIG, mtu) {
+    match tell(packet, world, icmp6::TOO_BIG, 0, mtu) {
         true => Reason::TooBigSent,
         false => Reason::TooBig,
     }
 }
 
+/// Tells the sender that its flow was refused: communication administratively prohibited
+/// (RFC 4443 §3.1).
+#[inline(never)]
+pub fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+    tell(packet, world, icmp6::UNREACHABLE, 1, 0)
+}
+
+/// Turns the packet into an error about it; `false` if that cannot be done, or was done too often
+/// (RFC 4443 §2.4 (f)).
 #[inline(always)]
-fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, mtu: u16) -> bool {
+fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu: u16) -> bool {
     let Some(own) = world
         .interface(packet.ingress())
         .and_then(|interface| interface.address6())
     else {
         return false;
     };
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
-        copy::<Ipv6, _>(packet, Link::LEN),
-    ) else {
+    let Some(macs) = packet.at::<Link>(0).map(|link| link.answer()) else {
         return false;
     };
-    let quoted = ip.total();
+    let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
+        return false;
+    };
+    let (source, class, quoted) = (ip.source, ip.class(), ip.total());
+    // In words until they are written, see [`Link::words`].
+    let (own, sender) = (own.words(), source.words());
+    if source.is(Ip6::NONE) || !may_send(world, source) {
+        return false;
+    }
     let quoted = if quoted < QUOTED_MAX {
         quoted
     } else {
@@ -60,7 +75,7 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, mtu: u16) -> b
     }
     let length = Icmp::LEN + quoted;
     let header = Header6 {
-        class: ip.class(),
+        class: class & DSCP,
         payload: length as u16,
         next: icmp6::NUMBER,
         hops: TTL,
@@ -68,20 +83,21 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, mtu: u16) -> b
     let [high, low] = mtu.to_be_bytes();
     let message = Icmp {
         kind,
-        code: 0,
+        code,
         check: [0; 2],
         id: abi::Port([0; 2]),
         seq: [high, low],
     };
-    let link = Link {
-        ethertype: ethertype::IPV6,
-        ..link.answered()
-    };
+    let link = Link::of(macs, ethertype::IPV6);
     let icmp = Link::LEN + Ipv6::LEN;
+    let (own, source) = (
+        Ip6::of_words(own.0, own.1),
+        Ip6::of_words(sender.0, sender.1),
+    );
     let is_written = put(packet, 0, link)
-        && put(packet, Link::LEN, header.bytes((own, ip.source)))
+        && put(packet, Link::LEN, header.bytes((own, source)))
         && put(packet, icmp, message);
-    is_written && seal(packet, icmp, length, (own, ip.source))
+    is_written && seal(packet, icmp, length, (own, source))
 }
 
 /// Writes the checksum of an ICMPv6 message of this length, which has zero there.

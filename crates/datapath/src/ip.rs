@@ -64,14 +64,17 @@ pub trait Version {
 
     /// Tells the sender that its packet ran out of hops.
     fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason;
+
+    /// Tells the sender that its flow was refused; `false` if it cannot be told.
+    fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool;
 }
 
 /// Packets of a version of IP, translated as entries of a kind of address say.
 pub trait Translate<A: Address>: Version {
-    /// The packet, as those entries' keys know it.
-    fn widen(arrival: Arrival<Self::Own>) -> Arrival<A>;
+    /// An address, as those entries have it.
+    fn wide(address: Self::Own) -> A;
 
-    /// The other way round: an address of it.
+    /// The other way round.
     fn own(address: A) -> Self::Own;
 
     /// Length of the IP packet as it leaves, in bytes.

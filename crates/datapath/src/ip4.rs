@@ -142,6 +142,11 @@ impl Version for V4 {
     fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
         icmp::time_exceeded(packet, world)
     }
+
+    #[inline(always)]
+    fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+        icmp::prohibited(packet, world)
+    }
 }
 
 #[inline(always)]
@@ -153,8 +158,8 @@ fn dont_fragment<P: Packet>(packet: &mut P) -> bool {
 
 impl Translate<Ip4> for V4 {
     #[inline(always)]
-    fn widen(arrival: Arrival<Ip4>) -> Arrival<Ip4> {
-        arrival
+    fn wide(address: Ip4) -> Ip4 {
+        address
     }
 
     #[inline(always)]
@@ -229,8 +234,8 @@ impl Translate<Ip4> for V4 {
 /// For those who have IPv6 on the other side.
 impl Translate<Ip6> for V4 {
     #[inline(always)]
-    fn widen(arrival: Arrival<Ip4>) -> Arrival<Ip6> {
-        arrival.wide()
+    fn wide(address: Ip4) -> Ip6 {
+        Ip6::mapped(address)
     }
 
     #[inline(always)]

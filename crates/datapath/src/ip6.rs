@@ -336,12 +336,17 @@ impl Version for V6 {
     fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
         answers::time_exceeded(packet, world)
     }
+
+    #[inline(always)]
+    fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+        answers::prohibited(packet, world)
+    }
 }
 
 impl Translate<Ip6> for V6 {
     #[inline(always)]
-    fn widen(arrival: Arrival<Ip6>) -> Arrival<Ip6> {
-        arrival
+    fn wide(address: Ip6) -> Ip6 {
+        address
     }
 
     #[inline(always)]

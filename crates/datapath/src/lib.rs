@@ -42,7 +42,9 @@ pub mod native;
 mod open;
 mod part;
 mod ports;
+mod quota;
 mod quoted;
+mod refusal;
 mod reset;
 mod route;
 mod transport;
@@ -52,6 +54,7 @@ use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
 use ip6::V6;
+use open::{Beginning, Step};
 use world::{Room, Tables, World};
 
 /// What the hook must do with the frame.
@@ -115,21 +118,28 @@ impl<A: Address> Arrival<A> {
             begun: Begun { id: [0; 4], end: 0 },
         }
     }
+}
 
-    /// The same, as tables for both versions of IP know it.
-    #[inline(always)]
-    pub fn wide(&self) -> Arrival<Ip6> {
-        Arrival {
-            key: self.key.wide(),
-            protocol: self.protocol,
-            l4: self.l4,
-            fragment: self.fragment,
-            total: self.total,
-            bytes: self.bytes,
-            flags: self.flags,
-            piece: self.piece,
-            begun: self.begun,
-        }
+/// A packet, as tables know it whose flows have such addresses.
+#[inline(always)]
+fn widen<V: Translate<A>, A: Address>(arrival: &Arrival<V::Own>) -> Arrival<A> {
+    let own = &arrival.key.tuple;
+    let tuple = Tuple {
+        source: V::wide(own.source),
+        target: V::wide(own.target),
+        source_port: own.source_port,
+        target_port: own.target_port,
+    };
+    Arrival {
+        key: FlowKey::new(arrival.protocol, tuple),
+        protocol: arrival.protocol,
+        l4: arrival.l4,
+        fragment: arrival.fragment,
+        total: arrival.total,
+        bytes: arrival.bytes,
+        flags: arrival.flags,
+        piece: arrival.piece,
+        begun: arrival.begun,
     }
 }
 
@@ -178,7 +188,7 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::SixOpen) => six_open(packet, world),
             Next::Go(Stage::SixPart) => six_part(packet, world),
             Next::Go(Stage::Cross) => cross(packet, world),
-            Next::Go(Stage::CrossPart) => cross_part(packet, world),
+            Next::Go(Stage::CrossOpen) => cross_open(packet, world),
         };
     }
 }
@@ -209,13 +219,7 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv4 packets that no flow wants.
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    match V4::parse(packet, world, packet.len() as u64) {
-        Ok(arrival) => {
-            let next = begin::<V4, _, _, _>(packet, world, &arrival);
-            remember::<V4, _, _>(world, &arrival, next)
-        }
-        Err(_) => as_it_came(packet, world, Reason::Internal),
-    }
+    newcomer::<V4, Ip4, _, _>(packet, world, Stage::Part)
 }
 
 /// The program for IPv4 fragments and for packets whose ports are not where a flow's are.
@@ -245,15 +249,7 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv6 packets that no flow wants.
 #[inline(always)]
 pub fn six_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    let mut arrival = Arrival::later(packet.len() as u64);
-    let mut reason = Reason::Internal;
-    match parse::<V6, _, _>(packet, world, &mut arrival, &mut reason) {
-        Parsed::Arrival => {
-            let next = begin::<V6, _, _, _>(packet, world, &arrival);
-            remember::<V6, _, _>(world, &arrival, next)
-        }
-        Parsed::Part | Parsed::Leaves => as_it_came(packet, world, Reason::Internal),
-    }
+    newcomer::<V6, Ip6, _, _>(packet, world, Stage::Six)
 }
 
 /// The program for IPv6 packets whose transport header does not follow the IP header.
@@ -265,26 +261,13 @@ pub fn six_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv4 packets to those who have IPv6.
 #[inline(always)]
 pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    let bytes = packet.len() as u64;
-    let arrival = match V4::parse(packet, world, bytes) {
-        Ok(arrival) => arrival.wide(),
-        Err(_) => return as_it_came(packet, world, Reason::Internal),
-    };
-    let next = match world.flow(&arrival.key) {
-        Some(flow) => {
-            let mut left = Left::new(Reason::Internal, packet.ingress());
-            send::<V4, _, _, _>(packet, world, &arrival, &flow, &mut left);
-            Next::Leave(leave(packet, world, bytes, left))
-        }
-        None => begin::<V4, Ip6, _, _>(packet, world, &arrival),
-    };
-    remember::<V4, _, _>(world, &arrival, next)
+    unusual::<V4, Ip6, _, _>(packet, world, Stage::CrossOpen)
 }
 
-/// The program for IPv4 packets to those who have IPv6, whose ports are not where a flow's are.
+/// The program for IPv4 packets to those who have IPv6 that no flow wants.
 #[inline(always)]
-pub fn cross_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    unusual::<V4, Ip6, _, _>(packet, world, Stage::Cross)
+pub fn cross_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    newcomer::<V4, Ip6, _, _>(packet, world, Stage::Cross)
 }
 
 /// Remembers a first fragment that this program was the last for: what is sent through again now finds
@@ -334,7 +317,7 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
     let known = match turn {
         Turn::Leave => return Next::Leave(leave(packet, world, bytes, left)),
         Turn::Open => return Next::Go(open),
-        Turn::Cross => return Next::Go(Stage::CrossPart),
+        Turn::Cross => return Next::Go(Stage::Cross),
         Turn::Error => {
             return match quoted::translate::<V, A, _, _>(packet, world, &mut left) {
                 None => Next::Leave(leave(packet, world, bytes, left)),
@@ -362,19 +345,20 @@ fn follow<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<
 ) -> Turn {
     let bytes = packet.len() as u64;
     let mut arrival = Arrival::later(bytes);
-    match parse::<V, _, _>(packet, world, &mut arrival, &mut left.reason) {
+    match parse::<V, A, _, _>(packet, world, &mut arrival, &mut left.reason) {
         Parsed::Arrival => {}
         Parsed::Leaves => return Turn::Leave,
         Parsed::Part if matches!(left.reason, Reason::IcmpError) => return Turn::Error,
         Parsed::Part if matches!(left.reason, Reason::Fragment) => {
-            if let Some(reason) = fragment::find::<V, _, _>(packet, world, &mut arrival).refusal() {
+            if let Some(reason) =
+                fragment::find::<V, A, _, _>(packet, world, &mut arrival).refusal()
+            {
                 left.reason = reason;
                 return Turn::Refuse;
             }
         }
         Parsed::Part => return Turn::Refuse,
     }
-    let arrival = V::widen(arrival);
     let is_later = matches!(arrival.piece, Piece::Later);
     let Some(flow) = Tables::<A>::flow(world, &arrival.key) else {
         if !is_later {
@@ -412,15 +396,15 @@ enum Parsed {
 /// Reads the headers, and why that cannot be done. A function of its own for the programs whose callers
 /// need the stack.
 #[inline(never)]
-fn parse<V: Version, P: Packet, W: World>(
+fn parse<V: Translate<A>, A: Address, P: Packet, W: World>(
     packet: &mut P,
     world: &W,
-    arrival: &mut Arrival<V::Own>,
+    arrival: &mut Arrival<A>,
     why: &mut Reason,
 ) -> Parsed {
     match V::parse(packet, world, packet.len() as u64) {
         Ok(parsed) => {
-            *arrival = parsed;
+            *arrival = widen::<V, A>(&parsed);
             Parsed::Arrival
         }
         Err(Unusual::Part(reason)) => {
@@ -491,57 +475,102 @@ fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     Left::new(reason, ifindex)
 }
 
+/// A packet that no flow wants; if there is one now, the program that knew of none takes it up again.
+#[inline(always)]
+fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    again: Stage,
+) -> Next {
+    let mut arrival = Arrival::later(packet.len() as u64);
+    let mut reason = Reason::Internal;
+    match parse::<V, A, _, _>(packet, world, &mut arrival, &mut reason) {
+        Parsed::Arrival => match begin::<V, A, _, _>(packet, world, &arrival) {
+            Some(next) => remember::<V, _, _>(world, &arrival, next),
+            None => Next::Go(again),
+        },
+        Parsed::Part | Parsed::Leaves => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// Begins a flow for a packet that has none, or says what becomes of it instead. Nothing, if there is a
+/// flow now; perhaps because another CPU was faster.
 #[inline(always)]
 fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
-) -> Next {
+) -> Option<Next> {
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
     let Some(mut room) = Tables::<A>::room(world) else {
-        return as_it_came(packet, world, Reason::Internal);
+        return Some(as_it_came(packet, world, Reason::Internal));
     };
     let Room {
         beginning, flow, ..
     } = &mut *room;
     let mut step = open::judge(packet, world, arrival, beginning);
-    if let open::Step::Begin = step {
+    if let Step::Begin = step {
         step = open::call(world, arrival, beginning);
     }
-    if let open::Step::Begin = step {
+    if let Step::Begin = step {
         step = open::filter(world, arrival, beginning);
     }
-    if let open::Step::Begin = step {
+    if let Step::Begin = step {
         step = open::aim(packet.ingress(), world, arrival, beginning);
     }
-    if let open::Step::Begin = step {
+    if let Step::Begin = step {
         step = open::may_begin(arrival, beginning);
     }
-    match step {
-        open::Step::Begin => {}
-        open::Step::Answer => {
-            let left = Left::new(V::reset(packet, arrival), packet.ingress());
-            return Next::Leave(leave(packet, world, arrival.bytes, left));
-        }
-        open::Step::Cross => return Next::Go(Stage::Cross),
-        open::Step::Leave(reason) => return as_it_came(packet, world, reason),
+    let reason = match step {
+        Step::Begin => match make(world, arrival, beginning, flow) {
+            None | Some(Reason::Collision) if world.flow(&arrival.key).is_some() => return None,
+            None => Reason::Collision,
+            Some(reason) => reason,
+        },
+        Step::Answer => V::reset(packet, arrival),
+        Step::Cross => return Some(Next::Go(Stage::Cross)),
+        Step::Leave(reason) => reason,
+    };
+    // Through memory, so that to the verifier what follows is one way and not one for each reason.
+    beginning.reason = reason;
+    let reason = *core::hint::black_box(&beginning.reason);
+    let left = Left::new(reason, packet.ingress());
+    let exit = leave(packet, world, arrival.bytes, left);
+    if reason.is_refusal()
+        && refusal::tell::<V, _, _, _>(packet, world, arrival, beginning.behaviour.refusal())
+    {
+        return Some(Next::Leave(Exit::Transmit));
     }
-    let mut refused = open::reserve(world, arrival, beginning);
+    Some(Next::Leave(exit))
+}
+
+/// Makes a flow that may begin, and what it needs; or says why it did not come to be.
+#[inline(always)]
+fn make<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+    flow: &mut Flow<Live, A>,
+) -> Option<Reason> {
+    let mut refused = open::recall(world, arrival, beginning);
+    if refused.is_none() {
+        refused = quota::admit(world, arrival, beginning);
+    }
+    let is_admitted = refused.is_none();
+    if refused.is_none() {
+        refused = open::reserve(world, arrival, beginning);
+    }
     if refused.is_none() {
         refused = open::insert(world, arrival, beginning, flow);
     }
     if refused.is_none() {
         refused = open::publish(world, arrival, beginning);
     }
-    let mut left = Left::new(Reason::Collision, packet.ingress());
-    match (world.flow(&arrival.key), refused) {
-        // Also if another CPU was faster with the same flow.
-        (Some(flow), None | Some(Reason::Collision)) => {
-            send::<V, _, _, _>(packet, world, arrival, &flow, &mut left);
-        }
-        (_, Some(reason)) => left.reason = reason,
-        (None, None) => {}
+    // One that is filtered has what it came for: its port lets the other in.
+    let is_made = matches!(refused, None | Some(Reason::Filtered));
+    if is_admitted && !is_made {
+        quota::refund(world, arrival, beginning);
     }
-    Next::Leave(leave(packet, world, arrival.bytes, left))
+    refused
 }

@@ -46,17 +46,25 @@ pub enum Way {
 
 /// What a new flow is made from, beside its first packet.
 pub struct Beginning<A> {
-    way: Way,
+    /// Why the packet leaves if there is no flow.
+    pub(crate) reason: Reason,
+    pub(crate) way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
     is_routed: bool,
     /// Whether the flow is the first of its mapping.
-    is_new: bool,
+    pub(crate) is_new: bool,
+    /// Whether the flow is charged to its rule as a whole.
+    pub(crate) is_charged: bool,
+    /// The number of the rule it begins under; zero if it has none.
+    pub(crate) rule: u16,
+    /// The slot of the client that it is charged to; zero if it is not.
+    pub(crate) client: u32,
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
-    seed: u64,
-    behaviour: Behaviour,
+    pub(crate) seed: u64,
+    pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
     called: Behaviour,
     /// In which bitmap the port was claimed, if the flow is the first of its mapping.
@@ -70,7 +78,7 @@ pub struct Beginning<A> {
     /// The prefix by which whoever has the external port knows IPv4 addresses.
     known_by: Prefix64,
     /// Whose the external port is that a flow is to.
-    internal: A,
+    pub(crate) internal: A,
     internal_port: Port,
     /// The remote that they sent to first.
     first: A,
@@ -88,10 +96,14 @@ impl<A: Address> Beginning<A> {
     /// To be filled in. It is not cleared for the next packet, because on BPF that goes byte by byte:
     /// each step writes what the next ones read.
     pub const EMPTY: Self = Self {
+        reason: Reason::Internal,
         way: Way::Out,
         pool: 0,
         is_routed: false,
         is_new: false,
+        is_charged: false,
+        rule: 0,
+        client: 0,
         port: Port([0; 2]),
         generation: 0,
         seed: 0,
@@ -119,7 +131,7 @@ impl<A: Address> Beginning<A> {
     /// Whether the external port may be several flows', each to a remote of its own. Such a port has
     /// no mapping, because it is nobody's alone.
     #[inline(always)]
-    const fn shares_ports(&self, protocol: Protocol) -> bool {
+    pub(crate) const fn shares_ports(&self, protocol: Protocol) -> bool {
         self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
     }
 }
@@ -179,9 +191,9 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     let addresses = (tuple.source, target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
-    let pool = match wish {
-        Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
-        Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
+    let (pool, rule) = match wish {
+        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
+        Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
     };
     let external = external(world, target);
     if external.is_none() && pool.is_none() {
@@ -196,6 +208,9 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     beginning.is_new = false;
     beginning.is_routed = false;
     beginning.is_elsewhere = false;
+    beginning.is_charged = false;
+    beginning.rule = rule;
+    beginning.client = 0;
     beginning.seed = config.seed;
     beginning.generation = route::generation(config.generation, world.now());
     beginning.target = target;
@@ -363,12 +378,14 @@ fn find<A: Address, W: World + Tables<A>>(
     }
     let end = (beginning.target, tuple.target_port);
     let key = MappingKey::inward(protocol, end);
+    let rule;
     if let Some(mapping) = Tables::<A>::mapping(world, &key) {
         beginning.internal = mapping.internal;
         beginning.internal_port = mapping.port;
         beginning.first = mapping.remote;
+        rule = mapping.rule();
         if let Some(config) = world.config()
-            && let Some(prefix) = config.prefixes.get(mapping.prefix as usize)
+            && let Some(prefix) = config.prefixes.get(mapping.prefix())
         {
             beginning.known_by = *prefix;
         }
@@ -379,8 +396,12 @@ fn find<A: Address, W: World + Tables<A>>(
         beginning.internal = A::of_ip4(mapping.internal);
         beginning.internal_port = mapping.port;
         beginning.first = A::of_ip4(mapping.remote);
+        rule = mapping.rule();
     } else {
         return unsolicited(arrival);
+    }
+    if !is_hairpin {
+        beginning.rule = rule;
     }
     // The two directions of such a flow would be one.
     let is_itself =
@@ -563,9 +584,10 @@ fn readdress<A: Address>(arrival: &Arrival<A>, beginning: &mut Beginning<A>) {
     }
 }
 
-/// Finds the external port that a flow from inside leaves from, or says why there is none.
+/// Finds the external port that the sender of a flow from inside has already, if it need not be a new
+/// one.
 #[inline(never)]
-pub fn reserve<A: Address, W: World + Tables<A>>(
+pub fn recall<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -584,15 +606,31 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     };
     if let Some(port) = mapped {
         beginning.port = port;
-        beginning.sent.source_port = port;
-        let is_permitted = permit(world, arrival, beginning);
-        return (!is_permitted).then_some(Reason::MappingTableFull);
+        return None;
     }
     // Nobody would come to use the port.
     if beginning.shares_ports(arrival.protocol) && matches!(beginning.way, Way::Knock) {
         return Some(Reason::Filtered);
     }
     beginning.is_new = true;
+    None
+}
+
+/// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
+#[inline(never)]
+pub fn reserve<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Option<Reason> {
+    if let Way::In = beginning.way {
+        return None;
+    }
+    if !beginning.is_new {
+        beginning.sent.source_port = beginning.port;
+        let is_permitted = permit(world, arrival, beginning);
+        return (!is_permitted).then_some(Reason::MappingTableFull);
+    }
     match claim(world, arrival, beginning) {
         Some(port) => {
             beginning.port = port;
@@ -678,7 +716,7 @@ fn map<A: Address, W: World + Tables<A>>(
     }
     let inward = MappingKey::inward(protocol, (slot.address, port));
     mapping = Mapping::inward((asked.source, asked.source_port), beginning.target, now)
-        .by(beginning.prefix);
+        .under(beginning.rule, beginning.prefix);
     world.insert_mapping(&inward, &mapping).map_err(|_| {
         world.remove_mapping(&outward);
         Reason::MappingTableFull
@@ -786,7 +824,7 @@ fn forth<A: Address, W: World>(
     flow.to.target = to.target;
     flow.to.source_port = to.source_port;
     flow.to.target_port = to.target_port;
-    flow.begin(side, beginning.pool, deltas, world.now());
+    flow.begin((side, beginning.pool, beginning.rule), deltas, world.now());
 }
 
 /// Makes the entry of the direction of the answers to it.
@@ -807,7 +845,7 @@ fn back<A: Address, W: World>(
     flow.to.source_port = to.target_port;
     flow.to.target_port = to.source_port;
     let deltas = deltas(arrival.protocol, from, &flow.to);
-    flow.begin(side, beginning.pool, deltas, world.now());
+    flow.begin((side, beginning.pool, beginning.rule), deltas, world.now());
 }
 
 /// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and

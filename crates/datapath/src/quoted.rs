@@ -128,7 +128,7 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
             return None;
         }
         if open::has_wide_flow(world, &error.key) {
-            return Some(Stage::CrossPart);
+            return Some(Stage::Cross);
         }
     }
     left.reason = part::refuse::<V, _, _>(packet, world, Reason::IcmpError, None);

@@ -19,8 +19,8 @@ pub const TTL: u8 = 64;
 /// sent.
 #[inline(never)]
 pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
+    let (Some(macs), Some(ip)) = (
+        packet.at::<Link>(0).map(|link| link.answer()),
         copy::<Ipv4, _>(packet, Link::LEN),
     ) else {
         return Reason::Internal;
@@ -41,11 +41,8 @@ pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
         total - headers,
         Sum::ZERO.add(ip.target).add(ip.source),
     );
-    let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN);
-    let link = Link {
-        ethertype: ethertype::IPV4,
-        ..link.answered()
-    };
+    let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN, 0);
+    let link = Link::of(macs, ethertype::IPV4);
     let written = put(packet, 0, link)
         && put(packet, Link::LEN, header)
         && put(packet, Link::LEN + Ipv4::LEN, answer);
@@ -59,8 +56,8 @@ pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
 /// The same of an IPv6 segment.
 #[inline(never)]
 pub fn answer6<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
+    let (Some(macs), Some(ip)) = (
+        packet.at::<Link>(0).map(|link| link.answer()),
         copy::<Ipv6, _>(packet, Link::LEN),
     ) else {
         return Reason::Internal;
@@ -87,10 +84,7 @@ pub fn answer6<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
         next: Protocol::Tcp as u8,
         hops: TTL,
     };
-    let link = Link {
-        ethertype: ethertype::IPV6,
-        ..link.answered()
-    };
+    let link = Link::of(macs, ethertype::IPV6);
     let written = put(packet, 0, link)
         && put(packet, Link::LEN, header.bytes((ip.target, ip.source)))
         && put(packet, Link::LEN + Ipv6::LEN, answer);
@@ -138,18 +132,23 @@ fn reset(tcp: &Tcp, data: usize, addresses: Sum) -> Tcp {
 
 /// Whether the address can be one host's (RFC 1122 §3.2.1.3).
 #[inline(always)]
-const fn is_one_host(address: abi::Ip4) -> bool {
+pub const fn is_one_host(address: abi::Ip4) -> bool {
     let [first, ..] = address.0;
     !matches!(first, 0 | 127 | 224..)
 }
 
 /// The IP header of a message of our own, with its checksum.
 #[inline(always)]
-pub fn header((source, target): (abi::Ip4, abi::Ip4), protocol: Protocol, payload: usize) -> Ipv4 {
+pub fn header(
+    (source, target): (abi::Ip4, abi::Ip4),
+    protocol: Protocol,
+    payload: usize,
+    tos: u8,
+) -> Ipv4 {
     let total = ((Ipv4::LEN + payload) as u16).to_be_bytes();
     let mut ip = Ipv4 {
         version_ihl: 0x45,
-        tos: 0,
+        tos,
         total,
         id: [0; 2],
         fragment: [0x40, 0],

@@ -14,6 +14,7 @@ mod hold;
 mod mangled;
 mod overload;
 mod policy;
+mod quotas;
 mod races;
 mod sweeps;
 mod tcp;

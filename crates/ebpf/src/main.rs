@@ -59,10 +59,10 @@ pub fn egret_cross(ctx: XdpContext) -> u32 {
     go_on(&ctx, datapath::cross)
 }
 
-/// [`abi::Stage::CrossPart`].
+/// [`abi::Stage::CrossOpen`].
 #[xdp]
-pub fn egret_cross_prt(ctx: XdpContext) -> u32 {
-    go_on(&ctx, datapath::cross_part)
+pub fn egret_cross_new(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::cross_open)
 }
 
 /// Takes the packet through one part of the packet path, and on to the next if it is not done.

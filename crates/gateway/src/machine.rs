@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::{
-    ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Pool as PoolEntry,
-    Rule as RuleEntry, RuleSet, limits::CLASSES_MAX,
+    ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Numbered, Pool as PoolEntry,
+    Rule as RuleEntry, RuleSet,
+    limits::{CLASSES_MAX, ERRORS_SHARE},
 };
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
+    quota::Quotas,
 };
 
 /// An interface of this host.
@@ -48,6 +50,8 @@ pub struct Found {
     pub config: Config,
     /// Pools by number, from the bank in force.
     pub pools: BTreeMap<u8, String>,
+    /// Rules by number.
+    pub rules: BTreeMap<u16, String>,
     /// External addresses.
     pub externals: BTreeMap<Ip4, External>,
     /// Prefixes of all versions.
@@ -72,6 +76,9 @@ pub enum Event {
     /// No flow is of the pools with these numbers, which were not wanted any more before that was
     /// looked at.
     PoolsIdle(BTreeSet<u8>),
+    /// Nothing is left of the rules with these numbers, which were not wanted any more before that
+    /// was looked at.
+    RulesIdle(BTreeSet<u16>),
     /// The program was attached to an interface, or was found attached.
     Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
@@ -85,6 +92,8 @@ pub enum Action {
     PutExternal(Ip4, External),
     /// Forget an address, and give back all its ports.
     RemoveExternal(Ip4),
+    /// Write what stands under a rule's number; if the number is free, forget what it had.
+    PutNumbered(u16, Box<Numbered>),
     /// Write a rule.
     PutRule(u32, RuleEntry),
     /// Write a pool.
@@ -134,6 +143,8 @@ pub struct Gateway {
     numbers: Numbers,
     config: Config,
     policy: Option<Policy>,
+    /// What stands under the numbers of rules.
+    numbered: BTreeMap<u16, Numbered>,
     /// Prefixes in the tables that are not the policy's.
     stale: Vec<ClassKey>,
     /// What interfaces there are; nothing until that is known.
@@ -152,14 +163,18 @@ impl Gateway {
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
+        let rules = found.rules.into_iter();
+        let rules = rules.map(|(number, name)| (name, number)).collect();
         Self {
             intent: None,
             numbers: Numbers {
                 pools,
+                rules,
                 externals: found.externals,
             },
             config: found.config,
             policy: None,
+            numbered: BTreeMap::new(),
             stale: found.classes,
             links: None,
             interfaces: found.interfaces,
@@ -209,6 +224,20 @@ impl Gateway {
         unwanted.map(|(_, number)| *number).collect()
     }
 
+    /// The numbers of rules that are not wanted any more.
+    pub fn unwanted_rules(&self) -> BTreeSet<u16> {
+        let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+        let wanted = |name: &str| rules.iter().any(|rule| rule.name == name);
+        let unwanted = self.numbers.rules.iter().filter(|(name, _)| !wanted(name));
+        unwanted.map(|(_, number)| *number).collect()
+    }
+
+    /// What rules allow that do not allow everything.
+    pub fn quotas(&self) -> Quotas {
+        let limited = self.numbered.iter().filter(|(_, it)| !it.quota.is_none());
+        limited.map(|(number, it)| (*number, it.quota)).collect()
+    }
+
     /// The interfaces that are wanted, each with what is there of it.
     pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
         let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
@@ -243,6 +272,14 @@ impl Gateway {
                 self.numbers
                     .forget_pools(pools, |number| idle.contains(&number));
             }
+            Event::RulesIdle(idle) => {
+                let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+                let is_idle = |number| idle.contains(&number);
+                for number in self.numbers.forget_rules(rules, is_idle) {
+                    self.numbered.remove(&number);
+                    actions.push(Action::PutNumbered(number, Box::new(Numbered::FREE)));
+                }
+            }
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
                 self.note_attachment(ifindex, attachment, &mut actions);
@@ -256,6 +293,7 @@ impl Gateway {
 
     fn configure(&mut self, intent: Box<Intent>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
+        let numbers = numbers.assign_rules(&intent.rules)?;
         let is_same = self
             .intent
             .as_ref()
@@ -274,8 +312,20 @@ impl Gateway {
             }
         }
         self.numbers = numbers;
-        if let Some(policy) = policy {
-            self.enforce(policy, actions);
+        // Before a rule is in force, so that no flow begins under it that its quota does not count.
+        let numbered = policy::numbered(&intent.rules, &self.numbers);
+        for (number, entry) in &numbered {
+            if self.numbered.get(number) != Some(entry) {
+                actions.push(Action::PutNumbered(*number, Box::new(*entry)));
+            }
+        }
+        self.numbered = numbered;
+        let errors = std::mem::replace(&mut self.config.errors, intent.limits.icmp_errors);
+        self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
+        match policy {
+            Some(policy) => self.enforce(policy, actions),
+            None if errors != self.config.errors => actions.push(Action::SetConfig(self.config)),
+            None => {}
         }
         self.intent = Some(intent);
         self.refused.clear();

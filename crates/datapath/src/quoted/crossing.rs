@@ -52,7 +52,10 @@ fn crossed6<P: Packet>(
     error: &Error<Ip6>,
     translated: &Translated<Ip6>,
 ) -> Option<bool> {
-    let link = copy::<Link, _>(packet, 0)?;
+    let macs = match translated.is_sent {
+        true => translated.hop.macs,
+        false => packet.at::<Link>(0)?.words(),
+    };
     let ip = copy::<Ipv4, _>(packet, Link::LEN)?;
     let icmp = copy::<Icmp, _>(packet, error.icmp())?;
     let quoted = copy::<Ipv4, _>(packet, error.quote())?;
@@ -123,7 +126,7 @@ fn crossed6<P: Packet>(
     };
     let addresses = (translated.source, translated.target);
     let icmp = Link::LEN + Ipv6::LEN;
-    let is_written = put(packet, 0, relinked(link, ethertype::IPV6, translated))
+    let is_written = put(packet, 0, Link::of(macs, ethertype::IPV6))
         && put(packet, Link::LEN, header.bytes(addresses))
         && put(packet, icmp, message.bytes())
         && put(
@@ -160,7 +163,10 @@ fn crossed4<P: Packet>(
         translated.quoted.source.unmapped(),
         translated.quoted.target.unmapped(),
     );
-    let link = copy::<Link, _>(packet, 0)?;
+    let macs = match translated.is_sent {
+        true => translated.hop.macs,
+        false => packet.at::<Link>(0)?.words(),
+    };
     let ip = copy::<Ipv6, _>(packet, Link::LEN)?;
     let icmp = copy::<Icmp, _>(packet, error.icmp())?;
     let quoted = copy::<Ipv6, _>(packet, error.quote())?;
@@ -216,22 +222,13 @@ fn crossed4<P: Packet>(
         return None;
     }
     let icmp = Link::LEN + Ipv4::LEN;
-    let is_written = put(packet, 0, relinked(link, ethertype::IPV4, translated))
+    let is_written = put(packet, 0, Link::of(macs, ethertype::IPV4))
         && put(packet, Link::LEN, header.bytes())
         && put(packet, icmp, message.bytes())
         && put(packet, icmp + Icmp::LEN, inner.bytes());
     let sum = u16::try_from(sum_of(packet, icmp, end)).ok()?;
     packet.at::<Icmp>(icmp)?.check = (!sum).to_ne_bytes();
     is_written.then_some(true)
-}
-
-#[inline(always)]
-fn relinked(link: Link, ethertype: [u8; 2], translated: &Translated<Ip6>) -> Link {
-    let mut link = Link { ethertype, ..link };
-    if translated.is_sent {
-        link.readdress(&translated.hop);
-    }
-    link
 }
 
 impl Message {

@@ -4,17 +4,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use abi::{Behaviour, Dependence, Port, Protocol, Reason, Tuple};
+use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
-    intent::{HoldDown, Intent, Pool},
+    intent::{Action, HoldDown, Intent, Pool},
 };
 
 use super::{
     Site, Sketch,
     interrupted::process_with,
-    laws::{safe, sound, take, whole},
+    laws::{counts_are_true, safe, sound, take, whole, within},
     site::{self, ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, peer_mac, pool, rule, usual},
     sketch::read,
 };
@@ -72,18 +72,30 @@ pub fn tell(bytes: &[u8]) {
             break;
         }
         story.step(&mut words);
-        if story.is_unswept {
-            whole(&story.site.memory)
-        } else if story.is_raced {
-            safe(&story.site.memory)
-        } else {
-            sound(&story.site.memory)
-        }
+        story.holds();
     }
     story.end();
 }
 
 impl Story {
+    /// The laws between two steps.
+    fn holds(&self) {
+        let memory = &self.site.memory;
+        let mut quotas = self.site.gateway.quotas();
+        // Others come and go with their policies, and are counted anew when they come back.
+        let always = self.site.gateway.numbers().rules.get("rule").copied();
+        quotas.retain(|number, _| Some(*number) == always);
+        within(memory, &quotas);
+        if self.is_unswept {
+            whole(memory);
+        } else if self.is_raced {
+            safe(memory);
+        } else {
+            sound(memory);
+            counts_are_true(memory, &quotas);
+        }
+    }
+
     fn step(&mut self, words: &mut Words<'_>) {
         match words.below(18) {
             0..=4 => {
@@ -253,7 +265,7 @@ impl Story {
     /// When nobody sends any more, everything is free in the end.
     fn end(mut self) {
         self.site.pass(AGES);
-        for _ in 0..4 {
+        for _ in 0..10 {
             self.site.sweep();
             self.site.pass(Duration::from_secs(1));
         }
@@ -263,6 +275,10 @@ impl Story {
         }
         let memory = &self.site.memory;
         assert!(memory.v4.flows.is_empty() && memory.v4.mappings.is_empty());
+        assert!(memory.clients.is_empty());
+        for (slot, it) in memory.uses.borrow().iter() {
+            assert_eq!((it.held.get(), it.taken.get()), (0, 0), "slot {slot}");
+        }
         for (address, external) in memory.v4.externals.all() {
             for protocol in Protocol::ALL {
                 let kept = match protocol {
@@ -318,8 +334,28 @@ fn overloads(intent: &Intent) -> bool {
     intent.pools.iter().any(|pool| pool.behaviour.overloads())
 }
 
-/// Policies between which a daemon is told to change.
+/// Policies between which a daemon is told to change, each with quotas.
 fn wanted(word: u8) -> Intent {
+    let mut wanted = policy(word);
+    let rules = wanted.rules.iter_mut().rev();
+    for (rule, name) in rules.zip(["rule", "bank", "pass"]) {
+        rule.name = name.to_owned();
+        if rule.action != Action::Pass {
+            rule.quota = Quota {
+                total: Limits {
+                    flows: 14,
+                    ports: 11,
+                },
+                client: Limits { flows: 6, ports: 5 },
+                ..Quota::NONE
+            }
+            .with_rate(3, 9);
+        }
+    }
+    wanted
+}
+
+fn policy(word: u8) -> Intent {
     let rules = || vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
     let behaving = |mapping, filtering, hairpins| {
         let pool = Pool {
