@@ -408,12 +408,12 @@ impl<'a> Sweep<'a> {
 
     /// Counts a port for the rule under which it was claimed.
     fn count_port(&mut self, inward: &Mapping, is_over: bool) {
-        self.swept.rules.insert(inward.rule);
+        self.swept.rules.insert(inward.rule());
         if !is_over {
-            self.swept.by_rule.entry(inward.rule).or_default().ports += 1;
+            self.swept.by_rule.entry(inward.rule()).or_default().ports += 1;
         }
-        if self.counted.contains(&inward.rule) {
-            let holder = Holder::new(inward.rule, inward.internal);
+        if self.counted.contains(&inward.rule()) {
+            let holder = Holder::new(inward.rule(), inward.internal);
             self.swept.held.entry(holder).or_default().ports += 1;
             if is_over {
                 *self.swept.ports.entry(holder).or_default() += 1;
