@@ -1,7 +1,8 @@
 //! What joins an internal endpoint to its external one, and who outside may use the joint
 //! (RFC 4787 §4 and §5).
 //!
-//! A mapping is two entries, one under each of its ends. Both are there only while flows use them.
+//! A mapping is two entries, one under each of its ends. Packets make it, and then both are there only
+//! while flows use them; or somebody asks for it, and then they stand until it is withdrawn.
 
 use crate::{Address, Ip4, Ip6, Port, Protocol, Tick};
 
@@ -135,13 +136,41 @@ pub enum End<A = Ip4> {
     },
 }
 
+/// Who outside may begin flows to an external port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admits {
+    /// The remotes that its pool's filtering lets in; so it is for mappings that packets made.
+    Filtered,
+    /// Everybody.
+    Everyone,
+    /// The callers that this list has, see [`crate::ClassKey::caller`]; nobody else, whomever the
+    /// internal end has sent to.
+    Listed(u16),
+}
+
+impl Admits {
+    /// The highest number of a list.
+    pub const LIST_MAX: u16 = u16::MAX - 1;
+
+    const EVERYONE: u16 = u16::MAX;
+
+    const fn encode(self) -> u16 {
+        match self {
+            Self::Filtered => 0,
+            Self::Everyone => Self::EVERYONE,
+            Self::Listed(list) => list,
+        }
+    }
+}
+
 /// What stands at an end of a mapping.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    _pad: u16,
+    /// See [`Admits`]; at both ends, because it also says whether somebody asked for the mapping.
+    admits: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
@@ -162,11 +191,36 @@ impl<A: Address> Mapping<A> {
     pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
-            _pad: 0,
+            admits: Admits::Filtered.encode(),
             created,
             internal,
             remote,
         }
+    }
+
+    /// The same, asked for: it stands whether flows use it or not, and admits these. Not
+    /// [`Admits::Filtered`], which takes that back.
+    pub const fn admitting(self, admits: Admits) -> Self {
+        Self {
+            admits: admits.encode(),
+            ..self
+        }
+    }
+
+    /// Who may begin flows to the external port.
+    #[inline(always)]
+    pub const fn admits(&self) -> Admits {
+        match self.admits {
+            0 => Admits::Filtered,
+            Admits::EVERYONE => Admits::Everyone,
+            list => Admits::Listed(list),
+        }
+    }
+
+    /// Whether somebody asked for it.
+    #[inline(always)]
+    pub const fn is_asked_for(&self) -> bool {
+        self.admits != 0
     }
 
     /// What stands at a permit: nothing but its age.
@@ -180,3 +234,26 @@ const _: () = assert!(size_of::<MappingKey>() == 16);
 const _: () = assert!(size_of::<Mapping>() == 16);
 const _: () = assert!(size_of::<MappingKey<Ip6>>() == 56);
 const _: () = assert!(size_of::<Mapping<Ip6>>() == 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_mapping_admits_is_read_back_and_packets_make_none_that_was_asked_for() {
+        let made = Mapping::<Ip4>::outward(Port::new(7), Tick(1));
+        assert_eq!(made.admits(), Admits::Filtered);
+        assert!(!made.is_asked_for());
+
+        for admits in [
+            Admits::Everyone,
+            Admits::Listed(1),
+            Admits::Listed(Admits::LIST_MAX),
+        ] {
+            let asked = made.admitting(admits);
+            assert_eq!(asked.admits(), admits);
+            assert!(asked.is_asked_for());
+            assert_eq!(asked.admitting(Admits::Filtered), made);
+        }
+    }
+}

@@ -24,6 +24,9 @@ pub enum Dimension {
     Service = 3,
     /// Protocol: the rules that translate it on some port or on all.
     Touched = 4,
+    /// Who may call an external port that was asked for. Of no policy: a list of callers has its
+    /// number where others have their version.
+    Caller = 5,
 }
 
 /// A prefix of one dimension, laid out as the kernel's longest-prefix-match trie wants its keys.
@@ -60,6 +63,28 @@ impl<A: Address> ClassKey<A> {
     #[inline(always)]
     pub fn address(version: u32, dimension: Dimension, address: A, bits: u32) -> Self {
         Self::new(version, dimension, address.bits(), bits)
+    }
+
+    /// A prefix of a list of callers; what stands under it does not matter.
+    #[inline(always)]
+    pub fn caller(list: u16, address: A, bits: u32) -> Self {
+        Self::new(list as u32, Dimension::Caller, address.bits(), bits)
+    }
+
+    /// The list of callers that the prefix is of, if it is of one.
+    pub const fn list(&self) -> Option<u16> {
+        match u32::from_be(self.dimension) == Dimension::Caller as u32 {
+            true => Some(u32::from_be(self.version) as u16),
+            false => None,
+        }
+    }
+
+    /// The same prefix, of another list of callers.
+    pub const fn of_list(self, list: u16) -> Self {
+        Self {
+            version: (list as u32).to_be(),
+            ..self
+        }
     }
 
     /// Bits of the prefix proper: 0 to 32, or 128.

@@ -347,6 +347,7 @@ impl Driver {
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
+            asked: self.world.asked().clone(),
             log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
@@ -392,6 +393,7 @@ impl Driver {
         for event in [
             Event::Idle(report.idle),
             Event::PoolsIdle(report.idle_pools),
+            Event::Swept(now, report.swept.asked.clone()),
         ] {
             let actions = self.gateway.handle(event)?;
             self.act(actions)?;

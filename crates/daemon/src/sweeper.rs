@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip4, Protocol};
+use abi::{External, ExternalState, FlowKey, Ip4, MappingKey, Protocol};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
@@ -16,7 +16,7 @@ use gateway::{
 };
 use kernel::Tables;
 
-use crate::sessions::Sessions;
+use crate::{sessions::Sessions, world::Asked};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// Entries that are removed at once when their flows are logged.
 const LOGGED_AT_ONCE: usize = 4096;
+/// Entries of mappings that are removed at once.
+const UNMAPPED_AT_ONCE: usize = 4096;
 
 /// What one sweep is told.
 pub struct Order {
@@ -37,6 +39,8 @@ pub struct Order {
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
+    /// Entries of mappings that are not removed whatever was found.
+    pub asked: Asked,
     /// Who is told of flows that have ended.
     pub log: Sessions,
 }
@@ -84,7 +88,7 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
 
     spare_the_revived(tables, order, &mut swept)?;
     let removed = remove(tables, &swept.ended, &order.log)?;
-    tables.mappings.remove_all(&swept.unmapped)?;
+    unmap(tables, &swept.unmapped, &order.asked)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     let words = |bitmap| tables.ports.words(bitmap);
@@ -104,6 +108,17 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
         idle_pools,
         duration: began.elapsed(),
     })
+}
+
+/// Removes entries of mappings that no flow uses, some at a time: meanwhile none can be asked for.
+fn unmap(tables: &Tables, unmapped: &[MappingKey], asked: &Asked) -> io::Result<()> {
+    for some in unmapped.chunks(UNMAPPED_AT_ONCE) {
+        let asked = asked.lock();
+        let idle = some.iter().filter(|key| !asked.contains(*key));
+        let some: Vec<_> = idle.copied().collect();
+        tables.mappings.remove_all(&some)?;
+    }
+    Ok(())
 }
 
 /// Removes what ended, and tells the log. Its last words are read just before it goes, some at a

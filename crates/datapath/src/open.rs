@@ -1,8 +1,9 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Address, Behaviour, Dependence, Flow, FlowKey, Mapping, MappingKey, NextHop, Port,
-    Protocol, Reason, Side, Slot, Tuple, hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
+    Action, Address, Admits, Behaviour, ClassKey, Dependence, Flow, FlowKey, Mapping, MappingKey,
+    NextHop, Port, Protocol, Reason, Side, Slot, Tuple, hash::hash, limits::SLOTS, policy,
+    ports::bitmap_towards,
 };
 
 use crate::{
@@ -141,7 +142,7 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     };
     if let Some(external) = &external {
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
-        if has_port && !external.owns(tuple.target_port) {
+        if has_port && !external.owns(tuple.target_port) && !is_asked_for(world, arrival) {
             return foreign_port(packet, world, arrival, beginning);
         }
         beginning.way = match pool {
@@ -175,6 +176,15 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         Protocol::Tcp if is_syn(arrival) => Step::Begin,
         Protocol::Tcp => stray(arrival),
     }
+}
+
+/// Whether somebody asked for the external port that the packet is for: it may be one that the pool
+/// does not give out.
+#[inline(always)]
+fn is_asked_for<A: Address, W: World + Tables<A>>(world: &W, arrival: &Arrival<A>) -> bool {
+    let end = (arrival.key.tuple.target, arrival.key.tuple.target_port);
+    let inward = world.mapping(&MappingKey::inward(arrival.protocol, end));
+    inward.is_some_and(|mapping| mapping.is_asked_for())
 }
 
 #[inline(always)]
@@ -237,6 +247,17 @@ fn to_a_mapping<A: Address, W: World + Tables<A>>(
     if is_hairpin && is_itself {
         return Some(Step::Leave(Reason::Hairpin));
     }
+    match inward.admits() {
+        Admits::Filtered => {}
+        Admits::Everyone => return None,
+        Admits::Listed(list) => {
+            let caller = ClassKey::caller(list, tuple.source, A::LENGTH);
+            return match Tables::<A>::class(world, &caller) {
+                Some(_) => None,
+                None => Some(filtered(unsolicited)),
+            };
+        }
+    }
     let first = inward.remote;
     let remote = if is_hairpin {
         (
@@ -259,10 +280,16 @@ fn to_a_mapping<A: Address, W: World + Tables<A>>(
         beginning.way = Way::Knock;
         return None;
     }
-    Some(match unsolicited {
+    Some(filtered(unsolicited))
+}
+
+/// What becomes of a packet that is let in by no filter, instead of what becomes of one for nobody.
+#[inline(always)]
+const fn filtered(unsolicited: Step) -> Step {
+    match unsolicited {
         Step::Leave(Reason::Unsolicited) => Step::Leave(Reason::Filtered),
         Step::Leave(_) | Step::Answer | Step::Begin => unsolicited,
-    })
+    }
 }
 
 /// The external port that the packet's sender has already, if that does not depend on whom it
@@ -379,16 +406,7 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     if let Way::In = beginning.way {
         return None;
     }
-    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
-    // pool says that it depends.
-    let mapped = match beginning.behaviour.mapping(arrival.protocol) {
-        Dependence::AddressAndPort => None,
-        Dependence::Endpoint | Dependence::Address => {
-            let outward = outward(arrival, beginning);
-            world.mapping(&outward).map(|mapping| mapping.port)
-        }
-    };
-    if let Some(port) = mapped {
+    if let Some(port) = mapped(world, arrival, beginning) {
         beginning.port = port;
         let is_permitted = permit(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
@@ -404,6 +422,32 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
             None
         }
         None => Some(Reason::PortsExhausted),
+    }
+}
+
+/// The external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1): because it
+/// was asked for, or else because its flows have it, unless the pool says that it depends.
+#[inline(always)]
+fn mapped<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Port> {
+    let from = (arrival.key.tuple.source, arrival.key.tuple.source_port);
+    let address = beginning.slot.address;
+    let outward_key = MappingKey::outward(arrival.protocol, from, address, A::NONE);
+    let depends = beginning.behaviour.mapping(arrival.protocol);
+    if let Some(mapping) = world.mapping(&outward_key)
+        && (mapping.is_asked_for() || matches!(depends, Dependence::Endpoint))
+    {
+        return Some(mapping.port);
+    }
+    match depends {
+        Dependence::Endpoint | Dependence::AddressAndPort => None,
+        Dependence::Address => {
+            let outward = outward(arrival, beginning);
+            world.mapping(&outward).map(|mapping| mapping.port)
+        }
     }
 }
 
@@ -485,9 +529,13 @@ fn map<A: Address, W: World + Tables<A>>(
     }
     let inward = MappingKey::inward(protocol, (slot.address, port));
     mapping = Mapping::inward((asked.source, asked.source_port), asked.target, now);
-    world.insert_mapping(&inward, &mapping).map_err(|_| {
+    world.insert_mapping(&inward, &mapping).map_err(|error| {
         world.remove_mapping(&outward);
-        Reason::MappingTableFull
+        match error {
+            // Somebody asked for the port just now.
+            InsertError::Exists => Reason::Collision,
+            InsertError::Full => Reason::MappingTableFull,
+        }
     })
 }
 

@@ -10,7 +10,7 @@
 //! YAML ─► intent (all problems at once) ─► Intent ─┐
 //! interfaces, routes, what maps hold ──────────────┤
 //!                                                  ▼
-//!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
+//!            Gateway::handle(event): numbers ─► slots ─► policy, mappings ─► Actions
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
 //!                                └─► bitmaps, hold: freed ports go behind all others
@@ -22,6 +22,7 @@ pub mod changes;
 pub mod hold;
 pub mod intent;
 pub mod machine;
+pub mod mappings;
 pub mod numbers;
 pub mod patience;
 pub mod policy;

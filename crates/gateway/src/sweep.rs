@@ -214,6 +214,8 @@ pub struct Swept {
     pub removed: BTreeMap<u8, [u64; 4]>,
     /// Entries of the mapping table.
     pub mappings: u64,
+    /// Those that somebody asked for.
+    pub asked: BTreeSet<MappingKey>,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey>,
     /// Ports that a flow or a mapping uses.
@@ -338,6 +340,17 @@ impl<'a> Sweep<'a> {
                 self.swept.unmapped.push(*key);
                 continue;
             };
+            if mapping.is_asked_for() {
+                self.swept.asked.insert(*key);
+                let port = match end {
+                    End::Inward { port } => port,
+                    End::Outward { .. } | End::Permit { .. } => mapping.port,
+                };
+                for bitmap in external.bitmaps_of(protocol) {
+                    self.mapped.insert(bitmap, port);
+                }
+                continue;
+            }
             // Ports that several flows share have no mapping: it is from before they did.
             if external.planes != 0 && protocol == Protocol::Tcp {
                 self.swept.unmapped.push(*key);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Mapping,
+    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Lease, Mapping,
     MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, map,
     ports::{BITMAPS, WORDS},
 };
@@ -286,6 +286,8 @@ pub struct Tables {
     pub flows: Table<FlowKey, Flow<Picture>>,
     /// See [`map::MAPPINGS`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::LEASES`].
+    pub leases: Table<MappingKey, Lease>,
     /// See [`map::PORTS`].
     pub ports: Ports,
     /// See [`map::EXTERNALS`].
@@ -326,6 +328,7 @@ impl Tables {
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
+            leases: Table::open(maps, map::LEASES)?,
             ports: Ports::open(maps)?,
             externals: Table::open(maps, map::EXTERNALS)?,
             classes: Table::open(maps, map::CLASSES)?,

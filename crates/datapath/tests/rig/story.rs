@@ -2,13 +2,14 @@
 //! sweeps, reloads and restarts, CPUs get into each other's way. The laws hold throughout, and in the
 //! end everything that was taken is free again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
 use abi::{Behaviour, Dependence, Port, Protocol, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
-    intent::{HoldDown, Intent, Pool},
+    intent::{Forward, HoldDown, Intent, Pool, PortRange},
+    mappings::{Ask, Granted, Owner, Withdraw},
 };
 
 use super::{
@@ -85,7 +86,7 @@ pub fn tell(bytes: &[u8]) {
 
 impl Story {
     fn step(&mut self, words: &mut Words<'_>) {
-        match words.below(18) {
+        match words.below(20) {
             0..=4 => {
                 let (ingress, protocol, sketch) = outbound(words);
                 self.send(ingress, protocol, &sketch);
@@ -110,6 +111,8 @@ impl Story {
             14 => self.site.handle(Event::RoutesChanged),
             15 => self.knock(words),
             16 => self.call(words),
+            17 => self.lease(words),
+            18 => self.withdraw(words),
             _ => self.race(words),
         }
     }
@@ -176,6 +179,46 @@ impl Story {
                 assert_ne!(got.source, tuple.source, "no client sees another's address");
             }
         }
+    }
+
+    /// Somebody asks for an external port. What is granted is nobody else's.
+    fn lease(&mut self, words: &mut Words<'_>) {
+        let ask = Ask {
+            protocol: Protocol::ALL[usize::from(words.below(3))],
+            internal: internal(words),
+            address: (words.below(2) == 0).then(|| [192, 0, 2, 1 + words.below(4)].into()),
+            port: (words.below(2) == 0).then(|| 1020 + u16::from(words.below(40))),
+            prefer_failure: words.below(3) == 0,
+            lifetime: Duration::from_secs(u64::from(words.next()) * 4),
+            owner: owner(words),
+        };
+        let before: Vec<Granted> = self.site.gateway.mappings().leases().copied().collect();
+        let Ok(granted) = self.site.ask(&ask) else {
+            let after: Vec<Granted> = self.site.gateway.mappings().leases().copied().collect();
+            assert_eq!(before, after, "what is denied changes nothing");
+            return;
+        };
+        assert_eq!(
+            (granted.protocol, granted.internal),
+            (ask.protocol, ask.internal)
+        );
+        let is_other = |it: &&Granted| (it.protocol, it.internal) != (ask.protocol, ask.internal);
+        for other in before.iter().filter(is_other) {
+            let end = |it: &Granted| (it.protocol, it.external);
+            assert_ne!(end(other), end(&granted), "one port is granted to two");
+        }
+    }
+
+    fn withdraw(&mut self, words: &mut Words<'_>) {
+        let withdraw = Withdraw {
+            protocol: Protocol::ALL[usize::from(words.below(3))],
+            internal: internal(words),
+            owner: owner(words),
+        };
+        let before = self.site.gateway.mappings().leases().count();
+        let done = self.site.withdraw(&withdraw).is_ok();
+        let after = self.site.gateway.mappings().leases().count();
+        assert_eq!(before, after + usize::from(done));
     }
 
     /// A client goes on with what it began.
@@ -252,8 +295,13 @@ impl Story {
 
     /// When nobody sends any more, everything is free in the end.
     fn end(mut self) {
+        for pool in &mut self.wanted.pools {
+            pool.forwards.clear();
+        }
+        self.site
+            .handle(Event::Configure(Box::new(self.wanted.clone())));
         self.site.pass(AGES);
-        for _ in 0..4 {
+        for _ in 0..5 {
             self.site.sweep();
             self.site.pass(Duration::from_secs(1));
         }
@@ -305,6 +353,40 @@ fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
     (ingress, protocol, Sketch::first(protocol, tuple))
 }
 
+/// An internal endpoint of [`outbound`], or one that no rule knows.
+fn internal(words: &mut Words<'_>) -> SocketAddrV4 {
+    let client = match words.below(8) {
+        7 => [172, 16, 0, 1],
+        last => [10, [1, 7][usize::from(words.below(2))], 0, last.min(5)],
+    };
+    SocketAddrV4::new(client.into(), 4000 + u16::from(words.below(4)))
+}
+
+fn owner(words: &mut Words<'_>) -> Owner {
+    let name = ["", "", "a", "b"][usize::from(words.below(4))];
+    Owner::named(name).expect("it is short")
+}
+
+/// What leads to hosts that are clients too, in and beside what the pool gives out.
+fn forwarding(mut intent: Intent, address: u8, first: u16, count: u16) -> Intent {
+    let forwards = [Protocol::Tcp, Protocol::Udp].map(|protocol| Forward {
+        name: "to".to_owned(),
+        protocol,
+        address: [192, 0, 2, address].into(),
+        ports: PortRange {
+            first,
+            last: first + (count - 1),
+        },
+        target: ([10, 1, 0, 1].into(), 4000),
+        callers: match protocol {
+            Protocol::Tcp => vec!["198.51.100.0/30".parse().expect("a prefix")],
+            Protocol::Udp | Protocol::Icmp => Vec::new(),
+        },
+    });
+    intent.pools[0].forwards = forwards.into();
+    intent
+}
+
 fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
     Sketch {
         ingress,
@@ -336,8 +418,22 @@ fn wanted(word: u8) -> Intent {
         };
         intent(vec![pool], rules())
     };
-    match word % 10 {
+    match word % 14 {
         0 => usual(),
+        10 => forwarding(usual(), 2, 80, 3),
+        11 => forwarding(overloading(1063, true), 1, 1030, 3),
+        12 => forwarding(
+            behaving(Dependence::AddressAndPort, Dependence::Address, true),
+            1,
+            1030,
+            4,
+        ),
+        13 => forwarding(
+            behaving(Dependence::Address, Dependence::AddressAndPort, true),
+            1,
+            1031,
+            2,
+        ),
         8 => overloading(1025, true),
         9 => overloading(1063, false),
         4 => behaving(Dependence::AddressAndPort, Dependence::AddressAndPort, true),
