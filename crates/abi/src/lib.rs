@@ -41,7 +41,7 @@ pub use counter::{Counter, PoolCounters};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use fragment::{FragmentKey, Fragments};
+pub use fragment::{FragmentKey, Fragments, Held};
 pub use lease::Lease;
 pub use mapping::{Admits, End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
@@ -68,6 +68,14 @@ pub mod map {
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FragmentKey<Ip6>` → not looked at: packets of which fragments came before the first one, of
+    /// both versions of IP. When it is full, the one that was asked for least recently goes.
+    pub const AWAITED: &str = "AWAITED";
+    /// The ring of [`Held`](crate::Held) records and frames, from the packet path to who holds them.
+    pub const HELD: &str = "HELD";
+    /// Hash of a sender → fragments that were handed over from it in this second. Emptied by the
+    /// daemon.
+    pub const HELD_BY: &str = "HELD_BY";
     /// `FlowKey<Ip6>` → `Flow<_, Ip6>`: the same of flows that have an IPv6 address on one side or
     /// both; an IPv4 address stands there as a mapped one.
     pub const FLOWS6: &str = "FLOWS6";
@@ -121,6 +129,9 @@ pub mod map {
         MAPPINGS6,
         LEASES,
         FRAGMENTS,
+        AWAITED,
+        HELD,
+        HELD_BY,
         FRAGMENTS6,
         PORTS,
         EXTERNALS,
@@ -213,4 +224,12 @@ mod layouts {
     unsafe impl Layout for u64 {}
     // SAFETY: as above.
     unsafe impl Layout for Opened {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey {}
+    // SAFETY: as above.
+    unsafe impl Layout for FragmentKey<Ip6> {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Fragments<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Held {}
 }

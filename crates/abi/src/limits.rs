@@ -66,6 +66,27 @@ pub const FLOWS_DEFAULT: u32 = 262_144;
 /// takes no more memory than this.
 pub const FRAGMENTS_MAX: usize = 1 << 16;
 
+/// Packets whose first fragment is awaited because another came before it, at one time. A flood of
+/// such fragments displaces others', in a table of its own: what comes in order is in another.
+pub const AWAITED_MAX: usize = 1 << 14;
+
+/// Bytes of a frame that is held, at most: what the kernel takes back into the packet path, which is a
+/// page without the room in front of and behind a frame, on every kernel that is supported.
+pub const HELD_FRAME_MAX: usize = 3072;
+
+/// Bytes of the ring between the packet path and who holds fragments: 2,700 of 1,500 bytes may come
+/// while the daemon does something else. A power of two and whole pages, as the kernel wants it.
+pub const HELD_BYTES: u32 = 1 << 22;
+
+/// Fragments that come before their first one and are taken from one sender, each second. Ten
+/// thousand packets a second of which one in ten is out of order are not stopped by it, and one
+/// sender alone fills neither the ring nor the daemon's time.
+pub const HELD_SHARE: u32 = 1024;
+
+/// Shares of [`HELD_SHARE`]: a hash of its address says which one a sender has, so that what many
+/// senders have together is bounded too. A power of two.
+pub const HELD_SHARES: usize = 1 << 12;
+
 /// Indices of the counter map; reasons beyond it cannot exist.
 pub const REASONS_MAX: usize = 64;
 
@@ -83,6 +104,7 @@ const _: () = assert!(
     OVERLOADED_MAX < 256,
     "an address's planes are numbered by a byte"
 );
+const _: () = assert!(HELD_SHARES.is_power_of_two(), "a share is found likewise");
 const _: () = assert!(SLOTS >= 4 * ADDRESSES_MAX);
 const _: () = assert!(
     FORWARDED_MAX < u16::MAX as usize,

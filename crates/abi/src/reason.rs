@@ -81,7 +81,7 @@ reasons! {
     FlowTableFull = 20, Drop, "flow_table_full", "The flow table is full; the flow was refused. Raise limits.flows.";
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
-    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, which came before the first fragment, long after it, or without a whole transport header.";
+    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, whose first fragment was dropped, which has no whole transport header where one must be, or which came before its first one and is too large to be held.";
     Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
@@ -95,7 +95,10 @@ reasons! {
     MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
     ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
     ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
-    FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet, or leaves too many gaps; such packets are made to get past filters (RFC 1858, RFC 5722).";
+    FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
+    FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
+    FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
+    FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
 }
 
 const _: () = {

@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     alarms::Alarms,
     config_file::Config,
+    holding::Keeper,
     sessions::Sessions,
     sweeper::{self, Order, Report},
     systemd,
@@ -50,6 +51,9 @@ pub enum DriverError {
     /// The ring of events could not be waited for.
     #[error("cannot wait for events of the packet path")]
     Events(#[source] std::io::Error),
+    /// There can be no thread for fragments.
+    #[error("cannot start the thread that holds fragments")]
+    Keeper(#[source] std::io::Error),
     /// The first configuration cannot be put in force.
     #[error("the configuration cannot be put in force: {0}")]
     Refused(#[from] gateway::Refusal),
@@ -127,6 +131,9 @@ impl Driver {
         let mut sweeping: Option<Sweeping> = None;
         let mut settle: Option<Instant> = None;
         let mut alive = systemd::watchdog().map(tokio::time::interval);
+        // Here, where the capabilities that it does not need are given up.
+        let holding = self.shared.view().holding.clone();
+        let _keeper = Keeper::start(self.world.holding()?, holding).map_err(DriverError::Keeper)?;
         // What changed before the watch was open.
         self.look_at_links().await?;
         systemd::ready();

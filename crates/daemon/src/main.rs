@@ -14,6 +14,7 @@ use daemon::{
     capabilities,
     config_file::{Config, ConfigError},
     driver::Driver,
+    holding::Holding,
     http,
     options::Options,
     sessions::Sessions,
@@ -154,6 +155,7 @@ fn first_view(path: &Path, config: &Config, world: &World) -> View {
         links: Arc::default(),
         sweep: SweepView::default(),
         sessions: Sessions::default(),
+        holding: Holding::default(),
         notes: Vec::new(),
     }
 }

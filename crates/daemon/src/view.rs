@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::sessions::Sessions;
+use crate::{holding::Holding, sessions::Sessions};
 
 /// What everybody in the daemon may look at.
 #[derive(Clone)]
@@ -103,6 +103,8 @@ pub struct View {
     pub sweep: SweepView,
     /// What is written down of flows.
     pub sessions: Sessions,
+    /// What became of fragments that were held.
+    pub holding: Holding,
     /// What an operator should know and nothing else says.
     pub notes: Vec<String>,
 }

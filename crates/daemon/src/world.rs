@@ -9,8 +9,12 @@ use std::{
 use abi::{Config, Mapping, MappingKey, limits::POOLS_MAX, policy::pool_index};
 use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, mappings, policy};
 use kernel::{
-    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables, links, sysctl,
+    AttachError, Attached, Events, LoadError, Program, State, StateError, Tables,
+    held::{Injector, Ring},
+    links, sysctl,
 };
+
+use crate::holding;
 
 /// Why the kernel could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +112,19 @@ impl World {
     /// If it cannot be opened.
     pub fn events(&self) -> Result<Events, WorldError> {
         Ok(Events::open(&self.state)?)
+    }
+
+    /// What whoever holds fragments acts on; it has one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn holding(&self) -> Result<holding::World, WorldError> {
+        Ok(holding::World {
+            ring: Ring::open(&self.state)?,
+            injector: Injector::new(&self.program)?,
+            tables: self.tables.clone(),
+        })
     }
 
     /// Tells the packet path whether anybody wants its events.

@@ -8,6 +8,7 @@ use api::http::{
     Program, Realm, Traffic,
 };
 use daemon::{
+    holding::Holding,
     metrics::{ALL, Readings, page, readings::Fill},
     sessions::Sessions,
     view::{ConfigView, SweepView, View},
@@ -58,6 +59,7 @@ fn readings() -> Readings {
             last: Arc::new(swept),
         },
         sessions: Sessions::default(),
+        holding: Holding::default(),
         notes: Vec::new(),
     };
     let counts = ByProtocol {
@@ -172,6 +174,7 @@ fn names_say_what_they_count() {
             Unit::Bytes => assert!(name.ends_with("_bytes"), "{name}"),
             Unit::Packets => assert!(name.ends_with("_packets"), "{name}"),
             Unit::Seconds | Unit::Time => assert!(name.ends_with("_seconds"), "{name}"),
+            Unit::Fragments => assert!(name.contains("fragments"), "{name}"),
             Unit::Flows => assert!(name.contains("flows"), "{name}"),
             Unit::Ports => assert!(name.contains("_ports_"), "{name}"),
             Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),

@@ -44,6 +44,10 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
             Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
         }
     }
+    if is_later && flow.next_hop().ifindex == ingress && !takes_redirects(world, ingress) {
+        // It may have been held, and what comes again by such an interface cannot be sent back by it.
+        reason = Reason::KernelSends;
+    }
     if reason as u8 != Reason::Unresolved as u8 && V::leaving(arrival, flow) > flow.mtu() {
         if V::forbids_fragments(packet) {
             return match is_later {
@@ -74,6 +78,12 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
+}
+
+#[inline(always)]
+fn takes_redirects<W: World>(world: &W, ifindex: u32) -> bool {
+    let interface = world.interface(ifindex);
+    interface.is_some_and(|interface| interface.takes_redirects())
 }
 
 /// Asks where the flow's packets go and remembers the answer.

@@ -35,6 +35,9 @@ pub trait Packet {
     /// Borrows the header at `offset`; nothing if the frame ends before it does.
     fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
 
+    /// Copies the whole frame to the beginning of `room`; `false` if it is larger.
+    fn copy(&mut self, room: &mut [u8]) -> bool;
+
     /// Cuts or extends the frame's end so that it is `len` bytes long. What is added is zero.
     /// On failure nothing changes.
     fn resize(&mut self, len: usize) -> bool;

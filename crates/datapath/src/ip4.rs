@@ -3,7 +3,7 @@
 use abi::{Flow, FlowKey, Ip4, Live, NextHop, Port, Protocol, Reason, Side, Tuple};
 
 use crate::{
-    Arrival, Piece,
+    Arrival, Begun, Piece,
     checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
     icmp,
@@ -36,7 +36,7 @@ impl Version for V4 {
             return Err(Unusual::Leaves(Reason::Malformed));
         };
         let (header, total) = (ip.header_len(), ip.total());
-        let (source, target) = (ip.source, ip.target);
+        let (source, target, id) = (ip.source, ip.target, ip.id);
         if !ip.is_version_4() || header < Ipv4::LEN {
             return Err(Unusual::Leaves(Reason::Malformed));
         }
@@ -93,6 +93,10 @@ impl Version for V4 {
             bytes,
             flags,
             piece,
+            begun: Begun {
+                id: [0, 0, id[0], id[1]],
+                end: room.div_ceil(8) as u32,
+            },
         })
     }
 

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
-//!             ├─ a fragment ─ fragment: as the first one; an ICMP error ─ quoted: as its flow
+//!             ├─ a fragment ─ fragment: as the first one, held until that comes
+//!             ├─ an ICMP error ─ quoted: as the flow it is about
 //!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
@@ -75,6 +76,19 @@ pub(crate) struct Arrival<A> {
     /// TCP flags as they stand in the header, or for ICMP whether it asks: what may start a flow.
     pub flags: u8,
     pub piece: Piece,
+    /// What is remembered of it if it is a first fragment.
+    pub begun: Begun,
+}
+
+/// What a first fragment says of its packet beside its ports. Aligned, because all of it is written
+/// at once.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// See [`abi::FragmentKey`].
+    pub id: [u8; 4],
+    /// The unit of eight bytes behind what it carries.
+    pub end: u32,
 }
 
 /// How much of a packet a frame carries.
@@ -126,13 +140,11 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     }
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
-    match world.flow(&key) {
-        Some(flow) => {
-            let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
-            Next::Leave(leave(packet, world, bytes, left))
-        }
-        None => Next::Go(Stage::Open),
-    }
+    let Some(flow) = world.flow(&key) else {
+        return Next::Go(Stage::Open);
+    };
+    let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
+    Next::Leave(leave(packet, world, bytes, left))
 }
 
 /// The program for packets that no flow wants.
@@ -148,14 +160,14 @@ pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
     let left = match V4::parse(packet, bytes) {
-        // A first fragment: a packet as any other, once it is remembered.
-        Ok(arrival) => {
-            fragment::remember(packet, world, &arrival);
-            match world.flow(&arrival.key) {
-                Some(flow) => hit::<V4, _, _, _>(packet, world, &arrival, &flow),
-                None => return Next::Go(Stage::Open),
+        // A first fragment: a packet as any other, and remembered where its flow is known.
+        Ok(arrival) => match world.flow(&arrival.key) {
+            Some(flow) => {
+                fragment::remember(world, &arrival);
+                hit::<V4, _, _, _>(packet, world, &arrival, &flow)
             }
-        }
+            None => return Next::Go(Stage::Open),
+        },
         Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
         Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
         Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
@@ -211,17 +223,25 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Some(mut beginning) = Tables::<A>::beginning(world) else {
         return (Reason::Internal, ingress);
     };
-    match open::judge(packet, world, &arrival, &mut beginning) {
+    let step = open::judge(packet, world, &arrival, &mut beginning);
+    let mut refused = None;
+    if matches!(step, open::Step::Begin) {
+        refused = open::reserve(world, &arrival, &mut beginning);
+        if refused.is_none() {
+            refused = open::insert(world, &arrival, &beginning);
+        }
+        if refused.is_none() {
+            refused = open::publish(world, &arrival, &beginning);
+        }
+    }
+    // What is sent through again now finds the flow, if there is one.
+    if let Piece::First = arrival.piece {
+        fragment::remember(world, &arrival);
+    }
+    match step {
         open::Step::Begin => {}
         open::Step::Answer => return (V::reset(packet, &arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
-    }
-    let mut refused = open::reserve(world, &arrival, &mut beginning);
-    if refused.is_none() {
-        refused = open::insert(world, &arrival, &beginning);
-    }
-    if refused.is_none() {
-        refused = open::publish(world, &arrival, &beginning);
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.

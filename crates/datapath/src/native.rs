@@ -7,16 +7,16 @@ extern crate std;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::Rc,
     vec::Vec,
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, PortWord, Reason,
-    Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
-    limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
+    Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Port,
+    PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
+    limits::{AWAITED_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
@@ -48,6 +48,11 @@ impl Packet for Frame {
 
     fn at<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
         frame::at(&mut self.bytes, offset)
+    }
+
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let room = room.get_mut(..self.bytes.len());
+        room.map(|room| room.copy_from_slice(&self.bytes)).is_some()
     }
 
     fn resize(&mut self, len: usize) -> bool {
@@ -143,6 +148,47 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     }
 }
 
+/// The ring of fragments that came too early, with the room that the kernel's has.
+#[derive(Debug, Default)]
+pub struct Ring {
+    records: VecDeque<(Held, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn put(&mut self, record: Held, frame: Vec<u8>) -> bool {
+        let room = Self::room(&frame);
+        if self.bytes + room > HELD_BYTES as usize {
+            return false;
+        }
+        self.bytes += room;
+        self.records.push_back((record, frame));
+        true
+    }
+
+    /// Takes out the oldest record, with its frame, if there is one.
+    pub fn take(&mut self) -> Option<(Held, Vec<u8>)> {
+        let (record, frame) = self.records.pop_front()?;
+        self.bytes -= Self::room(&frame);
+        Some((record, frame))
+    }
+
+    /// Records that wait.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes that a record takes: a header of the kernel's, and all of it in units of eight.
+    fn room(frame: &[u8]) -> usize {
+        (8 + size_of::<Held>() + frame.len()).next_multiple_of(8)
+    }
+}
+
 /// Events that [`Memory`] keeps; more are lost, as in a ring that nobody reads.
 pub const EVENTS_MAX: usize = 4096;
 
@@ -194,6 +240,12 @@ pub struct Memory {
     pub v4: Kind<Ip4>,
     /// The tables of flows that have an IPv6 address on one side or both.
     pub v6: Kind<Ip6>,
+    /// See [`World::await_first`].
+    pub awaited: Table<FragmentKey<Ip6>, ()>,
+    /// See [`World::held_by`]; one that was never asked for is zero.
+    pub held_by: RefCell<HashMap<u32, Rc<Shared<u32>>>>,
+    /// See [`World::hold`] and [`World::first_passed`]: what nobody has taken yet.
+    pub held: RefCell<Ring>,
     /// See [`World::ports`]; a bitmap that was never put is all free.
     pub ports: RefCell<HashMap<u32, Rc<PortWords>>>,
     /// See [`World::rule`].
@@ -221,6 +273,9 @@ impl Memory {
             })),
             v4: Kind::new(flows),
             v6: Kind::new(flows),
+            awaited: Table::new(AWAITED_MAX),
+            held_by: RefCell::default(),
+            held: RefCell::default(),
             ports: RefCell::default(),
             rules: Table::new(usize::MAX),
             pools: Table::new(usize::MAX),
@@ -323,8 +378,8 @@ impl<A: In> Tables<A> for Memory {
         A::kind(self).fragments.get(key)
     }
 
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        let known = fragments.duplicate();
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        let known = Fragments::new(ports, units, self.now.get());
         A::kind(self).fragments.put_instead(*key, known);
     }
 
@@ -389,6 +444,34 @@ impl World for Memory {
 
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.interfaces.get(&ifindex)
+    }
+
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        self.awaited.put_instead(*key, ());
+    }
+
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        let is_awaited = self.awaited.get(key).is_some();
+        self.awaited.remove(key);
+        is_awaited
+    }
+
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        let mut held_by = self.held_by.borrow_mut();
+        let none = || Rc::new(Shared::from(0));
+        Some(held_by.entry(sender).or_insert_with(none).clone())
+    }
+
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        let mut bytes = std::vec![0; packet.len()];
+        let (at, length) = (self.now.get().nanos(), bytes.len() as u32);
+        let record = Held::early(at, *key, packet.ingress(), length);
+        packet.copy(&mut bytes) && self.held.borrow_mut().put(record, bytes)
+    }
+
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        let record = Held::first(self.now.get().nanos(), *key);
+        self.held.borrow_mut().put(record, Vec::new());
     }
 
     fn count(&self, reason: Reason, bytes: u64) {

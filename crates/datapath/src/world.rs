@@ -6,10 +6,11 @@ use core::ops::{Deref, DerefMut};
 
 use abi::{
     Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Ip6, Live, Mapping, MappingKey, NextHop, Pool, PortWord, Reason, Rule, RuleSet, Shared, Side,
-    Slot, Tick, Tuple, ports::WORDS,
+    Ip6, Live, Mapping, MappingKey, NextHop, Pool, Port, PortWord, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Tuple, ports::WORDS,
 };
 
+use crate::frame::Packet;
 pub use crate::open::Beginning;
 
 /// The ports of one external address and port space, or of one plane of it.
@@ -89,8 +90,9 @@ pub trait Tables<A: Address>: Lend {
 
     /// What is known of a packet in fragments.
     fn fragments(&self, key: &FragmentKey<A>) -> Option<Self::Ref<'_, Fragments>>;
-    /// Remembers a packet in fragments, instead of what was known under its key.
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments);
+    /// Remembers a packet in fragments of these ports, of which the first has now come with so many
+    /// units of eight bytes, instead of what was known under its key.
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16);
 
     /// What we know of an address as an external one.
     fn external(&self, address: &A) -> Option<Self::Ref<'_, External>>;
@@ -131,6 +133,19 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     fn pool(&self, index: u32) -> Option<Self::Ref<'_, Pool>>;
     /// An interface we listen on.
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
+
+    /// Notes that fragments of a packet came before its first one.
+    fn await_first(&self, key: &FragmentKey<Ip6>);
+    /// Forgets that; `true` if it was noted.
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool;
+    /// How many fragments were handed over in this second, by the hash of their sender: below
+    /// [`HELD_SHARES`](abi::limits::HELD_SHARES).
+    fn held_by(&self, sender: u32) -> Option<Self::Ref<'_, Shared<u32>>>;
+    /// Hands over a fragment that came before the first one of its packet, to be sent through again
+    /// when that has come; `false` if there is no room.
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool;
+    /// Tells whoever holds fragments of this packet that its first one has passed.
+    fn first_passed(&self, key: &FragmentKey<Ip6>);
 
     /// Counts a packet that leaves.
     fn count(&self, reason: Reason, bytes: u64);

@@ -1,11 +1,11 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
-use core::mem::MaybeUninit;
+use core::{mem::MaybeUninit, slice};
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Live,
-    Mapping, MappingKey, NextHop, Opened, Pool, Reason, Rule, RuleSet, Shared, Side, Slot, Tick,
-    Tuple,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface,
+    Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, Port, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Tuple, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -14,13 +14,13 @@ use aya_ebpf::{
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
-        bpf_xdp_adjust_tail,
+        bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
     maps::HashMap,
     programs::XdpContext,
 };
 use datapath::{
-    frame::{Packet, Wire},
+    frame::{Link, Packet, Wire},
     world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
 
@@ -72,6 +72,19 @@ impl Packet for Frame {
         // SAFETY: in bounds, as the verifier also sees; `Wire` promises alignment 1 and no invalid
         // bytes; `&mut self` keeps it unique.
         Some(unsafe { &mut *(place as *mut T) })
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let len = self.len();
+        // SAFETY: a local. Read anew, so that the compiler leaves in what the verifier wants to see: that
+        // it is never nothing, and fits. No frame is shorter than its header.
+        let len = unsafe { (&raw const len).read_volatile() }.max(Link::LEN);
+        if len > room.len() {
+            return false;
+        }
+        // SAFETY: the context is this run's own; `room` is at least `len` bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, 0, room.as_mut_ptr().cast(), len as u32) == 0 }
     }
 
     #[inline(always)]
@@ -171,8 +184,13 @@ impl<A: Maps> Tables<A> for Kernel {
     }
 
     #[inline(always)]
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        let _ = A::fragments().insert(key, fragments, 0);
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        if let Some(fragments) = maps::BEGUN.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element; a packet is done before the next one begins.
+            let fragments = unsafe { &mut *fragments };
+            fragments.begin(ports, units, self.now());
+            let _ = A::fragments().insert(key, fragments, 0);
+        }
     }
 
     #[inline(always)]
@@ -281,6 +299,55 @@ impl World for Kernel {
     #[inline(always)]
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         get(&maps::INTERFACES, &ifindex)
+    }
+
+    #[inline(always)]
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        let _ = maps::AWAITED.insert(key, &0, 0);
+    }
+
+    #[inline(always)]
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        maps::AWAITED.remove(key).is_ok()
+    }
+
+    #[inline(always)]
+    fn held_by(&self, sender: u32) -> Option<&Shared<u32>> {
+        maps::HELD_BY.get(sender)
+    }
+
+    #[inline(always)]
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        let Some(record) = maps::RECORD.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: this CPU's own element; a packet is done before the next one begins.
+        let record = unsafe { &mut *record };
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let length = packet.len();
+        if length > HELD_FRAME_MAX || !packet.copy(&mut record.frame) {
+            return false;
+        }
+        record.held = Held::early(now, *key, packet.ingress(), length as u32);
+        // SAFETY: the record without what the frame leaves of its room.
+        let bytes = unsafe {
+            slice::from_raw_parts(
+                (&raw const *record).cast::<u8>(),
+                size_of::<Held>() + length,
+            )
+        };
+        maps::HELD.output::<[u8]>(bytes, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        if let Some(mut record) = maps::HELD.reserve::<Held>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            record.write(Held::first(now, *key));
+            record.submit(0);
+        }
     }
 
     #[inline(always)]

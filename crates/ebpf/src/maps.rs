@@ -1,12 +1,13 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface,
-    Ip4, Ip6, Lease, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule, RuleSet, Shared, Slot,
-    Slots6, Stage, Tuple,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
+    Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule,
+    RuleSet, Shared, Slot, Slots6, Stage, Tuple,
     limits::{
-        ADDRESSES_MAX, CALLERS_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX,
-        INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT,
+        FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX,
+        LEASES_MAX, POOLS_MAX, REASONS_MAX, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
 };
@@ -16,6 +17,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
 };
 use datapath::world::Beginning;
+
+/// A fragment on its way to the ring: put together here, because the ring takes it in one piece.
+#[repr(C)]
+pub struct Record {
+    pub held: Held,
+    pub frame: [u8; HELD_FRAME_MAX],
+}
 
 // Preallocated, so that a packet never waits for memory and an element is never unmapped under a
 // reader. The loader sets the size that the configuration asks for.
@@ -38,6 +46,13 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
 #[map]
 pub static FRAGMENTS6: LruHashMap<FragmentKey<Ip6>, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
+#[map]
+pub static AWAITED: LruHashMap<FragmentKey<Ip6>, u32> =
+    LruHashMap::with_max_entries(AWAITED_MAX as u32, 0);
+#[map]
+pub static HELD: RingBuf = RingBuf::with_byte_size(HELD_BYTES, 0);
+#[map]
+pub static HELD_BY: Array<Shared<u32>> = Array::with_max_entries(HELD_SHARES as u32, 0);
 // Mapped into the daemon's memory, so that it frees ports with the same atomic instructions with
 // which the packet path claims them.
 #[map]
@@ -48,7 +63,7 @@ pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESS
 #[map]
 pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
 #[map]
-pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = 
+pub static CLASSES: LpmTrie<[u8; 12], RuleSet> =
     LpmTrie::with_max_entries((CLASSES_MAX + 2 * CALLERS_MAX) as u32, 0);
 #[map]
 pub static CLASSES6: LpmTrie<[u8; 24], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
@@ -77,6 +92,11 @@ pub static BEGINNING: PerCpuArray<Beginning<Ip4>> = PerCpuArray::with_max_entrie
 pub static BEGINNING6: PerCpuArray<Beginning<Ip6>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
+// What is put into `FRAGMENTS`, whose zeros are written once and for all.
+#[map]
+pub static BEGUN: PerCpuArray<Fragments> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static RECORD: PerCpuArray<Record> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
 #[map]

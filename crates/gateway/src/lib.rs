@@ -12,6 +12,8 @@
 //!                                                  ▼
 //!            Gateway::handle(event): numbers ─► slots ─► policy, mappings ─► Actions
 //!
+//! fragments that came too early ─► fragments ─► the same, behind the first one of their packet
+//!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
 //!                                └─► bitmaps, hold: freed ports go behind all others
 //! ```
@@ -19,6 +21,7 @@
 
 pub mod bitmaps;
 pub mod changes;
+pub mod fragments;
 pub mod hold;
 pub mod intent;
 pub mod machine;
@@ -30,6 +33,7 @@ pub mod slots;
 pub mod sweep;
 
 pub use bitmaps::Bitmaps;
+pub use fragments::Holder;
 pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
 pub use patience::Patience;
 pub use sweep::{Sweep, Swept};

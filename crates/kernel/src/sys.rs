@@ -20,6 +20,7 @@ const MAP_DELETE_ELEM: u32 = 3;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
+const PROG_TEST_RUN: u32 = 10;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const MAP_LOOKUP_BATCH: u32 = 24;
 const MAP_UPDATE_BATCH: u32 = 26;
@@ -311,6 +312,47 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut link = link.as_raw_fd() as u32;
     bpf(LINK_DETACH, &mut link).map(drop)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    returned: u32,
+    data_size: u32,
+    data_size_out: u32,
+    data: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size: u32,
+    context_size_out: u32,
+    context: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    _pad: u32,
+}
+
+/// Runs an XDP program on a frame as if it came by an interface, and does with it what the program
+/// says.
+pub fn run_live(program: BorrowedFd<'_>, ingress: u32, frame: &[u8]) -> io::Result<()> {
+    const F_LIVE_FRAMES: u32 = 1 << 1;
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context = [0, frame.len() as u32, 0, ingress, 0, 0];
+    let mut attr = TestRun {
+        program: program.as_raw_fd() as u32,
+        data_size: frame.len() as u32,
+        data: frame.as_ptr() as u64,
+        repeat: 1,
+        context_size: size_of_val(&context) as u32,
+        context: context.as_ptr() as u64,
+        flags: F_LIVE_FRAMES,
+        batch_size: 1,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut attr).map(drop)
 }
 
 #[repr(C)]

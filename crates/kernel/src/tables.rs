@@ -8,8 +8,9 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Layout, Lease, Mapping,
-    MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
+    Ip6, Layout, Lease, Mapping, MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet,
+    map,
     ports::{BITMAPS, WORDS},
 };
 use aya::maps::MapInfo;
@@ -288,6 +289,12 @@ pub struct Tables {
     pub mappings: Table<MappingKey, Mapping>,
     /// See [`map::LEASES`].
     pub leases: Table<MappingKey, Lease>,
+    /// See [`map::FRAGMENTS`].
+    pub fragments: Table<FragmentKey, Fragments<Picture>>,
+    /// See [`map::FRAGMENTS6`].
+    pub fragments6: Table<FragmentKey<Ip6>, Fragments<Picture>>,
+    /// See [`map::HELD_BY`].
+    pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
     pub ports: Ports,
     /// See [`map::EXTERNALS`].
@@ -329,6 +336,9 @@ impl Tables {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
             leases: Table::open(maps, map::LEASES)?,
+            fragments: Table::open(maps, map::FRAGMENTS)?,
+            fragments6: Table::open(maps, map::FRAGMENTS6)?,
+            held_by: Table::open(maps, map::HELD_BY)?,
             ports: Ports::open(maps)?,
             externals: Table::open(maps, map::EXTERNALS)?,
             classes: Table::open(maps, map::CLASSES)?,

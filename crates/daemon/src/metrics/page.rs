@@ -8,16 +8,18 @@ use crate::{
         status::{BUILD, VERSION},
         words,
     },
+    holding::Fates,
     sessions::tally::{Loss, Sink},
     view::{SweepView, View},
 };
 
+use gateway::fragments::BYTES_MAX;
 use sessions::Kind;
 
 use super::{
     label::{
-        Address, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, Interface, Lost, Map, Pool,
-        State, Transport, Version, Way, Why,
+        Address, Became, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, HeldFate,
+        Interface, Lost, Map, Pool, State, Transport, Version, Way, Why,
     },
     list,
     readings::{Fill, Readings, states},
@@ -34,6 +36,7 @@ pub fn page(readings: &Readings) -> String {
     tables(&mut text, &readings.fills);
     sweep(&mut text, &readings.view.sweep);
     sessions(&mut text, readings);
+    fragments(&mut text, &readings.view);
     daemon(&mut text, &readings.view);
     text.finish()
 }
@@ -170,6 +173,21 @@ fn sessions(text: &mut Text, readings: &Readings) {
     });
     text.add(&list::SESSION_RECORDS_LOST, lost);
     text.add_one(&list::SESSION_EVENTS_LOST, readings.events_lost);
+}
+
+fn fragments(text: &mut Text, view: &View) {
+    let Fates { held, failed } = view.holding.fates();
+    let done = [
+        (HeldFate::Released, held.released - failed),
+        (HeldFate::Expired, held.expired),
+        (HeldFate::Displaced, held.displaced),
+        (HeldFate::Failed, failed),
+    ];
+    let done = done.map(|(fate, count)| ((Became(fate),), count.into()));
+    text.add(&list::HELD_FRAGMENTS_DONE, done);
+    text.add_one(&list::HELD_FRAGMENTS, held.fragments as u64);
+    text.add_one(&list::HELD_BYTES, held.bytes as u64);
+    text.add_one(&list::HELD_BYTES_MAX, BYTES_MAX as u64);
 }
 
 fn daemon(text: &mut Text, view: &View) {

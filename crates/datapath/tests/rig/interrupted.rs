@@ -10,11 +10,13 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Live,
-    Mapping, MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Tuple,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip6,
+    Live, Mapping, MappingKey, NextHop, Pool, Port, Reason, Rule, RuleSet, Shared, Side, Slot,
+    Tick, Tuple,
 };
 use datapath::{
     Exit,
+    frame::Packet,
     native::{Frame, Memory},
     world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
 };
@@ -102,8 +104,8 @@ where
     fn fragments(&self, key: &FragmentKey<A>) -> Option<Rc<Fragments>> {
         self.asked().fragments(key)
     }
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        self.asked().put_fragments(key, fragments);
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        self.asked().put_fragments(key, ports, units);
     }
     fn external(&self, address: &A) -> Option<Rc<External>> {
         self.asked().external(address)
@@ -143,6 +145,21 @@ impl World for Interrupted<'_> {
     }
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
+    }
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        self.asked().await_first(key);
+    }
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        self.asked().stop_awaiting(key)
+    }
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        self.asked().held_by(sender)
+    }
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        self.asked().hold(packet, key)
+    }
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        self.asked().first_passed(key);
     }
     fn count(&self, reason: Reason, bytes: u64) {
         self.asked().count(reason, bytes);

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use abi::{
     Behaviour, Dependence, Interface, Ip4, Mapping, MappingKey, Port, Protocol, Realm, Reason,
-    Side, Tick,
+    Side, Tick, fragment::RUNS, limits::HELD_SHARE,
 };
 use anyhow::Result;
 use datapath::native::Frame;
@@ -56,7 +56,10 @@ fn usual_play() -> Play {
         intent: clamped,
         flows: 2048,
         frames: 60_000,
-        prepare: |_| [vec![oversized(), large_segments()], pieces(), complaint()].concat(),
+        prepare: |_| {
+            let first = vec![oversized(), large_segments()];
+            [first, pieces(), gaps(), early(), complaint()].concat()
+        },
         spoil: 0,
     }
 }
@@ -152,19 +155,37 @@ fn oversized() -> Frame {
 
 /// A packet's first fragment, its next, and that again.
 fn pieces() -> Vec<Frame> {
-    let piece = |part| {
-        let asked = tuple(([10, 1, 0, 9], 4000), ([198, 51, 100, 4], 440));
-        let sketch = Sketch {
-            ingress: INSIDE,
-            to: own_mac(INSIDE),
-            part,
-            id: 77,
-            payload: vec![0x5a; 72],
-            ..Sketch::first(Protocol::Udp, asked)
-        };
-        sketch.frame()
+    let parts = [(true, 0), (true, 10), (true, 10)];
+    parts.map(|part| piece(9, 77, part)).into()
+}
+
+/// A fragment of a datagram, with 80 bytes.
+fn piece(client: u8, id: u16, part: (bool, u16)) -> Frame {
+    let asked = tuple(([10, 1, 0, client], 4000), ([198, 51, 100, 4], 440));
+    let sketch = Sketch {
+        ingress: INSIDE,
+        to: own_mac(INSIDE),
+        part,
+        id,
+        payload: vec![0x5a; 72],
+        ..Sketch::first(Protocol::Udp, asked)
     };
-    [(true, 0), (true, 10), (true, 10)].map(piece).into()
+    sketch.frame()
+}
+
+/// Fragments that leave one gap more than are remembered.
+fn gaps() -> Vec<Frame> {
+    let offsets = (0..=RUNS as u16).map(|number| 20 * number);
+    offsets.map(|offset| piece(9, 78, (true, offset))).collect()
+}
+
+/// Fragments that come before their first one, more than one sender has room for; then the first one
+/// of some of them.
+fn early() -> Vec<Frame> {
+    let ids = || 1000..1002 + HELD_SHARE as u16;
+    let later = ids().map(|id| piece(8, id, (false, 10)));
+    let first = ids().step_by(100).map(|id| piece(8, id, (true, 0)));
+    later.chain(first).collect()
 }
 
 /// A client's error about a packet of a remote whose neighbour the kernel has to ask for.

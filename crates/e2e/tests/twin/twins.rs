@@ -2,17 +2,22 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use abi::{Counter, Flow, FlowKey, Picture, PoolCounters, Reason, ports::BITMAPS};
+use abi::{Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, ports::BITMAPS};
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use datapath::{Exit, native::Frame};
 use kernel::{
     Program, State, Tables,
+    held::Ring,
     links::{self, Mode},
 };
 use nix::net::if_::if_nametoindex;
 
-use crate::{frames::Frames, place::INTERFACES, rig::Site};
+use crate::{
+    frames::Frames,
+    place::INTERFACES,
+    rig::{Site, keeper::record},
+};
 
 /// Frames after which counters are compared, so that a difference is found near its cause.
 const COUNTERS_EVERY: u32 = 2_000;
@@ -45,6 +50,8 @@ pub struct Twins {
     pub tables: Tables,
     /// The kernel's number of each interface of ours.
     numbers: BTreeMap<u32, u32>,
+    /// What the kernel's program hands to who holds fragments.
+    ring: Ring,
 }
 
 impl Twins {
@@ -65,6 +72,7 @@ impl Twins {
             program: loaded.program,
             tables: loaded.tables,
             numbers,
+            ring: Ring::open(&state)?,
         };
         twins.fill(spoil)?;
         Ok(twins)
@@ -78,6 +86,7 @@ impl Twins {
             .pool_counters
             .borrow_mut()
             .fill(PoolCounters::default());
+        while record(memory).is_some() {}
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
@@ -113,7 +122,7 @@ impl Twins {
     }
 
     /// Shows both so many frames and compares everything.
-    pub fn agree(self, mut frames: Frames, count: u32) -> Result<Agreed> {
+    pub fn agree(mut self, mut frames: Frames, count: u32) -> Result<Agreed> {
         for number in 0..count {
             let frame = frames.next();
             let mut native = frame.clone();
@@ -135,9 +144,11 @@ impl Twins {
             }
             if number % COUNTERS_EVERY == 0 {
                 self.counters().with_context(shown)?;
+                self.held().with_context(shown)?;
             }
         }
         let reasons = self.counters()?;
+        self.held()?;
         let flows = self.flows()?;
         self.mappings_and_ports()?;
         Ok(Agreed { flows, reasons })
@@ -191,6 +202,25 @@ impl Twins {
             );
         }
         Ok(met)
+    }
+
+    /// Compares what was handed to who holds fragments since the last time, but for its times.
+    fn held(&mut self) -> Result<()> {
+        while let Some((ours, frame)) = record(&self.native.memory) {
+            let kernels = self.ring.take().context("the kernel handed over less")?;
+            let ingress = self.numbers.get(&ours.ingress).copied().unwrap_or(0);
+            let wanted = Held {
+                at: kernels.0.at,
+                ingress,
+                ..ours
+            };
+            ensure!(
+                kernels == (wanted, frame),
+                "handed over differs: {kernels:02x?}, {wanted:?}"
+            );
+        }
+        ensure!(self.ring.take().is_none(), "the kernel handed over more");
+        Ok(())
     }
 
     /// Compares all flow entries but for their times; returns how many flows there are.
