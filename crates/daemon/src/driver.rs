@@ -2,12 +2,16 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use abi::{Counter, Reason};
+use abi::{Counter, MappingKey, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
-use gateway::{Action, Bitmaps, Event, Gateway, changes, intent::SessionLog};
+use gateway::{
+    Action, Bitmaps, Event, Gateway, changes,
+    intent::SessionLog,
+    mappings::{Ask, Denied, Granted, Withdraw},
+};
 use jiff::Timestamp;
 use kernel::{
     Events, Mode, Tables,
@@ -172,10 +176,7 @@ impl Driver {
                     next_sweep = Instant::now() + self.end_sweep(done)?;
                 }
                 command = commands.recv() => match command {
-                    Some(Command { request, reply }) => {
-                        let outcome = self.serve(&request)?;
-                        let _ = reply.send(outcome);
-                    }
+                    Some(command) => self.obey(command)?,
                     None => break,
                 },
                 events = self.events.take(EVENTS_AT_ONCE) => {
@@ -232,6 +233,62 @@ impl Driver {
         }
         systemd::ready();
         Ok(())
+    }
+
+    /// Does what somebody wants, and tells them what became of it, if they still wait.
+    fn obey(&mut self, command: Command) -> Result<(), DriverError> {
+        match command {
+            Command::Apply(request, reply) => {
+                let outcome = self.serve(&request)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Ask(ask, reply) => {
+                let outcome = self.grant(&ask)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Withdraw(withdraw, reply) => {
+                let outcome = match self.gateway.withdraw(&withdraw) {
+                    Ok((granted, actions)) => {
+                        self.act(actions)?;
+                        Ok(granted)
+                    }
+                    Err(denied) => Err(denied),
+                };
+                let _ = reply.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, ask: &Ask) -> Result<Result<Granted, Denied>, DriverError> {
+        let tables = self.world.tables().clone();
+        // An entry that cannot be read is none: the port of another one is granted then.
+        let port_of = |key: &MappingKey| Some(tables.mappings.get(key).ok()??.port);
+        let words = |bitmap| tables.ports.words(bitmap);
+        let granted = self.gateway.ask(ask, kernel::now(), port_of, words);
+        let (granted, actions) = match granted {
+            Ok(granted) => granted,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        self.act(actions)?;
+        if self.gateway.mappings().stands(&granted.key()) {
+            return Ok(Ok(granted));
+        }
+        let Granted {
+            protocol,
+            internal,
+            owner,
+            ..
+        } = granted;
+        let withdraw = Withdraw {
+            protocol,
+            internal,
+            owner,
+        };
+        if let Ok((_, actions)) = self.gateway.withdraw(&withdraw) {
+            self.act(actions)?;
+        }
+        Ok(Err(Denied::TableFull))
     }
 
     fn serve(&mut self, request: &api::http::ApplyRequest) -> Result<Outcome, DriverError> {
@@ -443,6 +500,12 @@ impl Driver {
         self.sessions.name_pools(numbers);
         self.shared.update(|view| {
             view.interfaces = interfaces;
+            if !view.leases.iter().eq(self.gateway.mappings().leases()) {
+                view.leases = Arc::new(self.gateway.mappings().leases().copied().collect());
+            }
+            if *view.unmapped != *self.gateway.mappings().missing() {
+                view.unmapped = Arc::new(self.gateway.mappings().missing().clone());
+            }
             view.notes = notes;
             if *view.numbers != *numbers {
                 view.numbers = Arc::new(numbers.clone());

@@ -216,8 +216,14 @@ impl World {
                 }
             }
             Action::PutMapping(key, mapping) => return self.put_mapping(key, mapping),
-            Action::PutLease(key, lease) => write("LEASES", tables.leases.put(&key, &lease))?,
-            Action::RemoveLease(key) => write("LEASES", tables.leases.remove(&key))?,
+            Action::PutLease(key, lease) => {
+                write("LEASES", tables.leases.put(&key, &lease))?;
+                tracing::info!(external = ?key, until = lease.until, "a mapping is granted");
+            }
+            Action::RemoveLease(key) => {
+                write("LEASES", tables.leases.remove(&key))?;
+                tracing::info!(external = ?key, "a mapping that was granted has ended");
+            }
             Action::SetConfig(config) => write("CONFIG", tables.config.put(&0, &config))?,
             Action::PutInterface(ifindex, interface) => {
                 write("INTERFACES", tables.interfaces.put(&ifindex, &interface))?;

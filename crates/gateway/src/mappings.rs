@@ -34,6 +34,8 @@ type Callers = BTreeSet<ClassKey>;
 pub struct Mappings {
     /// Entries of the mapping table that were asked for.
     standing: BTreeMap<MappingKey, Mapping>,
+    /// Entries that should stand and could not be written.
+    missing: BTreeSet<MappingKey>,
     /// The lists of callers in the tables.
     lists: BTreeMap<u16, Callers>,
     /// What was granted, by the external end.
@@ -67,6 +69,7 @@ impl Mappings {
         });
         Self {
             leases: granted.collect(),
+            missing: BTreeSet::new(),
             standing,
             lists,
         }
@@ -77,6 +80,11 @@ impl Mappings {
         self.leases.values()
     }
 
+    /// Entries that should stand and could not be written; they are tried again.
+    pub fn missing(&self) -> &BTreeSet<MappingKey> {
+        &self.missing
+    }
+
     /// Whether an entry stands in the tables, as far as is known.
     pub fn stands(&self, key: &MappingKey) -> bool {
         self.standing.contains_key(key)
@@ -84,7 +92,9 @@ impl Mappings {
 
     /// An entry could not be written.
     pub fn not_written(&mut self, key: &MappingKey) {
-        self.standing.remove(key);
+        if self.standing.remove(key).is_some() {
+            self.missing.insert(*key);
+        }
     }
 
     /// Only these entries were found. Those that are missing are written again.
@@ -121,6 +131,7 @@ impl Mappings {
             actions.push(Action::RemoveClasses(removed));
         }
         self.standing = wanted.entries;
+        self.missing.clear();
         self.lists = wanted.lists;
     }
 
