@@ -193,13 +193,26 @@ impl Driver {
 
     /// Does what the gateway decided, and what it decides about what came of that.
     fn act(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
+        let before = self.gateway.mappings().missing().len();
+        self.apply_all(actions)?;
+        let missing = self.gateway.mappings().missing().len();
+        if before == 0 && missing > 0 {
+            tracing::error!(
+                entries = missing,
+                "the mapping table has no room for what was asked for; it is tried again"
+            );
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn apply_all(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
         for action in actions {
             if let Some(event) = self.world.apply(action)? {
                 let more = self.gateway.handle(event)?;
-                self.act(more)?;
+                self.apply_all(more)?;
             }
         }
-        self.show();
         Ok(())
     }
 
@@ -527,6 +540,13 @@ impl Driver {
                 )),
                 Some(_) => {}
             }
+        }
+        let missing = self.gateway.mappings().missing().len();
+        if missing > 0 {
+            notes.push(format!(
+                "the mapping table has no room for {missing} entries of mappings that were asked \
+                 for; they are tried again each second. Raise limits.flows"
+            ));
         }
         let wanted = self
             .gateway

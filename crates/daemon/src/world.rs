@@ -264,7 +264,7 @@ impl World {
             }
         }
         if let Err(error) = table.put(&key, &mapping) {
-            tracing::error!(%error, ?key, "no room for a mapping; it is tried again");
+            tracing::debug!(%error, ?key, "an entry of a mapping cannot be written");
             return Ok(Some(Event::NotMapped(key)));
         }
         match mapping.is_asked_for() {

@@ -333,6 +333,43 @@ fn a_successor_finds_what_was_granted() {
     assert_eq!(call(&site, STRANGER, external).reason, Reason::Unsolicited);
 }
 
+/// Wherever the daemon is killed while it grants or withdraws, its successor knows of exactly what
+/// stands, and in the end every port is free.
+#[test]
+fn a_successor_of_one_killed_at_any_point_has_whole_mappings_only() {
+    for is_withdrawn in [false, true] {
+        for done in 0..=6 {
+            let mut site = usual();
+            let mut actions = if is_withdrawn {
+                granted(&mut site, &ask(HOST));
+                let withdrawn = site.gateway.withdraw(&withdraw(HOST));
+                withdrawn.expect("it is its own").1
+            } else {
+                site.decide_to_grant(&ask(HOST)).expect("it is granted").1
+            };
+            actions.truncate(done);
+            site.act(actions);
+
+            let mut site = site.restarted();
+            site.handle(Event::Configure(Box::new(policy(Pool::BEHAVIOUR_DEFAULT))));
+
+            let leases: Vec<_> = site.gateway.mappings().leases().copied().collect();
+            let kept = site.kept_leases();
+            assert!(leases.iter().map(|it| it.key()).eq(kept.into_keys()));
+            for lease in &leases {
+                reaches(&site, REMOTE, endpoint(lease.external), HOST);
+            }
+            sound(&site.memory);
+            for seconds in [4000, 1, 1000, 1, 1, 1, 1] {
+                pass(&mut site, seconds);
+            }
+            assert!(site.memory.v4.mappings.is_empty() && site.kept_leases().is_empty());
+            let udp = abi::ports::bitmap(0, Protocol::Udp);
+            assert_eq!(site.memory.taken(udp), 65_536 - 100);
+        }
+    }
+}
+
 #[test]
 fn a_forward_of_the_configuration_goes_before_what_was_granted() {
     let mut site = usual();

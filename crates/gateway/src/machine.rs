@@ -320,9 +320,11 @@ impl Gateway {
                     .forget_pools(pools, |number| idle.contains(&number));
             }
             Event::Swept(now, asked) => {
-                self.mappings.seen(&asked);
+                let are_all_there = self.mappings.seen(&asked);
                 self.mappings.expire(now, &mut actions);
-                self.reconcile_mappings(&mut actions);
+                if !are_all_there || !actions.is_empty() {
+                    self.reconcile_mappings(&mut actions);
+                }
             }
             Event::NotMapped(key) => self.mappings.not_written(&key),
             Event::Attached(ifindex, attachment) => {

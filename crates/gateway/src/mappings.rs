@@ -40,6 +40,8 @@ pub struct Mappings {
     lists: BTreeMap<u16, Callers>,
     /// What was granted, by the external end.
     leases: BTreeMap<MappingKey, Granted>,
+    /// Leases in the tables that are of nothing.
+    stale: Vec<MappingKey>,
 }
 
 /// What should stand.
@@ -62,13 +64,20 @@ impl Mappings {
                 lists.entry(list).or_default().insert(key.of_list(0));
             }
         }
-        let granted = leases.into_iter().filter_map(|(key, lease)| {
-            // Killed before the mapping was there; nobody was told of it.
-            let mapping = standing.get(&key)?;
-            Some((key, Granted::found(&key, mapping, lease)?))
-        });
+        let (mut granted, mut stale) = (BTreeMap::new(), Vec::new());
+        for (key, lease) in leases {
+            let mapping = standing.get(&key);
+            match mapping.and_then(|mapping| Granted::found(&key, mapping, lease)) {
+                Some(it) => {
+                    granted.insert(key, it);
+                }
+                // Whoever wrote it was killed before the mapping stood, and told nobody.
+                None => stale.push(key),
+            }
+        }
         Self {
-            leases: granted.collect(),
+            leases: granted,
+            stale,
             missing: BTreeSet::new(),
             standing,
             lists,
@@ -97,13 +106,18 @@ impl Mappings {
         }
     }
 
-    /// Only these entries were found. Those that are missing are written again.
-    pub fn seen(&mut self, found: &BTreeSet<MappingKey>) {
+    /// Only these entries were found. Returns whether that is all that should stand; if not,
+    /// [`Mappings::reconcile`] has what is missing written again.
+    pub fn seen(&mut self, found: &BTreeSet<MappingKey>) -> bool {
+        let before = self.standing.len();
         self.standing.retain(|key, _| found.contains(key));
+        self.standing.len() == before && self.missing.is_empty()
     }
 
     /// Says what must be done so that what should stand does.
     pub fn reconcile(&mut self, intent: &Intent, numbers: &Numbers, actions: &mut Vec<Action>) {
+        let stale = std::mem::take(&mut self.stale);
+        actions.extend(stale.into_iter().map(Action::RemoveLease));
         self.yield_leases(intent, numbers, actions);
         let wanted = self.wanted(intent);
         let added = difference(&wanted.lists, &self.lists);
@@ -270,3 +284,6 @@ fn difference(lists: &BTreeMap<u16, Callers>, others: &BTreeMap<u16, Callers>) -
     });
     numbered.collect()
 }
+
+#[cfg(test)]
+mod tests;

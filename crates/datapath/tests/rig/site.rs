@@ -154,12 +154,22 @@ impl Site {
 
     /// Asks for a mapping.
     pub fn ask(&mut self, ask: &Ask) -> Result<Granted, Denied> {
+        let (granted, actions) = self.decide_to_grant(ask)?;
+        self.act(actions);
+        Ok(granted)
+    }
+
+    /// Asks for a mapping; what the gateway says is still to be done, in order.
+    pub fn decide_to_grant(&mut self, ask: &Ask) -> Result<(Granted, Vec<Action>), Denied> {
         let memory = &self.memory;
         let port_of = |key: &MappingKey| Some(memory.v4.mappings.get(key)?.port);
         let words = |bitmap| memory.bitmap(bitmap);
-        let (granted, actions) = self.gateway.ask(ask, self.nanos, port_of, words)?;
-        self.act(actions);
-        Ok(granted)
+        self.gateway.ask(ask, self.nanos, port_of, words)
+    }
+
+    /// The leases that the tables keep for the daemon that comes after.
+    pub fn kept_leases(&self) -> BTreeMap<MappingKey, Lease> {
+        self.leases.borrow().clone()
     }
 
     /// Withdraws a mapping.

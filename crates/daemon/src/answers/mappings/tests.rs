@@ -1,3 +1,5 @@
+//! What questions about mappings mean, and which cannot be understood.
+
 use super::*;
 
 fn request(internal: &str, external: Option<&str>) -> MappingRequest {
