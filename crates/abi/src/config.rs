@@ -14,6 +14,10 @@ pub struct Config {
     pub generation: u32,
     /// The policy in force; zero is none, and then every packet is the kernel's.
     pub version: u32,
+    /// ICMP errors of our own that one CPU sends in one tick.
+    pub errors: u32,
+    /// How many of these one sender gets.
+    pub errors_each: u32,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],
@@ -109,5 +113,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 96);
+const _: () = assert!(size_of::<Config>() == 104);
 const _: () = assert!(size_of::<Interface>() == 28);

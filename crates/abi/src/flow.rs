@@ -118,8 +118,9 @@ pub struct Flow<V: View = Live, A = Ip4> {
     pub last_seen: V::W32,
     /// [`NextHop::ifindex`].
     ifindex: V::W32,
-    /// Packets passed. Not atomic: a flow's packets arrive on one CPU, but for moments of change.
-    pub packets: V::W64,
+    /// Packets passed (low 48 bits, which last ten months at ten million a second) and the number of
+    /// the rule that the flow began under (high 16), which a packet that is counted carries along.
+    packets: V::W64,
     /// Bytes passed, whole frames.
     pub bytes: V::W64,
     /// The generation of the routing tables for which the next hop is known; zero is none.
@@ -137,6 +138,8 @@ const _: () = assert!(align_of::<Flow>() == align_of::<Flow<Picture>>());
 const _: () = assert!(POOLS_MAX <= SIDE as usize);
 
 const SIDE: u8 = 0x80;
+/// Where the rule's number stands in the word that counts packets.
+const RULE: u32 = 48;
 
 impl<V: View, A: Copy> Flow<V, A> {
     /// The pool whose address the flow uses, as an index.
@@ -229,6 +232,20 @@ impl<A: Copy> Flow<Live, A> {
         self.generation.set(generation);
     }
 
+    /// The same, begun under the rule with this number.
+    #[inline(always)]
+    pub fn under(self, rule: u16) -> Self {
+        self.packets.set((rule as u64) << RULE);
+        self
+    }
+
+    /// Counts a packet. Not atomic: a flow's packets arrive on one CPU, but for moments of change.
+    #[inline(always)]
+    pub fn count(&self, bytes: u64) {
+        self.packets.set(self.packets.get().wrapping_add(1));
+        self.bytes.set(self.bytes.get().wrapping_add(bytes));
+    }
+
     /// Another entry with the words of this moment.
     pub fn duplicate(&self) -> Self {
         let picture = self.picture();
@@ -287,7 +304,26 @@ impl<A: PartialEq> PartialEq for Flow<Picture, A> {
 }
 impl<A: Eq> Eq for Flow<Picture, A> {}
 
-impl<A> Flow<Picture, A> {
+impl<A: Copy> Flow<Picture, A> {
+    /// Packets passed.
+    pub const fn packets(&self) -> u64 {
+        self.packets & ((1 << RULE) - 1)
+    }
+
+    /// The same, with so many packets passed.
+    pub const fn with_packets(self, packets: u64) -> Self {
+        let rule = self.packets >> RULE << RULE;
+        Self {
+            packets: rule | (packets & ((1 << RULE) - 1)),
+            ..self
+        }
+    }
+
+    /// The number of the rule that the flow began under; zero if it has none.
+    pub const fn rule(&self) -> u16 {
+        (self.packets >> RULE) as u16
+    }
+
     /// The interface that the flow's frames last left by; zero if none is known.
     pub const fn ifindex(&self) -> u32 {
         self.ifindex

@@ -29,15 +29,16 @@ pub mod mapping;
 pub mod policy;
 pub mod ports;
 pub mod prefix64;
+pub mod quota;
 pub mod reason;
 pub mod shared;
 pub mod stage;
 pub mod time;
 
 pub use addr::{Address, Ip4, Ip6, Port, Protocol, Tuple};
-pub use behaviour::{Behaviour, Dependence};
+pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use config::{Config, Interface, Realm};
-pub use counter::{Counter, PoolCounters};
+pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
@@ -47,6 +48,7 @@ pub use mapping::{Admits, End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
 pub use ports::PortWord;
 pub use prefix64::Prefix64;
+pub use quota::{Exceeded, Holder, Limits, Load, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
 pub use stage::Stage;
@@ -98,6 +100,12 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
     pub const POOLS: &str = "POOLS";
+    /// A rule's number → `Numbered`: its name and what it allows.
+    pub const NUMBERED: &str = "NUMBERED";
+    /// `Holder` → slot: where a client's use is counted.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Slot → `Use`: what rules and clients have.
+    pub const USES: &str = "USES";
     /// Bank and index → `Slots6`.
     pub const POOLS6: &str = "POOLS6";
     /// Interface index → `Interface`.
@@ -113,6 +121,8 @@ pub mod map {
     pub const REMOVED: &str = "REMOVED";
     /// The ring of [`Opened`](crate::Opened) events, from the packet path to the session log.
     pub const EVENTS: &str = "EVENTS";
+    /// [`Told`](crate::Told) → how often, per CPU.
+    pub const TOLD: &str = "TOLD";
     /// 0 → not zero if somebody wants events.
     pub const EVENTS_WANTED: &str = "EVENTS_WANTED";
     /// 0 → events that found the ring full, per CPU.
@@ -140,12 +150,16 @@ pub mod map {
         CLASSES6,
         RULES,
         POOLS,
+        NUMBERED,
+        CLIENTS,
+        USES,
         POOLS6,
         INTERFACES,
         CONFIG,
         COUNTERS,
         POOL_COUNTERS,
         REMOVED,
+        TOLD,
         EVENTS,
         EVENTS_WANTED,
         EVENTS_LOST,
@@ -208,6 +222,10 @@ mod layouts {
     unsafe impl Layout for Rule {}
     // SAFETY: as above.
     unsafe impl Layout for Pool {}
+    // SAFETY: as above.
+    unsafe impl Layout for Numbered {}
+    // SAFETY: as above.
+    unsafe impl Layout for Holder {}
     // SAFETY: as above.
     unsafe impl Layout for Interface {}
     // SAFETY: as above.

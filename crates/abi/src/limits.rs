@@ -9,6 +9,27 @@ pub const RULES_MAX: usize = 1024;
 /// Words of 64 rules in a rule set.
 pub const RULE_WORDS: usize = RULES_MAX / 64;
 
+/// Numbers of rules: those of a policy, and as many again that are gone while flows of them are left.
+/// Number zero is no rule's.
+pub const RULE_NUMBERS: usize = 2 * RULES_MAX;
+
+/// Clients that are counted at one time, over all rules whose quotas speak of clients: those that have
+/// a flow or a port, or had one some seconds ago. They take 13 MiB of kernel memory.
+pub const CLIENTS_MAX: usize = 1 << 16;
+
+/// Slots that clients are counted in. Twice as many as clients, so that a free one is soon found.
+pub const CLIENT_SLOTS: usize = 2 * CLIENTS_MAX;
+
+/// ICMP errors of our own to all senders, by one CPU in one tick of 1.07 s, unless the configuration
+/// says otherwise (RFC 1812 §4.3.2.8): 340 kB on the wire.
+pub const ERRORS_PER_TICK: u32 = 4_000;
+
+/// The share of these that one sender gets: a fortieth.
+pub const ERRORS_SHARE: u32 = 40;
+
+/// Senders of which a CPU remembers how many errors they got in this tick; those whose addresses hash
+/// alike share their share.
+pub const ERROR_BUCKETS: usize = 1024;
 /// Prefixes that stand for IPv4 addresses: the well-known one, an operator's own, and one of each to
 /// move to.
 pub const PREFIXES64_MAX: usize = 4;
@@ -100,6 +121,11 @@ pub const NAME_BYTES: usize = 64;
 const _: () = assert!(RULES_MAX.is_multiple_of(64), "words tile a rule set");
 const _: () = assert!(POOLS_MAX <= 128, "a pool's number has seven bits in a flow");
 const _: () = assert!(SLOTS.is_power_of_two(), "a slot is found by masking a hash");
+const _: () = assert!(ERROR_BUCKETS.is_power_of_two(), "found by masking a hash");
+const _: () = assert!(
+    CLIENT_SLOTS.is_power_of_two(),
+    "a hash falls anywhere alike"
+);
 const _: () = assert!(
     OVERLOADED_MAX < 256,
     "an address's planes are numbered by a byte"

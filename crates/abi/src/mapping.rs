@@ -4,7 +4,7 @@
 //! A mapping is two entries, one under each of its ends. Packets make it, and then both are there only
 //! while flows use them; or somebody asks for it, and then they stand until it is withdrawn.
 
-use crate::{Address, Ip4, Ip6, Port, Protocol, Tick};
+use crate::{Address, Ip4, Ip6, Port, Protocol, Tick, limits::RULE_NUMBERS};
 
 /// Under what an entry stands.
 #[repr(u8)]
@@ -149,19 +149,12 @@ pub enum Admits {
 }
 
 impl Admits {
-    /// The highest number of a list.
-    pub const LIST_MAX: u16 = u16::MAX - 1;
-
-    const EVERYONE: u16 = u16::MAX;
-
-    const fn encode(self) -> u16 {
-        match self {
-            Self::Filtered => 0,
-            Self::Everyone => Self::EVERYONE,
-            Self::Listed(list) => list,
-        }
-    }
+    /// The highest number of a list; zero is none's.
+    pub const LIST_MAX: u16 = u16::MAX;
 }
+
+/// Among the numbers of rules: somebody asked for the mapping.
+const ASKED_FOR: u16 = 1 << 15;
 
 /// What stands at an end of a mapping.
 #[repr(C, align(8))]
@@ -169,13 +162,15 @@ impl Admits {
 pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    /// See [`Admits`]; at both ends, because it also says whether somebody asked for the mapping.
-    admits: u16,
+    /// Inward: the number of the rule under which the port was claimed, zero if it has none; and in the
+    /// highest bit, whether somebody asked for the mapping.
+    rule: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
     pub internal: A,
-    /// Inward: the remote address that the internal end sent to first.
+    /// Inward: the remote address that the internal end sent to first. Of a mapping that somebody asked
+    /// for, the number of the list of those whom it admits, in the first two bytes; zero is everybody.
     pub remote: A,
 }
 
@@ -191,36 +186,65 @@ impl<A: Address> Mapping<A> {
     pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
-            admits: Admits::Filtered.encode(),
+            rule: 0,
             created,
             internal,
             remote,
         }
     }
 
+    /// The same, claimed under the rule with this number.
+    #[inline(always)]
+    pub const fn under(self, rule: u16) -> Self {
+        Self {
+            rule: self.rule & ASKED_FOR | rule & !ASKED_FOR,
+            ..self
+        }
+    }
+
+    /// The number of the rule under which the port was claimed; zero if it has none.
+    #[inline(always)]
+    pub const fn rule(&self) -> u16 {
+        self.rule & !ASKED_FOR
+    }
+
     /// The same, asked for: it stands whether flows use it or not, and admits these. Not
     /// [`Admits::Filtered`], which takes that back.
-    pub const fn admitting(self, admits: Admits) -> Self {
-        Self {
-            admits: admits.encode(),
-            ..self
+    pub fn admitting(self, admits: Admits) -> Self {
+        let rule = self.rule();
+        match admits {
+            Admits::Filtered => Self {
+                rule,
+                remote: A::NONE,
+                ..self
+            },
+            Admits::Everyone => Self {
+                rule: rule | ASKED_FOR,
+                remote: A::NONE,
+                ..self
+            },
+            Admits::Listed(list) => Self {
+                rule: rule | ASKED_FOR,
+                remote: A::holding(Port::new(list)),
+                ..self
+            },
         }
     }
 
     /// Who may begin flows to the external port.
     #[inline(always)]
-    pub const fn admits(&self) -> Admits {
-        match self.admits {
-            0 => Admits::Filtered,
-            Admits::EVERYONE => Admits::Everyone,
-            list => Admits::Listed(list),
+    pub fn admits(&self) -> Admits {
+        match (self.is_asked_for(), self.remote.held().get()) {
+            (false, _) => Admits::Filtered,
+            (true, 0) => Admits::Everyone,
+            (true, list) => Admits::Listed(list),
         }
     }
 
     /// Whether somebody asked for it.
     #[inline(always)]
     pub const fn is_asked_for(&self) -> bool {
-        self.admits != 0
+        self.rule & ASKED_FOR != 0
     }
 
     /// What stands at a permit: nothing but its age.
@@ -230,6 +254,10 @@ impl<A: Address> Mapping<A> {
     }
 }
 
+const _: () = assert!(
+    RULE_NUMBERS <= ASKED_FOR as usize,
+    "a rule's number has fifteen bits in a mapping"
+);
 const _: () = assert!(size_of::<MappingKey>() == 16);
 const _: () = assert!(size_of::<Mapping>() == 16);
 const _: () = assert!(size_of::<MappingKey<Ip6>>() == 56);
@@ -241,7 +269,7 @@ mod tests {
 
     #[test]
     fn whom_a_mapping_admits_is_read_back_and_packets_make_none_that_was_asked_for() {
-        let made = Mapping::<Ip4>::outward(Port::new(7), Tick(1));
+        let made = Mapping::<Ip4>::outward(Port::new(7), Tick(1)).under(77);
         assert_eq!(made.admits(), Admits::Filtered);
         assert!(!made.is_asked_for());
 
@@ -252,7 +280,8 @@ mod tests {
         ] {
             let asked = made.admitting(admits);
             assert_eq!(asked.admits(), admits);
-            assert!(asked.is_asked_for());
+            assert!(asked.is_asked_for() && asked.rule() == 77);
+            assert_eq!(asked.under(78).admits(), admits);
             assert_eq!(asked.admitting(Admits::Filtered), made);
         }
     }

@@ -164,6 +164,8 @@ pub enum Action {
     Translate {
         /// Its index.
         pool: u8,
+        /// The rule's own number, see [`crate::quota`].
+        rule: u16,
     },
     /// Leave the packet to the kernel, untouched.
     Pass,
@@ -175,22 +177,22 @@ pub enum Action {
 pub struct Rule {
     kind: u8,
     pool: u8,
-    _pad: [u8; 2],
+    number: u16,
 }
 
 impl Rule {
     /// The value of an action.
     pub const fn encode(action: Action) -> Self {
         match action {
-            Action::Translate { pool } => Self {
+            Action::Translate { pool, rule } => Self {
                 kind: 1,
                 pool,
-                _pad: [0; 2],
+                number: rule,
             },
             Action::Pass => Self {
                 kind: 2,
                 pool: 0,
-                _pad: [0; 2],
+                number: 0,
             },
         }
     }
@@ -199,7 +201,10 @@ impl Rule {
     #[inline(always)]
     pub const fn decode(self) -> Option<Action> {
         match self.kind {
-            1 => Some(Action::Translate { pool: self.pool }),
+            1 => Some(Action::Translate {
+                pool: self.pool,
+                rule: self.number,
+            }),
             2 => Some(Action::Pass),
             _ => None,
         }

@@ -99,6 +99,29 @@ reasons! {
     FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
     FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
     FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
+    QuotaFlows = 41, Drop, "quota_flows", "The client, or all clients of its rule together, have as many flows as the rule's quota allows; the flow was refused.";
+    QuotaPorts = 42, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
+    QuotaRate = 43, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";
+    QuotaTableFull = 44, Drop, "quota_table_full", "The table of clients with a quota is full; the flow was refused, because it could not be counted. Give quotas per client to fewer clients.";
+}
+
+impl Reason {
+    /// Whether a flow was refused for want of something that there may be later: what a client is
+    /// told (RFC 5508 REQ-8).
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::PortsExhausted
+                | Self::FlowTableFull
+                | Self::MappingTableFull
+                | Self::PoolEmpty
+                | Self::QuotaFlows
+                | Self::QuotaPorts
+                | Self::QuotaRate
+                | Self::QuotaTableFull
+        )
+    }
 }
 
 const _: () = {

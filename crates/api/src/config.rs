@@ -69,6 +69,8 @@ pub struct Pool {
     pub held_ports: Option<u64>,
     /// The largest TCP segment that both sides may agree on, in bytes.
     pub mss: Option<u64>,
+    /// `icmp`, `reset` or `silent`: how clients are told that there is no room for a flow.
+    pub refusal: Option<String>,
     /// How long its flows are kept; what it leaves out is as for all pools.
     pub timeouts: Timeouts,
     /// External ports through which internal hosts are reached from outside.
@@ -121,6 +123,34 @@ pub struct Rule {
     pub pool: Option<String>,
     /// `pass`: leave the packets to the kernel, untouched.
     pub action: Option<String>,
+    /// How much its clients may have together, and each.
+    pub quota: Quota,
+}
+
+/// How much the clients of a rule may have; what it leaves out is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Flows of all clients together.
+    pub flows: Option<u64>,
+    /// External ports of all clients together.
+    pub ports: Option<u64>,
+    /// Each client.
+    pub client: ClientQuota,
+}
+
+/// How much each client of a rule may have; what it leaves out is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientQuota {
+    /// Flows.
+    pub flows: Option<u64>,
+    /// External ports.
+    pub ports: Option<u64>,
+    /// New flows a second in the long run.
+    pub rate: Option<u64>,
+    /// New flows at once after a pause; absent is as many as `rate`.
+    pub burst: Option<u64>,
 }
 
 /// How long a flow is kept after its last packet: `2h4m`, `90s`.
@@ -157,6 +187,8 @@ pub struct ServiceTimeout {
 pub struct Limits {
     /// Flows at one time.
     pub flows: Option<u64>,
+    /// ICMP errors of the gateway's own that each CPU sends in 1.07 s.
+    pub icmp_errors: Option<u64>,
 }
 
 /// The daemon's HTTP API.

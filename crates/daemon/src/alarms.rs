@@ -11,10 +11,11 @@ use abi::{Counter, Reason};
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reasons that an operator must hear of: something is full, empty or broken.
-const ALARMING: [Reason; 7] = [
+const ALARMING: [Reason; 8] = [
     Reason::PortsExhausted,
     Reason::FlowTableFull,
     Reason::PoolEmpty,
+    Reason::QuotaTableFull,
     Reason::NoRoute,
     Reason::Collision,
     Reason::Internal,

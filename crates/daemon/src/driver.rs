@@ -1,16 +1,17 @@
 //! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
-use abi::{Counter, MappingKey, Reason};
+use abi::{Counter, Holder, MappingKey, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
 use gateway::{
-    Action, Bitmaps, Event, Gateway, changes,
+    Action, Event, Gateway, changes,
     intent::SessionLog,
     mappings::{Ask, Denied, Granted, Withdraw},
+    quota::Judged,
 };
 use jiff::Timestamp;
 use kernel::{
@@ -29,7 +30,7 @@ use crate::{
     config_file::Config,
     holding::Keeper,
     sessions::Sessions,
-    sweeper::{self, Order, Report},
+    sweeper::{self, Memory, Order, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
     world::{World, WorldError},
@@ -37,6 +38,8 @@ use crate::{
 
 /// Changes of routes and neighbours that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Clients that a sweep names in the log; more are only counted.
+const CLIENTS_TOLD: usize = 10;
 /// Events of the packet path that are taken in before something else has its turn.
 const EVENTS_AT_ONCE: usize = 4096;
 
@@ -71,13 +74,13 @@ pub struct Driver {
     netlink: Netlink,
     file: PathBuf,
     /// The sweeper's; not here while it sweeps.
-    bitmaps: Option<Bitmaps>,
+    memory: Option<Memory>,
     alarms: Alarms,
     sessions: Sessions,
     events: Events,
 }
 
-type Sweeping = JoinHandle<(Bitmaps, std::io::Result<Report>)>;
+type Sweeping = JoinHandle<(Memory, std::io::Result<Report>)>;
 
 impl Driver {
     /// A driver for a world that is loaded and a picture that shows it.
@@ -93,7 +96,7 @@ impl Driver {
         file: PathBuf,
     ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
-        let bitmaps = Some(Bitmaps::default());
+        let memory = Some(Memory::default());
         let sessions = shared.view().sessions.clone();
         let events = world.events()?;
         Ok(Self {
@@ -102,7 +105,7 @@ impl Driver {
             shared,
             netlink,
             file,
-            bitmaps,
+            memory,
             alarms,
             sessions,
             events,
@@ -416,7 +419,7 @@ impl Driver {
     }
 
     fn begin_sweep(&mut self) -> Option<Sweeping> {
-        let mut bitmaps = self.bitmaps.take()?;
+        let mut memory = self.memory.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
             seed: self.gateway.seed(),
@@ -425,28 +428,30 @@ impl Driver {
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
             asked: self.world.asked().clone(),
+            quotas: self.gateway.quotas(),
+            unwanted_rules: self.gateway.unwanted_rules(),
             log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
-            let report = sweeper::sweep(&tables, &order, &mut bitmaps);
-            (bitmaps, report)
+            let report = sweeper::sweep(&tables, &order, &mut memory);
+            (memory, report)
         }))
     }
 
     /// Takes in what a sweep did; says when the next one is due.
     fn end_sweep(
         &mut self,
-        done: Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError>,
+        done: Result<(Memory, std::io::Result<Report>), tokio::task::JoinError>,
     ) -> Result<Duration, DriverError> {
-        let (bitmaps, report) = match done {
+        let (memory, report) = match done {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "a sweep broke off; the next one begins anew");
-                self.bitmaps = Some(Bitmaps::default());
+                self.memory = Some(Memory::default());
                 return Ok(sweeper::PERIOD);
             }
         };
-        self.bitmaps = Some(bitmaps);
+        self.memory = Some(memory);
         let now = kernel::now();
         for alarm in self
             .alarms
@@ -467,9 +472,11 @@ impl Driver {
             }
         };
         let pause = report.pause();
+        self.tell_of_quotas(&report.judged);
         for event in [
             Event::Idle(report.idle),
             Event::PoolsIdle(report.idle_pools),
+            Event::RulesIdle(report.idle_rules),
             Event::Swept(now, report.swept.asked.clone()),
         ] {
             let actions = self.gateway.handle(event)?;
@@ -484,6 +491,31 @@ impl Driver {
             view.sweep.last = Arc::new(report.swept);
         });
         Ok(pause)
+    }
+
+    /// Says which clients have begun to be refused for their quotas, and which are not any more.
+    fn tell_of_quotas(&self, judged: &Judged) {
+        let numbers = self.gateway.numbers();
+        let named = |holder: &Holder| {
+            let rule = numbers.rule_name(holder.rule()).unwrap_or("(removed)");
+            (
+                rule.to_owned(),
+                Ipv6Addr::from(holder.client.0).to_canonical(),
+            )
+        };
+        for (holder, packets) in judged.refused.iter().take(CLIENTS_TOLD) {
+            let (rule, client) = named(holder);
+            tracing::warn!(rule, %client, packets, "a client is refused flows: its quota is reached");
+        }
+        for holder in judged.relieved.iter().take(CLIENTS_TOLD) {
+            let (rule, client) = named(holder);
+            tracing::info!(rule, %client, "a client is not refused flows any more");
+        }
+        let more = |count: usize| count.saturating_sub(CLIENTS_TOLD);
+        let (refused, relieved) = (more(judged.refused.len()), more(judged.relieved.len()));
+        if refused + relieved > 0 {
+            tracing::warn!(refused, relieved, "as many more clients");
+        }
     }
 
     /// Brings the picture up to date with the gateway.
@@ -597,7 +629,7 @@ async fn until(time: Option<Instant>) {
 
 async fn ended(
     sweeping: &mut Option<Sweeping>,
-) -> Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError> {
+) -> Result<(Memory, std::io::Result<Report>), tokio::task::JoinError> {
     match sweeping {
         Some(sweeping) => sweeping.await,
         None => std::future::pending().await,

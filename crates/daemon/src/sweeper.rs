@@ -12,11 +12,12 @@ use abi::{External, ExternalState, FlowKey, Ip4, MappingKey, Protocol};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
+    quota::{Books, Judged, Quotas},
     sweep::{FlowState, Joined},
 };
 use kernel::Tables;
 
-use crate::{sessions::Sessions, world::Asked};
+use crate::{quotas, sessions::Sessions, world::Asked};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -41,6 +42,10 @@ pub struct Order {
     pub unwanted_pools: BTreeSet<u8>,
     /// Entries of mappings that are not removed whatever was found.
     pub asked: Asked,
+    /// What rules allow.
+    pub quotas: Quotas,
+    /// The numbers of rules that are not wanted any more.
+    pub unwanted_rules: BTreeSet<u16>,
     /// Who is told of flows that have ended.
     pub log: Sessions,
 }
@@ -55,6 +60,10 @@ pub struct Report {
     pub idle: BTreeSet<Ip4>,
     /// Unwanted pools that no flow is of any more.
     pub idle_pools: BTreeSet<u8>,
+    /// Unwanted rules that nothing is left of.
+    pub idle_rules: BTreeSet<u16>,
+    /// What it came to about quotas.
+    pub judged: Judged,
     /// How long it took.
     pub duration: Duration,
 }
@@ -70,15 +79,25 @@ impl Report {
     }
 }
 
+/// What a sweep leaves to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    bitmaps: Bitmaps,
+    books: Books,
+}
+
 /// Sweeps once.
 ///
 /// # Errors
 ///
 /// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
-pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Result<Report> {
+pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<Report> {
+    let Memory { bitmaps, books } = memory;
     let began = Instant::now();
     let now = kernel::now();
-    let mut sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
+    let opening = quotas::open(tables, &order.quotas)?;
+    let sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
+    let mut sweep = sweep.counting(order.quotas.keys().copied());
     tables.flows.walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
     tables
@@ -86,9 +105,12 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
         .walk(|keys, mappings| sweep.mappings(keys, mappings))?;
     let mut swept = sweep.finish();
 
+    let judged = quotas::judge(tables, &opening, &swept, books);
     spare_the_revived(tables, order, &mut swept)?;
     let removed = remove(tables, &swept.ended, &order.log)?;
     unmap(tables, &swept.unmapped, &order.asked)?;
+    quotas::give_back(tables, &swept.ended, &swept)?;
+    quotas::correct(tables, &judged)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     let words = |bitmap| tables.ports.words(bitmap);
@@ -101,7 +123,11 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
         .copied()
         .filter(has_no_flow)
         .collect();
+    let is_gone = |number: &u16| !swept.rules.contains(number);
+    let idle_rules = order.unwanted_rules.iter().copied().filter(is_gone);
     Ok(Report {
+        idle_rules: idle_rules.collect(),
+        judged,
         swept,
         removed,
         idle: unused,

@@ -161,7 +161,12 @@ impl World {
             mappings.extend(asked.map(|(key, mapping)| (*key, *mapping)));
         });
         read("MAPPINGS", walked)?;
+        let numbered = read("NUMBERED", tables.numbered.all())?;
+        let rules = numbered.into_iter().filter_map(|(number, entry)| {
+            Some((u16::try_from(number).ok()?, policy::rule_name(&entry)?))
+        });
         Ok(Found {
+            rules: rules.collect(),
             config,
             pools,
             mappings,
@@ -200,6 +205,13 @@ impl World {
             }
             Action::RemoveExternal(address) => {
                 write("EXTERNALS", tables.externals.remove(&address))?;
+            }
+            Action::PutNumbered(number, entry) => {
+                let number = u32::from(number);
+                write("NUMBERED", tables.numbered.put(&number, &entry))?;
+                if policy::rule_name(&entry).is_none() {
+                    tables.uses.at(number).release();
+                }
             }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,

@@ -2,14 +2,17 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use abi::{Counter, Protocol, Reason};
+use abi::{Counter, Protocol, Reason, Told};
 use api::http::{
     AddressState, AttachMode, ByProtocol, InterfaceStatus, Pool, PoolAddress, Pools, Ports,
     Program, Realm, Traffic,
 };
 use daemon::{
     holding::Holding,
-    metrics::{ALL, Readings, page, readings::Fill},
+    metrics::{
+        ALL, Readings, page,
+        readings::{Fill, RuleUse},
+    },
     sessions::Sessions,
     view::{ConfigView, SweepView, View},
 };
@@ -76,6 +79,13 @@ fn readings() -> Readings {
         },
         expired: vec![("team-a".to_owned(), counts)],
         active: vec![("team-a".to_owned(), 7)],
+        rules: vec![RuleUse {
+            name: "databases".to_owned(),
+            flows: 7,
+            ports: 5,
+            refused: 2,
+        }],
+        told: Told::ALL.map(|told| (told, 4)).into(),
         exits: Reason::ALL
             .iter()
             .map(|reason| {

@@ -154,7 +154,6 @@ fn note_time<A>(flow: &Flow<Live, A>, now: Tick) {
 
 #[inline(always)]
 fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64) {
-    flow.packets.set(flow.packets.get().wrapping_add(1));
-    flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
+    flow.count(bytes);
     world.count_pool(flow.pool(), flow.side(), bytes);
 }

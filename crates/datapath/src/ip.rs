@@ -29,6 +29,9 @@ pub trait Version {
 
     /// Tells the sender that its packet ran out of hops.
     fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason;
+
+    /// Tells the sender that its flow was refused; `false` if it cannot be told.
+    fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool;
 }
 
 /// Packets of a version of IP, translated as entries of a kind of address say.

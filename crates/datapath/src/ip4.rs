@@ -116,6 +116,11 @@ impl Version for V4 {
     fn time_exceeded<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
         icmp::time_exceeded(packet, world)
     }
+
+    #[inline(always)]
+    fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+        icmp::prohibited(packet, world)
+    }
 }
 
 impl Translate<Ip4> for V4 {

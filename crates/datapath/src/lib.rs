@@ -38,7 +38,9 @@ pub mod native;
 mod open;
 mod part;
 mod ports;
+mod quota;
 mod quoted;
+mod refusal;
 mod reset;
 mod route;
 
@@ -46,7 +48,7 @@ use abi::{Address, Flow, FlowKey, Live, Protocol, Reason, Stage, Verdict};
 use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
-use world::{Tables, World};
+use world::{Beginning, Tables, World};
 
 /// What the hook must do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,9 +152,7 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for packets that no flow wants.
 #[inline(always)]
 pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    let bytes = packet.len() as u64;
-    let left = begin::<V4, _, _, _>(packet, world, bytes);
-    leave(packet, world, bytes, left)
+    newcomer::<V4, _, _, _>(packet, world)
 }
 
 /// The program for fragments and for packets whose ports are not where a flow's are.
@@ -208,47 +208,91 @@ fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     forward::hit::<V, _, _, _>(packet, world, arrival, flow, (now, generation))
 }
 
+/// A packet that no flow wants.
+#[inline(always)]
+fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+) -> Exit {
+    let (bytes, ingress) = (packet.len() as u64, packet.ingress());
+    let Ok(arrival) = V::arrival(packet, bytes) else {
+        return leave(packet, world, bytes, (Reason::Internal, ingress));
+    };
+    let left = begin::<V, _, _, _>(packet, world, &arrival);
+    let exit = leave(packet, world, bytes, left);
+    let refusal = match left.0.is_refusal() {
+        true => Tables::<A>::beginning(world).map(|it| it.behaviour.refusal()),
+        false => None,
+    };
+    match refusal {
+        Some(refusal) if refusal::tell::<V, _, _, _>(packet, world, &arrival, refusal) => {
+            Exit::Transmit
+        }
+        Some(_) | None => exit,
+    }
+}
+
 #[inline(always)]
 fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    bytes: u64,
+    arrival: &Arrival<A>,
 ) -> (Reason, u32) {
     let ingress = packet.ingress();
-    let Ok(arrival) = V::arrival(packet, bytes) else {
-        return (Reason::Internal, ingress);
-    };
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
     let Some(mut beginning) = Tables::<A>::beginning(world) else {
         return (Reason::Internal, ingress);
     };
-    let step = open::judge(packet, world, &arrival, &mut beginning);
-    let mut refused = None;
-    if matches!(step, open::Step::Begin) {
-        refused = open::reserve(world, &arrival, &mut beginning);
-        if refused.is_none() {
-            refused = open::insert(world, &arrival, &beginning);
-        }
-        if refused.is_none() {
-            refused = open::publish(world, &arrival, &beginning);
-        }
-    }
+    let step = open::judge(packet, world, arrival, &mut beginning);
+    let refused = match step {
+        open::Step::Begin => make(world, arrival, &mut beginning),
+        open::Step::Answer | open::Step::Leave(_) => None,
+    };
     // What is sent through again now finds the flow, if there is one.
     if let Piece::First = arrival.piece {
-        fragment::remember(world, &arrival);
+        fragment::remember(world, arrival);
     }
     match step {
         open::Step::Begin => {}
-        open::Step::Answer => return (V::reset(packet, &arrival), ingress),
+        open::Step::Answer => return (V::reset(packet, arrival), ingress),
         open::Step::Leave(reason) => return (reason, ingress),
     }
     match (world.flow(&arrival.key), refused) {
         // Also if another CPU was faster with the same flow.
         (Some(flow), None | Some(Reason::Collision)) => {
-            hit::<V, _, _, _>(packet, world, &arrival, &flow)
+            hit::<V, _, _, _>(packet, world, arrival, &flow)
         }
         (_, Some(reason)) => (reason, ingress),
         (None, None) => (Reason::Collision, ingress),
     }
+}
+
+/// Makes a flow that may begin, and what it needs; or says why it did not come to be.
+#[inline(always)]
+fn make<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Option<Reason> {
+    let mut refused = open::recall(world, arrival, beginning);
+    if refused.is_none() {
+        refused = quota::admit(world, arrival, beginning);
+    }
+    let is_admitted = refused.is_none();
+    if refused.is_none() {
+        refused = open::reserve(world, arrival, beginning);
+    }
+    if refused.is_none() {
+        refused = open::insert(world, arrival, beginning);
+    }
+    if refused.is_none() {
+        refused = open::publish(world, arrival, beginning);
+    }
+    // One that is filtered has what it came for: its port lets the other in.
+    let is_made = matches!(refused, None | Some(Reason::Filtered));
+    if is_admitted && !is_made {
+        quota::refund(world, arrival, beginning);
+    }
+    refused
 }

@@ -14,9 +14,10 @@ use std::{
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, Port,
-    PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
-    limits::{AWAITED_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
+    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool,
+    PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told,
+    Tuple, Use,
+    limits::{AWAITED_MAX, CLIENTS_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
@@ -252,6 +253,16 @@ pub struct Memory {
     pub rules: Table<u32, Rule>,
     /// See [`World::pool`].
     pub pools: Table<u32, Pool>,
+    /// See [`World::numbered`].
+    pub numbered: Table<u16, Numbered>,
+    /// See [`World::client`].
+    pub clients: Table<Holder, u32>,
+    /// See [`World::usage`]; a slot that was never looked at is empty.
+    pub uses: RefCell<HashMap<u32, Rc<Use>>>,
+    /// See [`World::errors`].
+    pub errors: RefCell<HashMap<u32, Rc<Shared<u64>>>>,
+    /// See [`World::count_told`].
+    pub told: RefCell<[u64; Told::ALL.len()]>,
     /// The IPv6 addresses of pools, see [`Tables::slot`].
     pub pools6: Table<u32, Slots6>,
     /// See [`World::interface`].
@@ -279,6 +290,11 @@ impl Memory {
             ports: RefCell::default(),
             rules: Table::new(usize::MAX),
             pools: Table::new(usize::MAX),
+            numbered: Table::new(usize::MAX),
+            clients: Table::new(CLIENTS_MAX.min(flows)),
+            uses: RefCell::default(),
+            errors: RefCell::default(),
+            told: RefCell::default(),
             pools6: Table::new(usize::MAX),
             interfaces: Table::new(usize::MAX),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
@@ -289,6 +305,16 @@ impl Memory {
     /// What was counted for a reason.
     pub fn counted(&self, reason: Reason) -> Counter {
         self.counters.borrow()[reason as usize]
+    }
+
+    /// What is counted in a slot.
+    pub fn in_use(&self, slot: u32) -> Rc<Use> {
+        self.uses.borrow_mut().entry(slot).or_default().clone()
+    }
+
+    /// How often a client was told of a refusal in this way.
+    pub fn told(&self, told: Told) -> u64 {
+        self.told.borrow()[told as usize]
     }
 
     /// A port bitmap, made all free if it was never touched.
@@ -442,6 +468,22 @@ impl World for Memory {
         self.pools.get(&index)
     }
 
+    fn numbered(&self, rule: u16) -> Option<Rc<Numbered>> {
+        self.numbered.get(&rule)
+    }
+
+    fn client(&self, holder: &Holder) -> Option<Rc<u32>> {
+        self.clients.get(holder)
+    }
+
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        self.clients.insert_new(*holder, slot)
+    }
+
+    fn usage(&self, slot: u32) -> Option<Rc<Use>> {
+        Some(self.in_use(slot))
+    }
+
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.interfaces.get(&ifindex)
     }
@@ -486,6 +528,21 @@ impl World for Memory {
             Side::Inbound => &mut counters.inbound,
         };
         *counter = counter.plus(Counter { packets: 1, bytes });
+    }
+
+    fn count_told(&self, told: Told) {
+        self.told.borrow_mut()[told as usize] += 1;
+    }
+
+    fn errors(&self, bucket: u32) -> Option<Rc<Shared<u64>>> {
+        let empty = || Rc::new(Shared::from(0));
+        Some(
+            self.errors
+                .borrow_mut()
+                .entry(bucket)
+                .or_insert_with(empty)
+                .clone(),
+        )
     }
 
     fn count_opened(&self, pool: u8, space: usize) {

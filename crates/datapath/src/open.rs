@@ -42,23 +42,29 @@ pub enum Way {
 
 /// What a new flow is made from, beside its first packet.
 pub struct Beginning<A> {
-    way: Way,
+    pub(crate) way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
     is_routed: bool,
     /// Whether the flow is the first of its mapping.
-    is_new: bool,
+    pub(crate) is_new: bool,
+    /// Whether the flow is charged to its rule as a whole.
+    pub(crate) is_charged: bool,
+    /// The number of the rule it begins under; zero if it has none.
+    pub(crate) rule: u16,
+    /// The slot of the client that it is charged to; zero if it is not.
+    pub(crate) client: u32,
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
-    seed: u64,
-    behaviour: Behaviour,
+    pub(crate) seed: u64,
+    pub(crate) behaviour: Behaviour,
     /// In which bitmap the port was claimed, if the flow is the first of its mapping.
     bitmap: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
     /// Whose the external port is that a flow is to.
-    internal: A,
+    pub(crate) internal: A,
     internal_port: Port,
     hop: NextHop,
 }
@@ -70,6 +76,9 @@ impl<A: Address> Beginning<A> {
         pool: 0,
         is_routed: false,
         is_new: false,
+        is_charged: false,
+        rule: 0,
+        client: 0,
         port: Port([0; 2]),
         generation: 0,
         seed: 0,
@@ -89,7 +98,7 @@ impl<A: Address> Beginning<A> {
     /// Whether the external port may be several flows', each to a remote of its own. Such a port has
     /// no mapping, because it is nobody's alone.
     #[inline(always)]
-    const fn shares_ports(&self, protocol: Protocol) -> bool {
+    pub(crate) const fn shares_ports(&self, protocol: Protocol) -> bool {
         self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
     }
 }
@@ -121,9 +130,9 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     let addresses = (tuple.source, tuple.target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
-    let pool = match wish {
-        Wish::Do(Action::Translate { pool }) if interface.is_internal() => Some(pool),
-        Wish::Do(_) | Wish::Nothing | Wish::Broken => None,
+    let (pool, rule) = match wish {
+        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
+        Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
     };
     let external = world.external(&tuple.target);
     if external.is_none() && pool.is_none() {
@@ -138,6 +147,7 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     *beginning = Beginning {
         seed: config.seed,
         generation: route::generation(config.generation, world.now()),
+        rule,
         ..Beginning::EMPTY
     };
     if let Some(external) = &external {
@@ -242,6 +252,9 @@ fn to_a_mapping<A: Address, W: World + Tables<A>>(
     };
     beginning.internal = inward.internal;
     beginning.internal_port = inward.port;
+    if !is_hairpin {
+        beginning.rule = inward.rule();
+    }
     // The two directions of such a flow would be one.
     let is_itself = inward.internal.is(tuple.source) && inward.port.0 == tuple.source_port.0;
     if is_hairpin && is_itself {
@@ -396,9 +409,10 @@ fn sent<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> 
     sent
 }
 
-/// Finds the external port that a flow from inside leaves from, or says why there is none.
+/// Finds the external port that the sender of a flow from inside has already, if it need not be a new
+/// one.
 #[inline(never)]
-pub fn reserve<A: Address, W: World + Tables<A>>(
+pub fn recall<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -408,14 +422,30 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     }
     if let Some(port) = mapped(world, arrival, beginning) {
         beginning.port = port;
-        let is_permitted = permit(world, arrival, beginning);
-        return (!is_permitted).then_some(Reason::MappingTableFull);
+        return None;
     }
     // Nobody would come to use the port.
     if beginning.shares_ports(arrival.protocol) && matches!(beginning.way, Way::Knock) {
         return Some(Reason::Filtered);
     }
     beginning.is_new = true;
+    None
+}
+
+/// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
+#[inline(never)]
+pub fn reserve<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Option<Reason> {
+    if let Way::In = beginning.way {
+        return None;
+    }
+    if !beginning.is_new {
+        let is_permitted = permit(world, arrival, beginning);
+        return (!is_permitted).then_some(Reason::MappingTableFull);
+    }
     match claim(world, arrival, beginning) {
         Some(port) => {
             beginning.port = port;
@@ -528,7 +558,8 @@ fn map<A: Address, W: World + Tables<A>>(
         });
     }
     let inward = MappingKey::inward(protocol, (slot.address, port));
-    mapping = Mapping::inward((asked.source, asked.source_port), asked.target, now);
+    mapping =
+        Mapping::inward((asked.source, asked.source_port), asked.target, now).under(beginning.rule);
     world.insert_mapping(&inward, &mapping).map_err(|error| {
         world.remove_mapping(&outward);
         match error {
@@ -612,7 +643,8 @@ pub fn insert<A: Address, W: World + Tables<A>>(
         returned,
         deltas(protocol, &back.tuple, &returned),
         now,
-    );
+    )
+    .under(beginning.rule);
     let mut result = world.insert_flow(&back, &flow);
     let is_back_new = result.is_ok();
     if is_back_new {
@@ -622,7 +654,8 @@ pub fn insert<A: Address, W: World + Tables<A>>(
             sent,
             deltas(protocol, asked, &sent),
             now,
-        );
+        )
+        .under(beginning.rule);
         if beginning.is_routed {
             flow.remember(&beginning.hop, beginning.generation);
         }

@@ -1,5 +1,7 @@
 //! Claims a free port of an external address.
 
+use core::hint::black_box;
+
 use abi::{
     Address, Port, PortWord, Protocol,
     hash::hash,
@@ -24,8 +26,11 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
         let (index, free) = in_class(&words, class_at(class, round % CLASSES), turn, kept);
         if free != 0 {
             let bit = (free.rotate_right(bit).trailing_zeros() + bit) % 64;
+            // The compiler joins the parts of an index by `or`, and behind that Linux 6.1 knows no bounds:
+            // so it is masked once more, where the compiler would see no need to.
+            let index = black_box(index) % WORDS;
             // Another CPU may have been faster; then the next class is as good.
-            if words[index % WORDS].taken.fetch_or(1 << bit) & 1 << bit == 0 {
+            if words[index].taken.fetch_or(1 << bit) & 1 << bit == 0 {
                 return Some(port(index, bit));
             }
         }

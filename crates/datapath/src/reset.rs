@@ -70,7 +70,7 @@ pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
         .add4(ack)
         .add2([answer.offset, flags])
         .checksum();
-    let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN);
+    let header = header((ip.target, ip.source), Protocol::Tcp, Tcp::LEN, 0);
 
     let link = Link {
         ethertype: ethertype::IPV4,
@@ -88,18 +88,23 @@ pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
 
 /// Whether the address can be one host's (RFC 1122 §3.2.1.3).
 #[inline(always)]
-const fn is_one_host(address: abi::Ip4) -> bool {
+pub const fn is_one_host(address: abi::Ip4) -> bool {
     let [first, ..] = address.0;
     !matches!(first, 0 | 127 | 224..)
 }
 
 /// The IP header of a message of our own, with its checksum.
 #[inline(always)]
-pub fn header((source, target): (abi::Ip4, abi::Ip4), protocol: Protocol, payload: usize) -> Ipv4 {
+pub fn header(
+    (source, target): (abi::Ip4, abi::Ip4),
+    protocol: Protocol,
+    payload: usize,
+    tos: u8,
+) -> Ipv4 {
     let total = ((Ipv4::LEN + payload) as u16).to_be_bytes();
     let mut ip = Ipv4 {
         version_ihl: 0x45,
-        tos: 0,
+        tos,
         total,
         id: [0; 2],
         fragment: [0x40, 0],

@@ -5,9 +5,9 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Ip6, Live, Mapping, MappingKey, NextHop, Pool, Port, PortWord, Reason, Rule, RuleSet, Shared,
-    Side, Slot, Tick, Tuple, ports::WORDS,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, PortWord, Reason, Rule,
+    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
 };
 
 use crate::frame::Packet;
@@ -131,6 +131,14 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     fn rule(&self, index: u32) -> Option<Self::Ref<'_, Rule>>;
     /// A pool by [`abi::policy::pool_index`].
     fn pool(&self, index: u32) -> Option<Self::Ref<'_, Pool>>;
+    /// What stands under a rule's number.
+    fn numbered(&self, rule: u16) -> Option<Self::Ref<'_, Numbered>>;
+    /// The slot that a client is counted in.
+    fn client(&self, holder: &Holder) -> Option<Self::Ref<'_, u32>>;
+    /// Has a client counted in this slot if it has none.
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError>;
+    /// What is counted in a slot; see [`abi::quota`].
+    fn usage(&self, slot: u32) -> Option<Self::Ref<'_, Use>>;
     /// An interface we listen on.
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
 
@@ -151,6 +159,11 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     fn count(&self, reason: Reason, bytes: u64);
     /// Counts a translated packet of a pool.
     fn count_pool(&self, pool: u8, side: Side, bytes: u64);
+    /// Counts what came of telling a client that its packet was refused.
+    fn count_told(&self, told: Told);
+    /// A tick (high half) and how many ICMP errors were sent in it (low half), by
+    /// [`crate::icmp`]'s numbers of senders; this CPU's own.
+    fn errors(&self, bucket: u32) -> Option<Self::Ref<'_, Shared<u64>>>;
     /// Counts a flow begun in a pool, by port space.
     fn count_opened(&self, pool: u8, space: usize);
 }

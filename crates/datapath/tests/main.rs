@@ -16,6 +16,7 @@ mod leases;
 mod mangled;
 mod overload;
 mod policy;
+mod quotas;
 mod races;
 mod sweeps;
 mod tcp;

@@ -69,6 +69,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
             destinations,
             services,
             action,
+            quota: abi::Quota::NONE,
         },
     )
 }

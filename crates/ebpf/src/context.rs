@@ -3,9 +3,9 @@
 use core::{mem::MaybeUninit, slice};
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Interface,
-    Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, Port, Reason, Rule, RuleSet, Shared,
-    Side, Slot, Tick, Tuple, limits::HELD_FRAME_MAX,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Holder,
+    Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Port, Reason, Rule,
+    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -297,6 +297,26 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn numbered(&self, rule: u16) -> Option<&Numbered> {
+        maps::NUMBERED.get(rule as u32)
+    }
+
+    #[inline(always)]
+    fn client(&self, holder: &Holder) -> Option<&u32> {
+        get(&maps::CLIENTS, holder)
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        insert(&maps::CLIENTS, holder, &slot)
+    }
+
+    #[inline(always)]
+    fn usage(&self, slot: u32) -> Option<&Use> {
+        maps::USES.get(slot)
+    }
+
+    #[inline(always)]
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         get(&maps::INTERFACES, &ifindex)
     }
@@ -368,6 +388,20 @@ impl World for Kernel {
                 Side::Inbound => add(&mut counters.inbound, bytes),
             }
         }
+    }
+
+    #[inline(always)]
+    fn count_told(&self, told: Told) {
+        if let Some(count) = maps::TOLD.get_ptr_mut(told as u32) {
+            // SAFETY: this CPU's own element.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn errors(&self, bucket: u32) -> Option<&Shared<u64>> {
+        // SAFETY: this CPU's own element.
+        maps::ERRORS.get_ptr(bucket).map(|it| unsafe { &*it })
     }
 
     #[inline(always)]

@@ -2,14 +2,15 @@
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Pool, PoolCounters, PortWord, Rule,
-    RuleSet, Shared, Slot, Slots6, Stage, Tuple,
+    Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters,
+    PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
-        ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, EVENTS_BYTES, FLOWS_DEFAULT,
-        FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX,
-        LEASES_MAX, POOLS_MAX, REASONS_MAX, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS,
+        EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX,
+        HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
+    quota,
 };
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
@@ -71,6 +72,19 @@ pub static CLASSES6: LpmTrie<[u8; 24], RuleSet> = LpmTrie::with_max_entries(CLAS
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
 pub static POOLS: Array<Pool> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
+#[map]
+pub static NUMBERED: Array<Numbered> = Array::with_max_entries(RULE_NUMBERS as u32, 0);
+#[map]
+pub static CLIENTS: HashMap<Holder, u32> = HashMap::with_max_entries(CLIENTS_MAX as u32, 0);
+// Mapped as PORTS is: the daemon subtracts what has ended from the words that packets add to.
+#[map]
+pub static USES: Array<Use> = Array::with_max_entries(quota::SLOTS as u32, BPF_F_MMAPABLE);
+#[map]
+pub static TOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(Told::ALL.len() as u32, 0);
+// One more, for all senders together. Nothing of it is worth keeping.
+#[map]
+pub static ERRORS: PerCpuArray<Shared<u64>> =
+    PerCpuArray::with_max_entries(ERROR_BUCKETS as u32 + 1, 0);
 #[map]
 pub static POOLS6: Array<Slots6> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
 #[map]

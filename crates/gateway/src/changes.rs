@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::intent::{
-    Action, Forward, Intent, Interface, Pool, PortRange, Protocol, Rule, SessionLog, Timeouts,
+    Action, Forward, Intent, Interface, Pool, PortRange, Protocol, Refusal, Rule, SessionLog,
+    Timeouts,
 };
 
 /// The differences between two configurations; none if there are none.
@@ -17,7 +18,13 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
     if before.services != after.services {
         changes.push("timeouts.services are others, for the flows there are too".to_owned());
     }
-    if before.limits != after.limits {
+    if before.limits.icmp_errors != after.limits.icmp_errors {
+        changes.push(format!(
+            "each CPU sends {} ICMP errors of our own a tick instead of {}",
+            after.limits.icmp_errors, before.limits.icmp_errors
+        ));
+    }
+    if before.limits.flows != after.limits.flows {
         changes.push(format!(
             "limits.flows is {} instead of {}: the tables keep their size until `egretd --uninstall` \
              removes them",
@@ -178,6 +185,13 @@ fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
             "clients {now} reach each other by addresses of pool {name}"
         ));
     }
+    if before.refusal() != after.refusal() {
+        changes.push(match after.refusal() {
+            Refusal::Icmp => format!("pool {name} tells clients of refusals by ICMP"),
+            Refusal::Reset => format!("pool {name} tells clients of refusals by RST where it can"),
+            Refusal::Silent => format!("pool {name} tells clients nothing of refusals"),
+        });
+    }
     if before.overloads() != after.overloads() {
         changes.push(match after.overloads() {
             true => format!("pool {name} gives a TCP port to several flows, to different remotes"),
@@ -271,6 +285,12 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
                 }
                 Action::Pass => format!("rule {}: new flows are left to the kernel", new.name),
             });
+        }
+        if old.quota != new.quota {
+            changes.push(format!(
+                "rule {} has another quota, for the flows there are too",
+                new.name
+            ));
         }
         let matches = |rule: &Rule| {
             (

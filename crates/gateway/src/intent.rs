@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use abi::{Behaviour, Dependence, Protocol, Realm};
+pub use abi::{Behaviour, Dependence, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
 use ipnet::Ipv4Net;
 
@@ -185,6 +185,8 @@ pub struct Rule {
     pub services: Vec<Service>,
     /// What becomes of them.
     pub action: Action,
+    /// How much its clients may have; of a rule that passes, everything.
+    pub quota: Quota,
 }
 
 /// What becomes of the flows that a rule matches.
@@ -241,6 +243,8 @@ pub struct ServiceTimeout {
 pub struct Limits {
     /// Flows at one time, each with both directions.
     pub flows: u32,
+    /// ICMP errors of our own that one CPU sends in one tick.
+    pub icmp_errors: u32,
 }
 
 /// Which events of flows are written down, and where: in one place at least.

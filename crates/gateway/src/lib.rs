@@ -15,7 +15,8 @@
 //! fragments that came too early ─► fragments ─► the same, behind the first one of their packet
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
-//!                                └─► bitmaps, hold: freed ports go behind all others
+//!                                ├─► bitmaps, hold: freed ports go behind all others
+//!                                └─► quota: whether what is counted is what there is
 //! ```
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ pub mod mappings;
 pub mod numbers;
 pub mod patience;
 pub mod policy;
+pub mod quota;
 pub mod slots;
 pub mod sweep;
 

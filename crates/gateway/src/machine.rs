@@ -12,9 +12,9 @@ use std::{
 
 use abi::{
     Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Lease, Mapping,
-    MappingKey, Pool as PoolEntry, Port, PortWord, Rule as RuleEntry, RuleSet, Slot,
+    MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Rule as RuleEntry, RuleSet, Slot,
     hash::hash,
-    limits::{CLASSES_MAX, SLOTS},
+    limits::{CLASSES_MAX, ERRORS_SHARE, SLOTS},
     policy::pool_index,
     ports::WORDS,
 };
@@ -25,6 +25,7 @@ use crate::{
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
+    quota::Quotas,
 };
 
 /// An interface of this host.
@@ -56,6 +57,8 @@ pub struct Found {
     pub config: Config,
     /// Pools by number, from the bank in force.
     pub pools: BTreeMap<u8, String>,
+    /// Rules by number.
+    pub rules: BTreeMap<u16, String>,
     /// External addresses.
     pub externals: BTreeMap<Ip4, External>,
     /// Prefixes of all versions, and of callers.
@@ -84,6 +87,9 @@ pub enum Event {
     /// No flow is of the pools with these numbers, which were not wanted any more before that was
     /// looked at.
     PoolsIdle(BTreeSet<u8>),
+    /// Nothing is left of the rules with these numbers, which were not wanted any more before that
+    /// was looked at.
+    RulesIdle(BTreeSet<u16>),
     /// A sweep has ended at this time, in nanoseconds of `CLOCK_MONOTONIC`, and came by these entries of
     /// mappings that somebody asked for.
     Swept(u64, BTreeSet<MappingKey>),
@@ -102,6 +108,8 @@ pub enum Action {
     PutExternal(Ip4, External),
     /// Forget an address, and give back all its ports.
     RemoveExternal(Ip4),
+    /// Write what stands under a rule's number; if the number is free, forget what it had.
+    PutNumbered(u16, Box<Numbered>),
     /// Write a rule.
     PutRule(u32, RuleEntry),
     /// Write a pool.
@@ -160,6 +168,8 @@ pub struct Gateway {
     numbers: Numbers,
     config: Config,
     policy: Option<Policy>,
+    /// What stands under the numbers of rules.
+    numbered: BTreeMap<u16, Numbered>,
     /// Prefixes in the tables that are not the policy's.
     stale: Vec<ClassKey>,
     /// What interfaces there are; nothing until that is known.
@@ -181,14 +191,18 @@ impl Gateway {
             .collect();
         let (callers, stale): (Vec<_>, Vec<_>) =
             (found.classes.into_iter()).partition(|key: &ClassKey| key.list().is_some());
+        let rules = found.rules.into_iter();
+        let rules = rules.map(|(number, name)| (name, number)).collect();
         Self {
             intent: None,
             numbers: Numbers {
                 pools,
+                rules,
                 externals: found.externals,
             },
             config: found.config,
             policy: None,
+            numbered: BTreeMap::new(),
             stale,
             links: None,
             interfaces: found.interfaces,
@@ -237,6 +251,20 @@ impl Gateway {
         };
         let unwanted = self.numbers.pools.iter().filter(|(name, _)| !wanted(name));
         unwanted.map(|(_, number)| *number).collect()
+    }
+
+    /// The numbers of rules that are not wanted any more.
+    pub fn unwanted_rules(&self) -> BTreeSet<u16> {
+        let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+        let wanted = |name: &str| rules.iter().any(|rule| rule.name == name);
+        let unwanted = self.numbers.rules.iter().filter(|(name, _)| !wanted(name));
+        unwanted.map(|(_, number)| *number).collect()
+    }
+
+    /// What rules allow that do not allow everything.
+    pub fn quotas(&self) -> Quotas {
+        let limited = self.numbered.iter().filter(|(_, it)| !it.quota.is_none());
+        limited.map(|(number, it)| (*number, it.quota)).collect()
     }
 
     /// Mappings that were asked for.
@@ -319,6 +347,14 @@ impl Gateway {
                 self.numbers
                     .forget_pools(pools, |number| idle.contains(&number));
             }
+            Event::RulesIdle(idle) => {
+                let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+                let is_idle = |number| idle.contains(&number);
+                for number in self.numbers.forget_rules(rules, is_idle) {
+                    self.numbered.remove(&number);
+                    actions.push(Action::PutNumbered(number, Box::new(Numbered::FREE)));
+                }
+            }
             Event::Swept(now, asked) => {
                 let are_all_there = self.mappings.seen(&asked);
                 self.mappings.expire(now, &mut actions);
@@ -340,6 +376,7 @@ impl Gateway {
 
     fn configure(&mut self, intent: Box<Intent>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
+        let numbers = numbers.assign_rules(&intent.rules)?;
         let is_same = self
             .intent
             .as_ref()
@@ -358,8 +395,20 @@ impl Gateway {
             }
         }
         self.numbers = numbers;
-        if let Some(policy) = policy {
-            self.enforce(policy, actions);
+        // Before a rule is in force, so that no flow begins under it that its quota does not count.
+        let numbered = policy::numbered(&intent.rules, &self.numbers);
+        for (number, entry) in &numbered {
+            if self.numbered.get(number) != Some(entry) {
+                actions.push(Action::PutNumbered(*number, Box::new(*entry)));
+            }
+        }
+        self.numbered = numbered;
+        let errors = std::mem::replace(&mut self.config.errors, intent.limits.icmp_errors);
+        self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
+        match policy {
+            Some(policy) => self.enforce(policy, actions),
+            None if errors != self.config.errors => actions.push(Action::SetConfig(self.config)),
+            None => {}
         }
         self.intent = Some(intent);
         self.reconcile_mappings(actions);

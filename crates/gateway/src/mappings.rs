@@ -6,12 +6,17 @@
 //! what packets would have made: it goes with the last of its flows, and its port is then held back as
 //! any other.
 //!
+//! Its flows are charged to the rule that gives its host the pool, if there is one; its port is not.
+//!
 //! Several ports may be forwarded to one internal endpoint. The flows that it begins itself leave from
 //! the first.
 
 pub mod leases;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use abi::{
     Address, Admits, ClassKey, End, ExternalState, Ip4, Lease, Mapping, MappingKey, Port, Protocol,
@@ -19,7 +24,7 @@ use abi::{
 };
 
 use crate::{
-    intent::{Forward, Intent},
+    intent::{self, Forward, Intent, Rule, Service},
     machine::Action,
     numbers::Numbers,
 };
@@ -119,7 +124,7 @@ impl Mappings {
         let stale = std::mem::take(&mut self.stale);
         actions.extend(stale.into_iter().map(Action::RemoveLease));
         self.yield_leases(intent, numbers, actions);
-        let wanted = self.wanted(intent);
+        let wanted = self.wanted(intent, numbers);
         let added = difference(&wanted.lists, &self.lists);
         if !added.is_empty() {
             let entries = added.into_iter().map(|key| (key, RuleSet::EMPTY));
@@ -127,7 +132,7 @@ impl Mappings {
         }
         for (key, mapping) in &self.standing {
             if !wanted.entries.contains_key(key) {
-                let withdrawn = mapping.admitting(Admits::Filtered);
+                let withdrawn = mapping.admitting(Admits::Filtered).under(0);
                 actions.push(Action::PutMapping(*key, withdrawn));
             }
         }
@@ -164,18 +169,26 @@ impl Mappings {
         });
     }
 
-    fn wanted(&self, intent: &Intent) -> Wanted {
+    fn wanted(&self, intent: &Intent, numbers: &Numbers) -> Wanted {
         let mut wanted = Wanted::default();
         for forward in forwards(intent) {
-            let admits = self.admits(forward, &mut wanted);
+            let (address, port) = forward.target;
+            let rule = rule(
+                intent,
+                numbers,
+                (forward.protocol, address, forward.address),
+            );
+            let how = (self.admits(forward, &mut wanted), rule);
             for (offset, end) in ends(forward).enumerate() {
-                let (address, port) = forward.target;
                 let port = Port::new(port.saturating_add(offset as u16));
-                wanted.map(end, (Ip4(address.octets()), port), admits);
+                wanted.map(end, (Ip4(address.octets()), port), how);
             }
         }
         for granted in self.leases.values() {
-            wanted.map(granted.end(), granted.internal(), Admits::Everyone);
+            let (client, external) = (*granted.internal.ip(), *granted.external.ip());
+            let rule = rule(intent, numbers, (granted.protocol, client, external));
+            let how = (Admits::Everyone, rule);
+            wanted.map(granted.end(), granted.internal(), how);
         }
         wanted
     }
@@ -215,10 +228,10 @@ impl Wanted {
         &mut self,
         (protocol, address, port): (Protocol, Ip4, Port),
         internal: (Ip4, Port),
-        admits: Admits,
+        (admits, rule): (Admits, u16),
     ) {
         let inward = MappingKey::inward(protocol, (address, port));
-        let entry = Mapping::inward(internal, Ip4::NONE, Tick::default());
+        let entry = Mapping::inward(internal, Ip4::NONE, Tick::default()).under(rule);
         self.entries.insert(inward, entry.admitting(admits));
         let outward = MappingKey::outward(protocol, internal, address, Ip4::NONE);
         let entry = Mapping::outward(port, Tick::default());
@@ -248,6 +261,40 @@ pub struct Displaced {
     pub port: Port,
     /// Where they may stand.
     pub outward: [MappingKey; 2],
+}
+
+/// The rules that give a client a pool, the first one first, each with the name of the pool.
+fn rules_of(
+    intent: &Intent,
+    client: Ipv4Addr,
+    protocol: Protocol,
+) -> impl Iterator<Item = (&Rule, &str)> {
+    let rules = intent.rules.iter().filter(move |rule| {
+        rule.sources.iter().any(|net| net.contains(&client))
+            && rule.services.iter().any(|service| match service {
+                Service::Any => true,
+                Service::Protocol(of) | Service::Ports(of, ..) => *of == protocol,
+            })
+    });
+    rules.filter_map(|rule| match &rule.action {
+        intent::Action::Translate { pool } => Some((rule, pool.as_str())),
+        intent::Action::Pass => None,
+    })
+}
+
+/// The number of the rule that gives an internal host the pool that an external address is from; zero
+/// if there is none.
+fn rule(
+    intent: &Intent,
+    numbers: &Numbers,
+    (protocol, host, external): (Protocol, Ipv4Addr, Ipv4Addr),
+) -> u16 {
+    let pools = || intent.pools.iter();
+    let pool = pools().find(|pool| pool.addresses.contains(&external));
+    let mut rules = rules_of(intent, host, protocol);
+    let rule = rules.find(|(_, name)| pool.is_some_and(|pool| pool.name == *name));
+    let number = rule.and_then(|(rule, _)| numbers.rules.get(&rule.name));
+    number.copied().unwrap_or(0)
 }
 
 fn forwards(intent: &Intent) -> impl Iterator<Item = &Forward> {

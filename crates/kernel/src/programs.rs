@@ -11,7 +11,9 @@ use std::{
 };
 
 use abi::{
-    LAYOUT, Stage, map,
+    LAYOUT, Stage,
+    limits::CLIENTS_MAX,
+    map,
     stage::{self, ENTRY},
 };
 use aya::{
@@ -127,7 +129,8 @@ impl Program {
         }
         loader
             .map_max_entries(map::FLOWS, 2 * flows)
-            .map_max_entries(map::MAPPINGS, 2 * flows);
+            .map_max_entries(map::MAPPINGS, 2 * flows)
+            .map_max_entries(map::CLIENTS, flows.min(CLIENTS_MAX as u32));
         let mut ebpf = loader.load(OBJECT).map_err(|source| LoadError::Tables {
             advice: Advice::ask(),
             source: Box::new(source),

@@ -15,6 +15,10 @@ use std::{
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
+/// An update may insert or replace.
+const BPF_ANY: u64 = 0;
+/// It may only insert.
+const BPF_NOEXIST: u64 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
 const PROG_LOAD: u32 = 5;
@@ -72,12 +76,21 @@ pub fn lookup<K, V>(map: BorrowedFd<'_>, key: &K, value: &mut [V]) -> io::Result
 
 /// Writes one element, whether or not it is there.
 pub fn update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    update_with(map, key, value, BPF_ANY)
+}
+
+/// Inserts one element; `EEXIST` if there is one under its key.
+pub fn insert<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    update_with(map, key, value, BPF_NOEXIST)
+}
+
+fn update_with<K, V>(map: BorrowedFd<'_>, key: &K, value: &V, flags: u64) -> io::Result<()> {
     let mut attr = Element {
         map: map.as_raw_fd() as u32,
         _pad: 0,
         key: key as *const K as u64,
         value: value as *const V as u64,
-        flags: 0,
+        flags,
     };
     bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
 }

@@ -8,10 +8,11 @@ use std::{
 };
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Ip6, Layout, Lease, Mapping, MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet,
-    map,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord,
+    Rule, RuleSet, Use, map,
     ports::{BITMAPS, WORDS},
+    quota,
 };
 use aya::maps::MapInfo;
 
@@ -83,6 +84,19 @@ impl<K: Layout, V: Layout> Table<K, V> {
     /// What `bpf(2)` says; `E2BIG` if the table is full.
     pub fn put(&self, key: &K, value: &V) -> io::Result<()> {
         sys::update(self.fd.as_fd(), key, value)
+    }
+
+    /// Inserts; `false` if there is something under the key.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says, a key that is there excepted; `E2BIG` if the table is full.
+    pub fn put_new(&self, key: &K, value: &V) -> io::Result<bool> {
+        match sys::insert(self.fd.as_fd(), key, value) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes; `false` if it was not there.
@@ -208,30 +222,26 @@ impl<V: Layout> PerCpu<V> {
     }
 }
 
-/// The port bitmaps, mapped into this process.
-pub struct Ports {
-    start: *const [PortWord; WORDS],
+/// An array mapped into this process, whose words the packet path changes meanwhile.
+pub struct Mapped<T> {
+    start: *const T,
+    len: usize,
 }
 
-// SAFETY: the memory stays mapped for the value's life and is only touched through atomics.
-unsafe impl Send for Ports {}
+// SAFETY: the memory stays mapped for the value's life and is only touched through atomics, which is
+// what every `T` consists of.
+unsafe impl<T: Sync> Send for Mapped<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Ports {}
+unsafe impl<T: Sync> Sync for Mapped<T> {}
 
-impl Ports {
-    fn open(maps: &Path) -> Result<Self, LoadError> {
-        let name = map::PORTS;
+impl<T> Mapped<T> {
+    fn open(maps: &Path, name: &'static str, len: usize) -> Result<Self, LoadError> {
         let path = maps.join(name);
         let failed = |source| LoadError::Open { name, source };
         let fd = sys::open_pinned(&path).map_err(failed)?;
-        let found = max_entries(
-            &path,
-            name,
-            size_of::<u32>(),
-            size_of::<[PortWord; WORDS]>(),
-        )?;
-        if found as usize != BITMAPS {
-            let (what, expected) = ("a size of", BITMAPS as u32);
+        let found = max_entries(&path, name, size_of::<u32>(), size_of::<T>())?;
+        if found as usize != len {
+            let (what, expected) = ("a size of", len as u32);
             return Err(LoadError::Mismatch {
                 name,
                 what,
@@ -239,11 +249,12 @@ impl Ports {
                 expected,
             });
         }
+        const { assert!(size_of::<T>().is_multiple_of(8), "as the kernel rounds up") };
         // SAFETY: a fresh shared mapping of a map that was made to be mapped, of its exact size.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BITMAPS * size_of::<[PortWord; WORDS]>(),
+                len * size_of::<T>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 std::os::fd::AsRawFd::as_raw_fd(&fd),
@@ -255,29 +266,36 @@ impl Ports {
         }
         Ok(Self {
             start: start.cast(),
+            len,
         })
     }
 
-    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
-    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
+    /// An element, which the packet path changes meanwhile.
+    pub fn at(&self, index: u32) -> &T {
         assert!(
-            (bitmap as usize) < BITMAPS,
-            "invariant: bitmaps come from abi::ports"
+            (index as usize) < self.len,
+            "invariant: indices come from abi"
         );
-        // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
-        unsafe { &*self.start.add(bitmap as usize) }
+        // SAFETY: inside the mapping, aligned to a page plus whole elements of whole words; words are
+        // atomics, of which every bit pattern is valid.
+        unsafe { &*self.start.add(index as usize) }
     }
 }
 
-impl Drop for Ports {
+impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped; no reference outlives `self`.
-        unsafe {
-            libc::munmap(
-                self.start as *mut _,
-                BITMAPS * size_of::<[PortWord; WORDS]>(),
-            )
-        };
+        unsafe { libc::munmap(self.start as *mut _, self.len * size_of::<T>()) };
+    }
+}
+
+/// The port bitmaps.
+pub struct Ports(Mapped<[PortWord; WORDS]>);
+
+impl Ports {
+    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
+        self.0.at(bitmap)
     }
 }
 
@@ -297,6 +315,14 @@ pub struct Tables {
     pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
     pub ports: Ports,
+    /// See [`map::NUMBERED`].
+    pub numbered: Table<u32, Numbered>,
+    /// See [`map::CLIENTS`].
+    pub clients: Table<Holder, u32>,
+    /// See [`map::USES`].
+    pub uses: Mapped<Use>,
+    /// See [`map::TOLD`].
+    pub told: PerCpu<u64>,
     /// See [`map::EXTERNALS`].
     pub externals: Table<Ip4, External>,
     /// See [`map::CLASSES`].
@@ -339,7 +365,11 @@ impl Tables {
             fragments: Table::open(maps, map::FRAGMENTS)?,
             fragments6: Table::open(maps, map::FRAGMENTS6)?,
             held_by: Table::open(maps, map::HELD_BY)?,
-            ports: Ports::open(maps)?,
+            ports: Ports(Mapped::open(maps, map::PORTS, BITMAPS)?),
+            numbered: Table::open(maps, map::NUMBERED)?,
+            clients: Table::open(maps, map::CLIENTS)?,
+            uses: Mapped::open(maps, map::USES, quota::SLOTS)?,
+            told: PerCpu::open(maps, map::TOLD, cpus)?,
             externals: Table::open(maps, map::EXTERNALS)?,
             classes: Table::open(maps, map::CLASSES)?,
             rules: Table::open(maps, map::RULES)?,

@@ -67,6 +67,10 @@ macro_rules! words {
 words! {
     /// A pool, by its name.
     Pool = "pool", |name: String| name.into();
+    /// A rule, by its name.
+    Rule = "rule", |name: String| name.into();
+    /// How clients are told of refusals.
+    How = "how", |told: abi::Told| told.label().into();
     /// An external address.
     Address = "address", |address: Ipv4Addr| address.to_string().into();
     /// A protocol.

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Address, Became, Commit, Faces, Fate, Goes, Hangs, Happened, Interface, Labels, Lost, Map,
-    Pool, State, Transport, Version, Way, Why,
+    Address, Became, Commit, Faces, Fate, Goes, Hangs, Happened, How, Interface, Labels, Lost, Map,
+    Pool, Rule, State, Transport, Version, Way, Why,
 };
 
 /// How a value behaves.
@@ -127,6 +127,17 @@ metrics! {
         "Flows removed, because they were silent for longer than their timeout.";
     POOL_FLOWS: (Pool,) = Gauge of Flows, "egret_pool_flows",
         "Flows that the pool's addresses have at present, as the last sweep counted them.";
+    RULE_FLOWS: (Rule,) = Gauge of Flows, "egret_rule_flows",
+        "Flows that began under the rule and are there, as the last sweep counted them.";
+    RULE_PORTS: (Rule,) = Gauge of Ports, "egret_rule_ports_used",
+        "External ports that were claimed under the rule and are mapped, as the last sweep counted \
+         them; identifiers for ICMP.";
+    RULE_REFUSED: (Rule,) = Counter of Packets, "egret_rule_refused_packets_total",
+        "Packets whose flows were refused because of the rule's quota.";
+    REFUSALS_TOLD: (How,) = Counter of Packets, "egret_refusals_told_packets_total",
+        "Packets whose flows were refused for want of something, and whose senders were told so by \
+         `icmp` or by `reset`, or were to be told and were not (`withheld`), because enough was sent \
+         already. Those of pools with `refusal: silent` are in none of them.";
     FLOWS: (Transport, State) = Gauge of Flows, "egret_flows",
         "Flows at present, as the last sweep counted them.";
     PORTS_USED: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_used",

@@ -18,11 +18,11 @@ use sessions::Kind;
 
 use super::{
     label::{
-        Address, Became, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, HeldFate,
-        Interface, Lost, Map, Pool, State, Transport, Version, Way, Why,
+        Address, Became, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, HeldFate, How,
+        Interface, Lost, Map, Pool, Rule, State, Transport, Version, Way, Why,
     },
     list,
-    readings::{Fill, Readings, states},
+    readings::{Fill, Readings, RuleUse, states},
     text::{Number, Text},
 };
 
@@ -30,6 +30,7 @@ use super::{
 pub fn page(readings: &Readings) -> String {
     let mut text = Text::default();
     pools(&mut text, readings);
+    rules(&mut text, readings);
     flows(&mut text, &readings.view.sweep);
     addresses(&mut text, readings);
     exits(&mut text, readings);
@@ -65,6 +66,19 @@ fn pools(text: &mut Text, readings: &Readings) {
     let active = readings.active.iter();
     let active = active.map(|(pool, flows)| ((Pool(pool.clone()),), (*flows).into()));
     text.add(&list::POOL_FLOWS, active);
+}
+
+fn rules(text: &mut Text, readings: &Readings) {
+    let every = |value: fn(&RuleUse) -> u64| {
+        let rules = readings.rules.iter();
+        rules.map(move |rule| ((Rule(rule.name.clone()),), value(rule).into()))
+    };
+    text.add(&list::RULE_FLOWS, every(|rule| rule.flows));
+    text.add(&list::RULE_PORTS, every(|rule| rule.ports));
+    text.add(&list::RULE_REFUSED, every(|rule| rule.refused));
+    let told = readings.told.iter();
+    let told = told.map(|(told, count)| ((How(*told),), (*count).into()));
+    text.add(&list::REFUSALS_TOLD, told);
 }
 
 fn by_protocol(pool: &str, values: &http::ByProtocol<u64>) -> Vec<((Pool, Transport), Number)> {

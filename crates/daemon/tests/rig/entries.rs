@@ -51,11 +51,12 @@ impl Entry {
             let mut flow = Flow::new(side, 0, to, (0, 0), began).picture();
             flow.seen = seen;
             flow.last_seen = now.0.saturating_sub(self.ages.1);
-            (flow.packets, flow.bytes) = match side {
+            let packets;
+            (packets, flow.bytes) = match side {
                 Side::Outbound => (4, 400),
                 Side::Inbound => (3, 300),
             };
-            (FlowKey::new(self.protocol, key), flow)
+            (FlowKey::new(self.protocol, key), flow.with_packets(packets))
         };
         [
             half(Side::Outbound, out, translated, self.seen.0),

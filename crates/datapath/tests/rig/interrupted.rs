@@ -10,9 +10,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip6,
-    Live, Mapping, MappingKey, NextHop, Pool, Port, Reason, Rule, RuleSet, Shared, Side, Slot,
-    Tick, Tuple,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Told, Tuple, Use,
 };
 use datapath::{
     Exit,
@@ -143,6 +143,18 @@ impl World for Interrupted<'_> {
     fn pool(&self, index: u32) -> Option<Rc<Pool>> {
         self.asked().pool(index)
     }
+    fn numbered(&self, rule: u16) -> Option<Rc<Numbered>> {
+        self.asked().numbered(rule)
+    }
+    fn client(&self, holder: &Holder) -> Option<Rc<u32>> {
+        self.asked().client(holder)
+    }
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        self.asked().insert_client(holder, slot)
+    }
+    fn usage(&self, slot: u32) -> Option<Rc<Use>> {
+        self.asked().usage(slot)
+    }
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
     }
@@ -166,6 +178,12 @@ impl World for Interrupted<'_> {
     }
     fn count_pool(&self, pool: u8, side: Side, bytes: u64) {
         self.asked().count_pool(pool, side, bytes);
+    }
+    fn count_told(&self, told: Told) {
+        self.asked().count_told(told);
+    }
+    fn errors(&self, bucket: u32) -> Option<Rc<Shared<u64>>> {
+        self.asked().errors(bucket)
     }
     fn count_opened(&self, pool: u8, space: usize) {
         self.asked().count_opened(pool, space);

@@ -10,9 +10,11 @@ use std::{
 };
 
 use abi::{
-    Config, External, ExternalState, Ip4, Lease, Mapping, MappingKey, NextHop, Port, Tick, Tuple,
-    limits::{FLOWS_DEFAULT, POOLS_MAX},
+    Config, External, ExternalState, Holder, Ip4, Lease, Mapping, MappingKey, NextHop, Port, Quota,
+    Tick, Tuple,
+    limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX},
     policy,
+    quota::{TRIES, slot},
 };
 use datapath::{
     native::{Frame, Memory, Table},
@@ -25,7 +27,8 @@ use gateway::{
         Timeouts,
     },
     mappings::{self, Ask, Denied, Granted, Withdraw},
-    policy::name as name_of,
+    policy::{name as name_of, rule_name},
+    quota::{Amount, Books, Correction, Judged, Opening},
 };
 
 use super::{Left, Sketch, sound, take};
@@ -59,6 +62,9 @@ pub struct Site {
     pub memory: Memory,
     leases: RefCell<BTreeMap<MappingKey, Lease>>,
     bitmaps: Bitmaps,
+    books: Books,
+    /// What the last sweep came to about quotas.
+    pub told: Judged,
     nanos: u64,
 }
 
@@ -73,6 +79,7 @@ impl Site {
         let found = Found {
             config,
             pools: BTreeMap::new(),
+            rules: BTreeMap::new(),
             externals: BTreeMap::new(),
             classes: Vec::new(),
             interfaces: BTreeMap::new(),
@@ -88,6 +95,8 @@ impl Site {
             memory,
             leases: RefCell::default(),
             bitmaps: Bitmaps::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos: 0,
         };
         site.pass(Duration::from_secs(1000));
@@ -113,6 +122,12 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
+            rules: memory
+                .numbered
+                .all()
+                .into_iter()
+                .filter_map(|(number, entry)| Some((number, rule_name(&entry)?)))
+                .collect(),
             externals: all(&memory.v4.externals),
             classes: memory
                 .v4
@@ -133,6 +148,8 @@ impl Site {
             memory,
             leases,
             bitmaps: Bitmaps::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos,
         }
     }
@@ -202,6 +219,12 @@ impl Site {
             }
             Action::RemoveExternal(address) => {
                 memory.v4.externals.remove(address);
+            }
+            Action::PutNumbered(number, entry) => {
+                memory.numbered.put(*number, **entry);
+                if rule_name(entry).is_none() {
+                    memory.in_use(u32::from(*number)).release();
+                }
             }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
@@ -284,7 +307,14 @@ impl Site {
         let externals = self.gateway.numbers().externals.clone();
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
-        let mut sweep = Sweep::new((self.nanos, self.gateway.seed()), patience, &externals);
+        let quotas = self.gateway.quotas();
+        let read = |slot| memory.in_use(slot).picture();
+        let clients = memory.clients.all();
+        let clients = clients.into_iter().map(|(holder, slot)| (holder, *slot));
+        let opening = Opening::new(&quotas, clients.collect(), read);
+        between(memory);
+        let sweep = Sweep::new((self.nanos, self.gateway.seed()), patience, &externals);
+        let mut sweep = sweep.counting(quotas.keys().copied());
         for (key, flow) in memory.v4.flows.all() {
             sweep.flows(&[key], &[flow.picture()]);
         }
@@ -295,14 +325,28 @@ impl Site {
         }
         let swept = sweep.finish();
         between(memory);
+        let taken = memory.uses.borrow().clone();
+        let taken = taken.into_iter().filter(|(_, it)| it.taken.get() != 0);
+        let taken = taken.map(|(slot, _)| slot);
+        let now = memory.now.get();
+        let judged = (self.books).judge(&opening, &swept.held, (now, read), taken);
+        between(memory);
         for key in &swept.ended {
             memory.v4.flows.remove(key);
+            if let Some(holder) = swept.owners.get(key) {
+                give_back(memory, holder, -1, 0);
+            }
             between(memory);
         }
         for key in &swept.unmapped {
             memory.v4.mappings.remove(key);
             between(memory);
         }
+        for (holder, ports) in &swept.ports {
+            give_back(memory, holder, 0, -i64::from(*ports));
+        }
+        correct(memory, &judged);
+        self.told = judged;
         let is_unused = |external: &External| {
             external.state() == Some(ExternalState::Draining)
                 && !external.bitmaps().any(|(_, it)| swept.used.is_used(it))
@@ -318,6 +362,9 @@ impl Site {
         let (addresses, found) = ((&externals, &holds), (&swept, &unused));
         self.bitmaps.free(self.nanos, addresses, found, words);
         self.handle(Event::Idle(unused));
+        let gone = self.gateway.unwanted_rules().into_iter();
+        let gone = gone.filter(|number| !swept.rules.contains(number));
+        self.handle(Event::RulesIdle(gone.collect()));
         self.handle(Event::Swept(self.nanos, swept.asked.clone()));
         swept
     }
@@ -328,6 +375,48 @@ pub fn asked_for(memory: &Memory) -> BTreeMap<MappingKey, Mapping> {
     let mut all = all(&memory.v4.mappings);
     all.retain(|_, mapping| mapping.is_asked_for());
     all
+}
+
+/// Subtracts from the slots of a client and of its rule what ended.
+fn give_back(memory: &Memory, holder: &Holder, flows: i64, ports: i64) {
+    memory
+        .in_use(u32::from(holder.rule()))
+        .correct(flows, ports);
+    if let Some(slot) = memory.clients.get(holder) {
+        memory.in_use(*slot).correct(flows, ports);
+    }
+}
+
+/// Does what a look at the slots came to.
+fn correct(memory: &Memory, judged: &Judged) {
+    for correction in &judged.corrections {
+        match correction {
+            Correction::Adjust(slot, Amount { flows, ports }) => {
+                memory.in_use(*slot).correct(*flows, *ports);
+            }
+            Correction::Enter(holder, Amount { flows, ports }) => {
+                let slots = (0..TRIES).map(|step| slot(0, step));
+                let free = slots.into_iter().find(|slot| memory.in_use(*slot).claim());
+                let free = free.expect("few clients");
+                memory.in_use(free).correct(*flows, *ports);
+                if memory.clients.insert_new(*holder, free).is_err() {
+                    memory.in_use(free).release();
+                }
+            }
+            Correction::Forget(holder) => forget(memory, holder),
+            Correction::Free(slot) => memory.in_use(*slot).release(),
+        }
+    }
+}
+
+/// Forgets a client's slot, unless something came to be counted there since it was looked at.
+fn forget(memory: &Memory, holder: &Holder) {
+    let slot = memory.clients.get(holder).expect("it was there");
+    memory.clients.remove(holder);
+    if memory.in_use(*slot).held.get() != 0 {
+        let again = memory.clients.insert_new(*holder, *slot);
+        again.expect("nobody comes in between");
+    }
 }
 
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
@@ -402,6 +491,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         services: Vec::new(),
         limits: Limits {
             flows: FLOWS_DEFAULT,
+            icmp_errors: ERRORS_PER_TICK,
         },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
@@ -439,6 +529,7 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
         destinations: vec![net(destination)],
         services: vec![Service::Any],
         action,
+        quota: Quota::NONE,
     }
 }
 

@@ -4,18 +4,18 @@
 
 use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
-use abi::{Behaviour, Dependence, Port, Protocol, Reason, Tuple};
+use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
-    intent::{Forward, HoldDown, Intent, Pool, PortRange},
+    intent::{Action, Forward, HoldDown, Intent, Pool, PortRange},
     mappings::{Ask, Granted, Owner, Withdraw},
 };
 
 use super::{
     Site, Sketch,
     interrupted::process_with,
-    laws::{safe, sound, take, whole},
+    laws::{counts_are_true, safe, sound, take, whole, within},
     site::{self, ARM, INSIDE, OUTSIDE, from_pool, intent, own_mac, peer_mac, pool, rule, usual},
     sketch::read,
 };
@@ -24,6 +24,8 @@ use super::{
 const FLOWS: usize = 24;
 /// Steps that are told of one story.
 const STEPS_MAX: usize = 200;
+/// Sweeps until ports that were charged, and then asked for, are known to be nobody's.
+const SWEEPS_TO_COUNT: u8 = 3;
 /// Longer than any timeout.
 const AGES: Duration = Duration::from_secs(2000);
 
@@ -55,6 +57,9 @@ struct Story {
     /// Whether a pool has been overloaded, or is no longer, since the last sweep: then ports that are
     /// in use are not known to be where new ones are claimed.
     is_unswept: bool,
+    /// How many sweeps have to pass until ports that were charged, and then asked for, are charged to
+    /// nobody.
+    uncounted: u8,
 }
 
 /// Tells a story and asserts every law along its way.
@@ -64,6 +69,7 @@ pub fn tell(bytes: &[u8]) {
     let mut story = Story {
         is_raced: overloads(&wanted),
         is_unswept: false,
+        uncounted: 0,
         site: Site::new(wanted.clone(), FLOWS),
         wanted,
         asked: BTreeMap::new(),
@@ -73,18 +79,32 @@ pub fn tell(bytes: &[u8]) {
             break;
         }
         story.step(&mut words);
-        if story.is_unswept {
-            whole(&story.site.memory)
-        } else if story.is_raced {
-            safe(&story.site.memory)
-        } else {
-            sound(&story.site.memory)
-        }
+        story.holds();
     }
     story.end();
 }
 
 impl Story {
+    /// The laws between two steps.
+    fn holds(&self) {
+        let memory = &self.site.memory;
+        let mut quotas = self.site.gateway.quotas();
+        // Others come and go with their policies, and are counted anew when they come back.
+        let always = self.site.gateway.numbers().rules.get("rule").copied();
+        quotas.retain(|number, _| Some(*number) == always);
+        within(memory, &quotas);
+        if self.is_unswept {
+            whole(memory);
+        } else if self.is_raced {
+            safe(memory);
+        } else {
+            sound(memory);
+            if self.uncounted == 0 {
+                counts_are_true(memory, &quotas);
+            }
+        }
+    }
+
     fn step(&mut self, words: &mut Words<'_>) {
         match words.below(20) {
             0..=4 => {
@@ -98,16 +118,26 @@ impl Story {
             10 => {
                 self.site.sweep_during(|_| {});
                 self.is_unswept = false;
+                self.uncounted = self.uncounted.saturating_sub(1);
             }
             11 => self.sweep_and_send(words),
             12 => {
                 let before = std::mem::replace(&mut self.wanted, wanted(words.next()));
                 self.is_raced |= overloads(&self.wanted);
                 self.is_unswept |= overloads(&before) != overloads(&self.wanted);
+                if self.wanted.pools.iter().any(|it| !it.forwards.is_empty()) {
+                    self.uncounted = SWEEPS_TO_COUNT;
+                }
                 self.site
                     .handle(Event::Configure(Box::new(self.wanted.clone())));
             }
-            13 => self.restart(),
+            13 => {
+                self.restart();
+                // What its predecessor found once it does not know.
+                if self.uncounted != 0 {
+                    self.uncounted = SWEEPS_TO_COUNT;
+                }
+            }
             14 => self.site.handle(Event::RoutesChanged),
             15 => self.knock(words),
             16 => self.call(words),
@@ -198,6 +228,7 @@ impl Story {
             assert_eq!(before, after, "what is denied changes nothing");
             return;
         };
+        self.uncounted = SWEEPS_TO_COUNT;
         assert_eq!(
             (granted.protocol, granted.internal),
             (ask.protocol, ask.internal)
@@ -301,7 +332,7 @@ impl Story {
         self.site
             .handle(Event::Configure(Box::new(self.wanted.clone())));
         self.site.pass(AGES);
-        for _ in 0..5 {
+        for _ in 0..10 {
             self.site.sweep();
             self.site.pass(Duration::from_secs(1));
         }
@@ -311,6 +342,10 @@ impl Story {
         }
         let memory = &self.site.memory;
         assert!(memory.v4.flows.is_empty() && memory.v4.mappings.is_empty());
+        assert!(memory.clients.is_empty());
+        for (slot, it) in memory.uses.borrow().iter() {
+            assert_eq!((it.held.get(), it.taken.get()), (0, 0), "slot {slot}");
+        }
         for (address, external) in memory.v4.externals.all() {
             for protocol in Protocol::ALL {
                 let kept = match protocol {
@@ -400,8 +435,28 @@ fn overloads(intent: &Intent) -> bool {
     intent.pools.iter().any(|pool| pool.behaviour.overloads())
 }
 
-/// Policies between which a daemon is told to change.
+/// Policies between which a daemon is told to change, each with quotas.
 fn wanted(word: u8) -> Intent {
+    let mut wanted = policy(word);
+    let rules = wanted.rules.iter_mut().rev();
+    for (rule, name) in rules.zip(["rule", "bank", "pass"]) {
+        rule.name = name.to_owned();
+        if rule.action != Action::Pass {
+            rule.quota = Quota {
+                total: Limits {
+                    flows: 14,
+                    ports: 11,
+                },
+                client: Limits { flows: 6, ports: 5 },
+                ..Quota::NONE
+            }
+            .with_rate(3, 9);
+        }
+    }
+    wanted
+}
+
+fn policy(word: u8) -> Intent {
     let rules = || vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
     let behaving = |mapping, filtering, hairpins| {
         let pool = Pool {

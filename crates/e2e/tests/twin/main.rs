@@ -16,8 +16,11 @@ mod twins;
 use std::collections::BTreeSet;
 
 use abi::{
-    Behaviour, Dependence, Interface, Ip4, Mapping, MappingKey, Port, Protocol, Realm, Reason,
-    Side, Tick, fragment::RUNS, limits::HELD_SHARE,
+    Behaviour, Dependence, Holder, Interface, Ip4, Limits, Mapping, MappingKey, Port, Protocol,
+    Quota, Realm, Reason, Refusal, Side, Tick,
+    fragment::RUNS,
+    limits::HELD_SHARE,
+    quota::{FLOW, slot},
 };
 use anyhow::Result;
 use datapath::native::Frame;
@@ -42,6 +45,8 @@ struct Play {
     /// Makes natively what the tables hold beside the policy, before it is copied, and says which
     /// frames come first.
     prepare: fn(&Site) -> Vec<Frame>,
+    /// ICMP errors of our own in a tick: all or none, because the twins' clocks differ.
+    errors: u32,
     /// What spoils the kernel's seed.
     spoil: u64,
 }
@@ -61,6 +66,7 @@ fn usual_play() -> Play {
             let first = vec![oversized(), large_segments()];
             [first, pieces(), gaps(), early(), complaint()].concat()
         },
+        errors: u32::MAX,
         spoil: 0,
     }
 }
@@ -91,6 +97,54 @@ fn scarce_play() -> Play {
             crowd_mappings(site);
             halve_flows(site)
         },
+        errors: u32::MAX,
+        spoil: 0,
+    }
+}
+
+/// Quotas of every kind, all of them too small; a table of clients that is nearly full; RST instead of
+/// ICMP.
+fn counted_play() -> Play {
+    let mut counted = intent(
+        vec![pool("web", [1], (1024, 65_535))],
+        ["10.1.0.0/24", "10.1.1.0/24", "10.0.0.0/8"]
+            .map(|source| rule(source, "0.0.0.0/0", from_pool("web")))
+            .into(),
+    );
+    let behaviour = counted.pools[0].behaviour;
+    counted.pools[0].behaviour = behaviour.refusing(Refusal::Reset);
+    let limits = |flows, ports| Limits { flows, ports };
+    let (each, all) = (limits(6, 3), limits(200, 150));
+    let quotas = [
+        (each, limits(0, 0), 0),
+        (limits(0, 40), all, 0),
+        // What comes back while this is played is less than a flow.
+        (limits(0, 0), limits(0, 0), 8),
+    ];
+    for ((index, rule), (client, total, burst)) in counted.rules.iter_mut().enumerate().zip(quotas)
+    {
+        rule.name = format!("rule-{index}");
+        rule.quota = Quota {
+            total,
+            client,
+            refill: u32::from(burst > 0),
+            burst: burst * FLOW,
+        };
+    }
+    Play {
+        name: "twin-counted",
+        intent: counted,
+        flows: 1024,
+        frames: 20_000,
+        prepare: |site| {
+            for client in 0..1024 - 100 {
+                let holder = Holder::new(9, Ip4(u32::to_be_bytes(client)));
+                site.memory.clients.put(holder, slot(0, 0) + client);
+                site.memory.in_use(slot(0, 0) + client).claim();
+            }
+            Vec::new()
+        },
+        errors: 0,
         spoil: 0,
     }
 }
@@ -120,6 +174,7 @@ fn overloaded_play() -> Play {
             }
             calls([192, 0, 2, 2])
         },
+        errors: u32::MAX,
         spoil: 0,
     }
 }
@@ -190,6 +245,7 @@ fn silent_play() -> Play {
             *site.memory.config.borrow_mut() = std::rc::Rc::new(config);
             Vec::new()
         },
+        errors: u32::MAX,
         spoil: 0,
     }
 }
@@ -307,6 +363,9 @@ fn play(play: &Play) -> Result<Agreed> {
     place::stand(play.name, |state| {
         let site = Site::new(play.intent.clone(), play.flows);
         let frames = Frames::after((play.prepare)(&site));
+        let mut config = **site.memory.config.borrow();
+        (config.errors, config.errors_each) = (play.errors, play.errors);
+        *site.memory.config.borrow_mut() = std::rc::Rc::new(config);
         Twins::new(state, site, play.flows, play.spoil)?.agree(frames, play.frames)
     })
 }
@@ -318,6 +377,7 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
         usual_play(),
         scarce_play(),
         overloaded_play(),
+        counted_play(),
         silent_play(),
     ] {
         let agreed = play(&scene).expect("the twins agree");

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use abi::{Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, ports::BITMAPS};
+use abi::{
+    Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
+    quota::SLOTS,
+};
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use datapath::{Exit, native::Frame};
@@ -111,6 +114,20 @@ impl Twins {
         for (key, value) in memory.v4.mappings.all() {
             tables.mappings.put(&key, &value)?;
         }
+        for (number, value) in memory.numbered.all() {
+            tables.numbered.put(&number.into(), &value)?;
+        }
+        for (holder, slot) in memory.clients.all() {
+            tables.clients.put(&holder, &slot)?;
+        }
+        for (slot, ours) in memory.uses.borrow().iter() {
+            let kernels = tables.uses.at(*slot);
+            kernels.held.set(ours.held.get());
+            kernels.bucket.set(ours.bucket.get());
+            kernels.refused.set(ours.refused.get());
+            kernels.taken.set(ours.taken.get());
+        }
+        memory.told.borrow_mut().fill(0);
         for bitmap in 0..BITMAPS as u32 {
             let words = memory.bitmap(bitmap);
             for (ours, kernels) in words.iter().zip(tables.ports.words(bitmap)) {
@@ -151,6 +168,7 @@ impl Twins {
         self.held()?;
         let flows = self.flows()?;
         self.mappings_and_ports()?;
+        self.uses()?;
         Ok(Agreed { flows, reasons })
     }
 
@@ -252,7 +270,8 @@ impl Twins {
                     flow.pool(),
                     flow.side(),
                     flow.seen,
-                    flow.packets,
+                    flow.packets(),
+                    flow.rule(),
                     flow.bytes,
                 )
             };
@@ -269,16 +288,36 @@ impl Twins {
         Ok(ours.len() / 2)
     }
 
+    /// Compares what rules and clients have, and how clients were told.
+    fn uses(&self) -> Result<()> {
+        let memory = &self.native.memory;
+        let ours: BTreeMap<_, _> = memory.clients.all().into_iter().collect();
+        let ours: BTreeMap<_, _> = ours.into_iter().map(|(key, slot)| (key, *slot)).collect();
+        let kernels: BTreeMap<_, _> = self.tables.clients.all()?.into_iter().collect();
+        ensure!(ours == kernels, "clients differ");
+        for slot in 0..SLOTS as u32 {
+            let (ours, kernels) = (memory.in_use(slot), self.tables.uses.at(slot));
+            let what = |it: &Use| (it.held.get(), it.refused.get(), it.taken.get());
+            ensure!(what(&ours) == what(kernels), "slot {slot} differs");
+        }
+        for told in Told::ALL {
+            let kernels: u64 = self.tables.told.get(told as u32)?.into_iter().sum();
+            let ours = memory.told(told);
+            ensure!(ours == kernels, "{told:?}: {kernels}, {ours}");
+        }
+        Ok(())
+    }
+
     fn mappings_and_ports(&self) -> Result<()> {
         let ours = self.native.memory.v4.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
-            .map(|(key, value)| (key, value.port))
+            .map(|(key, value)| (key, (value.port, value.rule)))
             .collect();
         let kernels = self.tables.mappings.all()?;
         let kernels: BTreeMap<_, _> = kernels
             .into_iter()
-            .map(|(key, it)| (key, it.port))
+            .map(|(key, it)| (key, (it.port, it.rule)))
             .collect();
         ensure!(ours == kernels, "mappings differ");
         for bitmap in 0..BITMAPS as u32 {

@@ -38,6 +38,7 @@ struct World {
     rules: BTreeMap<u32, RuleEntry>,
     pools: BTreeMap<u32, Box<PoolEntry>>,
     externals: BTreeMap<Ip4, External>,
+    numbered: BTreeMap<u16, Numbered>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
     mappings: BTreeMap<MappingKey, Mapping>,
@@ -60,6 +61,11 @@ impl World {
         Found {
             config,
             pools: pools.collect(),
+            rules: self
+                .numbered
+                .iter()
+                .filter_map(|(number, entry)| Some((*number, policy::rule_name(entry)?)))
+                .collect(),
             externals: self.externals.clone(),
             classes: self.classes.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
@@ -73,6 +79,9 @@ impl World {
         match action.clone() {
             Action::PutExternal(address, external) => {
                 self.externals.insert(address, external);
+            }
+            Action::PutNumbered(number, entry) => {
+                self.numbered.insert(number, *entry);
             }
             Action::RemoveExternal(address) => {
                 self.externals.remove(&address);
@@ -201,6 +210,7 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         Action::Attach { .. } | Action::Detach(_) | Action::RemoveExternal(_) => true,
         Action::RemoveInterface(_) => true,
         Action::PutExternal(..)
+        | Action::PutNumbered(..)
         | Action::PutRule(..)
         | Action::PutPool(..)
         | Action::PutClasses(_)

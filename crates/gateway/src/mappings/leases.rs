@@ -19,10 +19,10 @@ use abi::{
     ports::WORDS,
 };
 
-use super::{Mappings, ends, forwards};
+use super::{Mappings, ends, forwards, rules_of};
 use crate::{
     bitmaps,
-    intent::{self, Intent, Pool, Service},
+    intent::{Intent, Pool},
     machine::Action,
     numbers::Numbers,
 };
@@ -426,17 +426,7 @@ impl Ask {
 /// The pools that the rules give a client, the first one first.
 fn pools_of(intent: &Intent, client: Ipv4Addr, protocol: Protocol) -> Vec<&Pool> {
     let mut seen = BTreeSet::new();
-    let rules = intent.rules.iter().filter(|rule| {
-        rule.sources.iter().any(|net| net.contains(&client))
-            && rule.services.iter().any(|service| match service {
-                Service::Any => true,
-                Service::Protocol(of) | Service::Ports(of, ..) => *of == protocol,
-            })
-    });
-    let named = rules.filter_map(|rule| match &rule.action {
-        intent::Action::Translate { pool } => Some(pool.as_str()),
-        intent::Action::Pass => None,
-    });
+    let named = rules_of(intent, client, protocol).map(|(_, pool)| pool);
     let new = named.filter(|name| seen.insert(*name));
     new.filter_map(|name| intent.pools.iter().find(|pool| pool.name == name))
         .collect()

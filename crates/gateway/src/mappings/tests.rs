@@ -48,6 +48,7 @@ fn gateway() -> Gateway {
             ..abi::Config::default()
         },
         pools: BTreeMap::new(),
+        rules: BTreeMap::new(),
         externals: BTreeMap::new(),
         classes: Vec::new(),
         interfaces: BTreeMap::new(),

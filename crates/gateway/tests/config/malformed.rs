@@ -63,6 +63,7 @@ malformed! {
     a_tag_means_nothing = "43-tag";
     a_behaviour_that_does_not_exist_has_a_suggestion = "44-behaviours";
     a_timeout_of_a_service_is_for_ports = "45-services";
+    a_quota_is_a_number_of_something = "48-quotas";
     a_session_log_says_which_value_is_wrong = "61-session-log";
     a_session_log_needs_a_place_and_an_event = "62-session-log-nowhere";
     receivers_are_addresses_and_ports = "63-session-log-receivers";

@@ -40,26 +40,29 @@ fn any_flow() -> impl Strategy<Value = Flow> {
             select(FlowState::ALL.to_vec()),
         ),
         (endpoint(), endpoint(), endpoint()),
-        (option::of(text()), option::of(text()), option::of(text())),
+        proptest::array::uniform4(option::of(text())),
         any::<[u64; 7]>(),
     )
-        .prop_map(|((protocol, state), endpoints, names, numbers)| Flow {
-            protocol,
-            state,
-            client: endpoints.0,
-            external: endpoints.1,
-            remote: endpoints.2,
-            pool: names.0,
-            age_seconds: numbers[0],
-            idle_seconds: numbers[1],
-            expires_in_seconds: numbers[2],
-            packets_out: numbers[3],
-            bytes_out: numbers[4],
-            packets_in: numbers[5],
-            bytes_in: numbers[6],
-            interface_out: names.1,
-            interface_in: names.2,
-        })
+        .prop_map(
+            |((protocol, state), endpoints, [pool, rule, out, inward], numbers)| Flow {
+                protocol,
+                state,
+                client: endpoints.0,
+                external: endpoints.1,
+                remote: endpoints.2,
+                pool,
+                rule,
+                age_seconds: numbers[0],
+                idle_seconds: numbers[1],
+                expires_in_seconds: numbers[2],
+                packets_out: numbers[3],
+                bytes_out: numbers[4],
+                packets_in: numbers[5],
+                bytes_in: numbers[6],
+                interface_out: out,
+                interface_in: inward,
+            },
+        )
 }
 
 fn any_mappings() -> impl Strategy<Value = Mappings> {

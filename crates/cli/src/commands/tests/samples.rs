@@ -151,6 +151,7 @@ pub fn flow() -> Flow {
         external: endpoint([192, 0, 2, 10], 40_000),
         remote: endpoint([198, 51, 100, 9], 5432),
         pool: Some("team-a".to_owned()),
+        rule: Some("databases".to_owned()),
         age_seconds: 7440,
         idle_seconds: 1,
         expires_in_seconds: 7439,
@@ -172,6 +173,7 @@ pub fn orphan() -> Flow {
         external: endpoint([192, 0, 2, 10], 1024),
         remote: endpoint([198, 51, 100, 9], 0),
         pool: None,
+        rule: None,
         interface_out: None,
         interface_in: None,
         ..flow()

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN};
+use abi::limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN};
 use api::{Config, config, http::SOCKET};
 
 use super::{
@@ -30,6 +30,9 @@ pub const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
 pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// Bytes of any path: the kernel's `PATH_MAX`, less room for what is pinned below it.
 pub(super) const PATH_MAX: usize = 4096 - 256;
+
+/// ICMP errors of a CPU in a tick that nobody needs more of: a tenth of what it can send.
+const ICMP_ERRORS_MAX: u32 = 1_000_000;
 
 /// Services with a timeout of their own, in one section: each is looked at for every open flow.
 const SERVICES_MAX: usize = 64;
@@ -212,21 +215,29 @@ fn timeout(
 
 pub(super) fn limits(config: &Config, report: &mut Report<'_>) -> Limits {
     let section = Path::ROOT.field("limits");
-    let Some((path, flows)) = given(report, &section, "flows", &config.limits.flows) else {
-        return Limits {
-            flows: FLOWS_DEFAULT,
-        };
+    let mut number = |name, value: &Option<u64>, (least, most), message: &dyn Fn(u64) -> String| {
+        let (path, number) = given(report, &section, name, value)?;
+        let whole = u32::try_from(*number).ok();
+        let whole = whole.filter(|number| (least..=most).contains(number));
+        let help = format!("write a number from {least} to {most}");
+        let whole = whole.ok_or_else(|| complaint(message(*number), help));
+        accept(report, &path, whole)
     };
-    match u32::try_from(*flows) {
-        Ok(flows) if (FLOWS_MIN..=FLOWS_MAX).contains(&flows) => Limits { flows },
-        Ok(_) | Err(_) => {
-            let message = format!("a table of {flows} flows cannot be made");
-            let help = format!("write a number from {FLOWS_MIN} to {FLOWS_MAX}");
-            report.error(&path, complaint(message, help));
-            Limits {
-                flows: FLOWS_DEFAULT,
-            }
-        }
+    let flows = number(
+        "flows",
+        &config.limits.flows,
+        (FLOWS_MIN, FLOWS_MAX),
+        &|flows| format!("a table of {flows} flows cannot be made"),
+    );
+    let icmp_errors = number(
+        "icmp_errors",
+        &config.limits.icmp_errors,
+        (1, ICMP_ERRORS_MAX),
+        &|errors| format!("{errors} ICMP errors are no limit"),
+    );
+    Limits {
+        flows: flows.unwrap_or(FLOWS_DEFAULT),
+        icmp_errors: icmp_errors.unwrap_or(ERRORS_PER_TICK),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::intent::{Action, words};
+use crate::intent::{Action, Quota, words};
 
 fn rule(sources: &[&str], destinations: &[&str], services: &[&str]) -> Rule {
     let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -19,6 +19,7 @@ fn rule(sources: &[&str], destinations: &[&str], services: &[&str]) -> Rule {
         destinations: nets(destinations),
         services: services.iter().map(service).collect(),
         action: Action::Pass,
+        quota: Quota::NONE,
     }
 }
 
@@ -107,6 +108,7 @@ fn small_rule() -> impl Strategy<Value = Rule> {
             destinations,
             services,
             action: Action::Pass,
+            quota: Quota::NONE,
         },
     )
 }
