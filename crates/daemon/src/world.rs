@@ -265,6 +265,17 @@ impl World {
     fn put_mapping(&self, key: MappingKey, mapping: Mapping) -> Result<Option<Event>, WorldError> {
         let table = &self.tables.mappings;
         let mut asked = self.asked.lock();
+        if let Some((inward, internal)) = mappings::leads_back(&key, &mapping) {
+            let found = read("MAPPINGS", table.get(&inward))?;
+            if !found.is_some_and(|it| (it.internal, it.port) == internal) {
+                let stood = read("MAPPINGS", table.get(&key))?;
+                if stood.is_some_and(|it| it.port == mapping.port) {
+                    write("MAPPINGS", table.remove(&key))?;
+                    asked.remove(&key);
+                }
+                return Ok(Some(Event::NotMapped(key)));
+            }
+        }
         let before = read("MAPPINGS", table.get(&key))?;
         if let Some(displaced) = before.and_then(|it| mappings::displaced(&key, &it, &mapping)) {
             for outward in displaced.outward {

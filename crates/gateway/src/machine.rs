@@ -121,7 +121,8 @@ pub enum Action {
     /// Take a port in these bitmaps, whoever has it.
     TakePort(Vec<u32>, Port),
     /// Write an entry of a mapping, in the place of what stands there, see
-    /// [`displaced`](crate::mappings::displaced); answer with [`Event::NotMapped`] if there is no room.
+    /// [`displaced`](crate::mappings::displaced), if the other end
+    /// [leads back](crate::mappings::leads_back); answer with [`Event::NotMapped`] if there is no room.
     PutMapping(MappingKey, Mapping),
     /// Remember for how long a mapping is granted.
     PutLease(MappingKey, Lease),

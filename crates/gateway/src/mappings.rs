@@ -136,7 +136,11 @@ impl Mappings {
                 actions.push(Action::PutMapping(*key, withdrawn));
             }
         }
-        for (key, mapping) in &wanted.entries {
+        // The external ends first: an internal one may only lead to one that leads back.
+        let is_inward = |key: &MappingKey| matches!(key.what(), Some(End::Inward { .. }));
+        let (inward, outward): (Vec<_>, Vec<_>) =
+            wanted.entries.iter().partition(|(key, _)| is_inward(key));
+        for (key, mapping) in inward.into_iter().chain(outward) {
             let before = self.standing.get(key);
             if before.is_none() {
                 actions.extend(take(key, numbers));
@@ -237,6 +241,19 @@ impl Wanted {
         let entry = Mapping::outward(port, Tick::default());
         let entry = entry.admitting(Admits::Everyone);
         self.entries.entry(outward).or_insert(entry);
+    }
+}
+
+/// The external end that must lead back before an internal one may lead to it, and to where. Without
+/// it there is no room for the internal end either.
+pub fn leads_back(key: &MappingKey, mapping: &Mapping) -> Option<(MappingKey, (Ip4, Port))> {
+    let protocol = Protocol::from_number(key.protocol)?;
+    match key.what()? {
+        End::Outward { internal, .. } => {
+            let end = (key.external, mapping.port);
+            Some((MappingKey::inward(protocol, end), internal))
+        }
+        End::Inward { .. } | End::Permit { .. } => None,
     }
 }
 

@@ -244,6 +244,16 @@ impl Site {
             }
             Action::PutMapping(key, mapping) => {
                 let table = &memory.v4.mappings;
+                if let Some((inward, internal)) = mappings::leads_back(key, mapping)
+                    && !table
+                        .get(&inward)
+                        .is_some_and(|it| (it.internal, it.port) == internal)
+                {
+                    if table.get(key).is_some_and(|it| it.port == mapping.port) {
+                        table.remove(key);
+                    }
+                    return Some(Event::NotMapped(*key));
+                }
                 let before = table.get(key);
                 let displaced = before.and_then(|it| mappings::displaced(key, &it, mapping));
                 for outward in displaced.iter().flat_map(|it| it.outward) {

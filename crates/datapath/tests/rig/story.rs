@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
-use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple};
+use abi::{Behaviour, Dependence, Limits, MappingKey, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
@@ -60,6 +60,8 @@ struct Story {
     /// How many sweeps have to pass until ports that were charged, and then asked for, are charged to
     /// nobody.
     uncounted: u8,
+    /// Whether somebody asked for a port: then one may be given to another while its flows go on.
+    are_leased: bool,
 }
 
 /// Tells a story and asserts every law along its way.
@@ -70,6 +72,7 @@ pub fn tell(bytes: &[u8]) {
         is_raced: overloads(&wanted),
         is_unswept: false,
         uncounted: 0,
+        are_leased: !wanted.pools.iter().all(|it| it.forwards.is_empty()),
         site: Site::new(wanted.clone(), FLOWS),
         wanted,
         asked: BTreeMap::new(),
@@ -127,6 +130,9 @@ impl Story {
                 self.is_unswept |= overloads(&before) != overloads(&self.wanted);
                 if self.wanted.pools.iter().any(|it| !it.forwards.is_empty()) {
                     self.uncounted = SWEEPS_TO_COUNT;
+                    // A port that a client's flows have may come to be another's.
+                    self.is_raced = true;
+                    self.are_leased = true;
                 }
                 self.site
                     .handle(Event::Configure(Box::new(self.wanted.clone())));
@@ -164,7 +170,7 @@ impl Story {
         };
         let answer = Sketch::answer(*protocol, seen.reversed());
         let left = self.site.send(OUTSIDE, &answer.flags(words.next()));
-        if left.is_translated() {
+        if left.is_translated() && !self.is_anothers(*protocol, seen, asked) {
             let got = read(&left.after.bytes).expect("still such a packet");
             assert_eq!(got, (*protocol, asked.reversed()));
         }
@@ -180,7 +186,7 @@ impl Story {
         knock.source_port = Port::new(440 + u16::from(words.below(8)));
         knock.source.0[3] = 1 + words.below(6);
         let left = self.site.send(OUTSIDE, &Sketch::first(*protocol, knock));
-        if left.is_translated() {
+        if left.is_translated() && !self.is_anothers(*protocol, seen, asked) {
             let (_, got) = read(&left.after.bytes).expect("still such a packet");
             let to = (got.target, got.target_port);
             assert_eq!(to, (asked.source, asked.source_port), "whose the port is");
@@ -189,6 +195,15 @@ impl Story {
                 (knock.source, knock.source_port)
             );
         }
+    }
+
+    /// Whether an external port has come to be another's than the one that it was seen of, because
+    /// somebody asked for it.
+    fn is_anothers(&self, protocol: Protocol, seen: &Tuple, asked: &Tuple) -> bool {
+        let end = MappingKey::inward(protocol, (seen.source, seen.source_port));
+        let found = self.site.memory.v4.mappings.get(&end);
+        let owner = (asked.source, asked.source_port);
+        self.are_leased && found.is_some_and(|it| (it.internal, it.port) != owner)
     }
 
     /// A client calls what it may know to be another's external endpoint.
@@ -229,6 +244,7 @@ impl Story {
             return;
         };
         self.uncounted = SWEEPS_TO_COUNT;
+        self.are_leased = true;
         assert_eq!(
             (granted.protocol, granted.internal),
             (ask.protocol, ask.internal)
