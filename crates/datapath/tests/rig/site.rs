@@ -245,9 +245,9 @@ impl Site {
             Action::PutMapping(key, mapping) => {
                 let table = &memory.v4.mappings;
                 if let Some((inward, internal)) = mappings::leads_back(key, mapping)
-                    && !table
+                    && table
                         .get(&inward)
-                        .is_some_and(|it| (it.internal, it.port) == internal)
+                        .is_none_or(|it| (it.internal, it.port) != internal)
                 {
                     if table.get(key).is_some_and(|it| it.port == mapping.port) {
                         table.remove(key);
