@@ -31,9 +31,12 @@ fn empty(memory: &Memory) {
     for (key, mapping) in memory.v4.mappings.all() {
         memory.v4.mappings.remove(&key);
         let protocol = Protocol::from_number(key.protocol);
-        if let (Some(protocol), Some(external)) = (protocol, memory.v4.externals.get(&key.external)) {
+        if let (Some(protocol), Some(external)) = (protocol, memory.v4.externals.get(&key.external))
+        {
             let (word, bit) = place(mapping.port);
-            memory.bitmap(bitmap(external.index, protocol))[word].taken.fetch_and(!(1 << bit));
+            memory.bitmap(bitmap(external.index, protocol))[word]
+                .taken
+                .fetch_and(!(1 << bit));
         }
     }
 }

@@ -39,6 +39,32 @@ impl Dependence {
     }
 }
 
+/// How a client is told that there is no room for its flow.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Refusal {
+    /// By ICMP destination unreachable, communication administratively prohibited (RFC 5508 REQ-8).
+    Icmp = 0,
+    /// By RST if it speaks TCP, else by ICMP.
+    Reset = 1,
+    /// Not at all (RFC 5508 REQ-9).
+    Silent = 2,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Icmp, Self::Reset, Self::Silent];
+
+    /// The word in configurations.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Icmp => "icmp",
+            Self::Reset => "reset",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 /// How a pool translates. Zeroed memory is the strictest there is.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,6 +79,8 @@ pub struct Behaviour {
 
 /// Internal endpoints may reach each other by their external ones.
 const HAIRPIN: u8 = 1;
+/// Where the [`Refusal`] stands in the flags.
+const REFUSAL: u32 = 6;
 /// A TCP port serves several flows, to different remotes.
 const OVERLOAD: u8 = 2;
 /// An external port may be odd where the internal one is even.
@@ -88,6 +116,15 @@ impl Behaviour {
         }
     }
 
+    /// The same, but that clients are told of refusals in this way.
+    pub const fn refusing(self, refusal: Refusal) -> Self {
+        let others = self.flags & !(3 << REFUSAL);
+        Self {
+            flags: others | (refusal as u8) << REFUSAL,
+            ..self
+        }
+    }
+
     /// The same, but a TCP port serves several flows, as long as their remotes differ (RFC 7857 §3).
     /// So a port is nobody's alone, and TCP depends on the remote's address and port in all.
     pub const fn overloading(self) -> Self {
@@ -97,6 +134,16 @@ impl Behaviour {
             modes: [strictest | strictest << 4, udp, icmp],
             flags: self.flags | OVERLOAD,
             ..self
+        }
+    }
+
+    /// How a client is told of a refusal.
+    #[inline(always)]
+    pub const fn refusal(&self) -> Refusal {
+        match self.flags >> REFUSAL {
+            0 => Refusal::Icmp,
+            1 => Refusal::Reset,
+            _ => Refusal::Silent,
         }
     }
 
@@ -166,6 +213,17 @@ mod tests {
                 assert_eq!(it.mapping(Protocol::Icmp), other);
                 assert!(it.hairpins());
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_back_and_changes_nothing_else() {
+        let any = [Dependence::Address; 3];
+        let usual = Behaviour::new(any, any, true, 9);
+        for refusal in Refusal::ALL {
+            let it = usual.refusing(Refusal::Silent).refusing(refusal);
+            assert_eq!(it.refusal(), refusal);
+            assert_eq!(it.refusing(Refusal::Icmp), usual);
         }
     }
 

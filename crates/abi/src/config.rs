@@ -1,6 +1,6 @@
 //! What the daemon tells the packet path beside its policy.
 
-use crate::{Ip4, Ip6, Prefix64, limits::PREFIXES64_MAX};
+use crate::{Address, Ip4, Ip6, Prefix64, limits::PREFIXES64_MAX};
 
 /// The words that every packet may need.
 #[repr(C)]
@@ -14,6 +14,10 @@ pub struct Config {
     pub generation: u32,
     /// The policy in force; zero is none, and then every packet is the kernel's.
     pub version: u32,
+    /// ICMP errors of our own that one CPU sends in one tick.
+    pub errors: u32,
+    /// How many of these one sender gets.
+    pub errors_each: u32,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],
@@ -96,7 +100,7 @@ impl Interface {
     /// Its own IPv6 address, if it has one.
     #[inline(always)]
     pub fn address6(&self) -> Option<Ip6> {
-        (self.address6 != Ip6([0; 16])).then_some(self.address6)
+        (!self.address6.is(Ip6::NONE)).then_some(self.address6)
     }
 
     /// Its own IPv4 address, if it has one.
@@ -109,5 +113,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 96);
+const _: () = assert!(size_of::<Config>() == 104);
 const _: () = assert!(size_of::<Interface>() == 28);

@@ -47,5 +47,32 @@ impl PoolCounters {
     }
 }
 
+/// What came of telling a client that its packet was refused.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Told {
+    /// It was told by ICMP.
+    Icmp = 0,
+    /// It was told by RST.
+    Reset = 1,
+    /// It was to be told by ICMP and was not: it, or all clients, had been sent enough, or the packet
+    /// was none that can be answered.
+    Withheld = 2,
+}
+
+impl Told {
+    /// All of them, by index.
+    pub const ALL: [Self; 3] = [Self::Icmp, Self::Reset, Self::Withheld];
+
+    /// The word in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Icmp => "icmp",
+            Self::Reset => "reset",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
 const _: () = assert!(size_of::<Counter>() == 16);
 const _: () = assert!(size_of::<PoolCounters>() == 64);

@@ -23,28 +23,32 @@ pub mod external;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
+pub mod lease;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
 pub mod ports;
 pub mod prefix64;
+pub mod quota;
 pub mod reason;
 pub mod shared;
 pub mod stage;
 pub mod time;
 
 pub use addr::{Address, Ip4, Ip6, Port, Protocol, Tuple};
-pub use behaviour::{Behaviour, Dependence};
+pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use config::{Config, Interface, Realm};
-pub use counter::{Counter, PoolCounters};
+pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
-pub use fragment::{FragmentKey, Fragments};
-pub use mapping::{End, Mapping, MappingKey};
+pub use fragment::{FragmentKey, Fragments, Held};
+pub use lease::Lease;
+pub use mapping::{Admits, End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
 pub use ports::PortWord;
 pub use prefix64::Prefix64;
+pub use quota::{Exceeded, Holder, Limits, Load, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
 pub use stage::Stage;
@@ -60,9 +64,20 @@ pub mod map {
     /// `MappingKey` → `Mapping`: which external port an internal endpoint has, whose an external port
     /// is, and who may send to it (RFC 4787 §4 and §5).
     pub const MAPPINGS: &str = "MAPPINGS";
+    /// `MappingKey` → `Lease`: until when mappings stand that were asked for, under their external
+    /// ends. For the daemon only; here so that a restart loses none.
+    pub const LEASES: &str = "LEASES";
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `FragmentKey<Ip6>` → not looked at: packets of which fragments came before the first one, of
+    /// both versions of IP. When it is full, the one that was asked for least recently goes.
+    pub const AWAITED: &str = "AWAITED";
+    /// The ring of [`Held`](crate::Held) records and frames, from the packet path to who holds them.
+    pub const HELD: &str = "HELD";
+    /// Hash of a sender → fragments that were handed over from it in this second. Emptied by the
+    /// daemon.
+    pub const HELD_BY: &str = "HELD_BY";
     /// `FlowKey<Ip6>` → `Flow<_, Ip6>`: the same of flows that have an IPv6 address on one side or
     /// both; an IPv4 address stands there as a mapped one.
     pub const FLOWS6: &str = "FLOWS6";
@@ -85,6 +100,12 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
     pub const POOLS: &str = "POOLS";
+    /// A rule's number → `Numbered`: its name and what it allows.
+    pub const NUMBERED: &str = "NUMBERED";
+    /// `Holder` → slot: where a client's use is counted.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Slot → `Use`: what rules and clients have.
+    pub const USES: &str = "USES";
     /// Bank and index → `Slots6`.
     pub const POOLS6: &str = "POOLS6";
     /// Interface index → `Interface`.
@@ -100,6 +121,8 @@ pub mod map {
     pub const REMOVED: &str = "REMOVED";
     /// The ring of [`Opened`](crate::Opened) events, from the packet path to the session log.
     pub const EVENTS: &str = "EVENTS";
+    /// [`Told`](crate::Told) → how often, per CPU.
+    pub const TOLD: &str = "TOLD";
     /// 0 → not zero if somebody wants events.
     pub const EVENTS_WANTED: &str = "EVENTS_WANTED";
     /// 0 → events that found the ring full, per CPU.
@@ -114,7 +137,11 @@ pub mod map {
         FLOWS6,
         MAPPINGS,
         MAPPINGS6,
+        LEASES,
         FRAGMENTS,
+        AWAITED,
+        HELD,
+        HELD_BY,
         FRAGMENTS6,
         PORTS,
         EXTERNALS,
@@ -123,12 +150,16 @@ pub mod map {
         CLASSES6,
         RULES,
         POOLS,
+        NUMBERED,
+        CLIENTS,
+        USES,
         POOLS6,
         INTERFACES,
         CONFIG,
         COUNTERS,
         POOL_COUNTERS,
         REMOVED,
+        TOLD,
         EVENTS,
         EVENTS_WANTED,
         EVENTS_LOST,
@@ -171,6 +202,8 @@ mod layouts {
     // SAFETY: as above.
     unsafe impl Layout for Slots6 {}
     // SAFETY: as above.
+    unsafe impl Layout for Lease {}
+    // SAFETY: as above.
     unsafe impl Layout for Ip4 {}
     // SAFETY: as above.
     unsafe impl Layout for External {}
@@ -180,6 +213,10 @@ mod layouts {
     unsafe impl Layout for Rule {}
     // SAFETY: as above.
     unsafe impl Layout for Pool {}
+    // SAFETY: as above.
+    unsafe impl Layout for Numbered {}
+    // SAFETY: as above.
+    unsafe impl Layout for Holder {}
     // SAFETY: as above.
     unsafe impl Layout for Interface {}
     // SAFETY: as above.
@@ -194,4 +231,10 @@ mod layouts {
     unsafe impl Layout for u32 {}
     // SAFETY: as above.
     unsafe impl Layout for u64 {}
+    // SAFETY: as above.
+    unsafe impl<A: Address> Layout for FragmentKey<A> {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Fragments<Picture> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Held {}
 }

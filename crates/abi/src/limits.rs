@@ -9,6 +9,27 @@ pub const RULES_MAX: usize = 1024;
 /// Words of 64 rules in a rule set.
 pub const RULE_WORDS: usize = RULES_MAX / 64;
 
+/// Numbers of rules: those of a policy, and as many again that are gone while flows of them are left.
+/// Number zero is no rule's.
+pub const RULE_NUMBERS: usize = 2 * RULES_MAX;
+
+/// Clients that are counted at one time, over all rules whose quotas speak of clients: those that have
+/// a flow or a port, or had one some seconds ago. They take 13 MiB of kernel memory.
+pub const CLIENTS_MAX: usize = 1 << 16;
+
+/// Slots that clients are counted in. Twice as many as clients, so that a free one is soon found.
+pub const CLIENT_SLOTS: usize = 2 * CLIENTS_MAX;
+
+/// ICMP errors of our own to all senders, by one CPU in one tick of 1.07 s, unless the configuration
+/// says otherwise (RFC 1812 §4.3.2.8): 340 kB on the wire.
+pub const ERRORS_PER_TICK: u32 = 4_000;
+
+/// The share of these that one sender gets: a fortieth.
+pub const ERRORS_SHARE: u32 = 40;
+
+/// Senders of which a CPU remembers how many errors they got in this tick; those whose addresses hash
+/// alike share their share.
+pub const ERROR_BUCKETS: usize = 1024;
 /// Prefixes that stand for IPv4 addresses: the well-known one, an operator's own, and one of each to
 /// move to.
 pub const PREFIXES64_MAX: usize = 4;
@@ -34,6 +55,24 @@ pub const INTERFACES_MAX: usize = 64;
 /// written, the old one is in use.
 pub const CLASSES_MAX: usize = 1 << 17;
 
+/// External ports that configured forwards have, over all pools. Each is two entries of the mapping
+/// table that packets cannot have.
+pub const FORWARDED_MAX: usize = 4096;
+
+/// External ports that were asked for while the gateway runs, at one time: as many as configured ones.
+pub const LEASES_MAX: usize = 4096;
+
+/// Of these, those of one client. A host that wants more ports than this is a server, and is better
+/// forwarded to by the configuration.
+pub const LEASES_OF_CLIENT_MAX: usize = 64;
+
+/// Prefixes of callers of all forwards together. Old and new ones stand side by side while they change.
+pub const CALLERS_MAX: usize = 4096;
+
+/// Bytes of the name by which the owner of a mapping that was asked for is known again. RFC 6887's
+/// nonce has twelve.
+pub const OWNER_BYTES: usize = 32;
+
 /// The smallest flow table: below this the kernel's per-CPU free lists starve each other.
 pub const FLOWS_MIN: u32 = 1024;
 
@@ -51,6 +90,27 @@ pub const FLOWS6_UNUSED: u32 = FLOWS_MIN;
 /// takes no more memory than this.
 pub const FRAGMENTS_MAX: usize = 1 << 16;
 
+/// Packets whose first fragment is awaited because another came before it, at one time. A flood of
+/// such fragments displaces others', in a table of its own: what comes in order is in another.
+pub const AWAITED_MAX: usize = 1 << 14;
+
+/// Bytes of a frame that is held, at most: what the kernel takes back into the packet path, which is a
+/// page without the room in front of and behind a frame, on every kernel that is supported.
+pub const HELD_FRAME_MAX: usize = 3072;
+
+/// Bytes of the ring between the packet path and who holds fragments: 2,700 of 1,500 bytes may come
+/// while the daemon does something else. A power of two and whole pages, as the kernel wants it.
+pub const HELD_BYTES: u32 = 1 << 22;
+
+/// Fragments that come before their first one and are taken from one sender, each second. Ten
+/// thousand packets a second of which one in ten is out of order are not stopped by it, and one
+/// sender alone fills neither the ring nor the daemon's time.
+pub const HELD_SHARE: u32 = 1024;
+
+/// Shares of [`HELD_SHARE`]: a hash of its address says which one a sender has, so that what many
+/// senders have together is bounded too. A power of two.
+pub const HELD_SHARES: usize = 1 << 12;
+
 /// Indices of the counter map; reasons beyond it cannot exist.
 pub const REASONS_MAX: usize = 64;
 
@@ -64,8 +124,18 @@ pub const NAME_BYTES: usize = 64;
 const _: () = assert!(RULES_MAX.is_multiple_of(64), "words tile a rule set");
 const _: () = assert!(POOLS_MAX <= 128, "a pool's number has seven bits in a flow");
 const _: () = assert!(SLOTS.is_power_of_two(), "a slot is found by masking a hash");
+const _: () = assert!(ERROR_BUCKETS.is_power_of_two(), "found by masking a hash");
+const _: () = assert!(
+    CLIENT_SLOTS.is_power_of_two(),
+    "a hash falls anywhere alike"
+);
 const _: () = assert!(
     OVERLOADED_MAX < 256,
     "an address's planes are numbered by a byte"
 );
+const _: () = assert!(HELD_SHARES.is_power_of_two(), "a share is found likewise");
 const _: () = assert!(SLOTS >= 4 * ADDRESSES_MAX);
+const _: () = assert!(
+    FORWARDED_MAX < u16::MAX as usize,
+    "each forwarded port could have a list of callers of its own"
+);

@@ -64,9 +64,9 @@ reasons! {
     TimeExceededSent = 3, Send, "time_exceeded_sent", "The packet's TTL ran out here; its sender was told by ICMP (RFC 792, type 11).";
     TooBigSent = 4, Send, "too_big_sent", "Larger than the next link's MTU with Don't Fragment set; its sender was told the MTU by ICMP (RFC 1191).";
     Unconfigured = 5, Pass, "unconfigured", "No policy is in force yet; the kernel has the packet.";
-    NotIpv4 = 6, Pass, "not_ipv4", "ARP, IPv6 or another protocol that is not translated; the kernel has it.";
+    NotIp = 6, Pass, "not_ip", "ARP or another protocol that is not IP; the kernel has it.";
     VlanTagged = 7, Pass, "vlan_tagged", "The frame carries a VLAN tag; the kernel has it. Attach to an interface that shows the frames untagged to have them translated.";
-    NotForUs = 8, Pass, "not_for_us", "Not addressed to this interface's MAC address (broadcast, multicast, or flooded by a switch); the kernel decides.";
+    NotForUs = 8, Pass, "not_for_us", "Not addressed to this interface's MAC address (broadcast, multicast, or flooded by a switch), or of the link alone (IPv6 neighbour discovery, link-local addresses); the kernel decides.";
     Malformed = 9, Pass, "malformed", "The headers contradict each other or the frame's length; left to the kernel, which drops and counts it.";
     NoRule = 10, Pass, "no_rule", "No rule wants the packet; the kernel has it, untouched.";
     RulePass = 11, Pass, "rule_pass", "A rule says to leave the packet to the kernel.";
@@ -81,7 +81,7 @@ reasons! {
     FlowTableFull = 20, Drop, "flow_table_full", "The flow table is full; the flow was refused. Raise limits.flows.";
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
-    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, which came before the first fragment, long after it, or without a whole transport header.";
+    Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, whose first fragment was dropped, which has no whole transport header where one must be, or which came before its first one and is too large to be held.";
     Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
@@ -95,7 +95,36 @@ reasons! {
     MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
     ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
     ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
-    FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet, or leaves too many gaps; such packets are made to get past filters (RFC 1858, RFC 5722).";
+    FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
+    FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
+    FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
+    FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
+    QuotaFlows = 41, Drop, "quota_flows", "The client, or all clients of its rule together, have as many flows as the rule's quota allows; the flow was refused.";
+    QuotaPorts = 42, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
+    QuotaRate = 43, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";
+    QuotaTableFull = 44, Drop, "quota_table_full", "The table of clients with a quota is full; the flow was refused, because it could not be counted. Give quotas per client to fewer clients.";
+    IcmpFragment = 45, Drop, "icmp_fragment", "A fragment of an ICMP message between IPv4 and IPv6: its checksum covers the length of the whole, which nobody knows (RFC 7915 §1.2).";
+    NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum, in fragments or too long, from IPv4 to IPv6, which wants one (RFC 7915 §4.5).";
+    OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
+}
+
+impl Reason {
+    /// Whether a flow was refused for want of something that there may be later: what a client is
+    /// told (RFC 5508 REQ-8).
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::PortsExhausted
+                | Self::FlowTableFull
+                | Self::MappingTableFull
+                | Self::PoolEmpty
+                | Self::QuotaFlows
+                | Self::QuotaPorts
+                | Self::QuotaRate
+                | Self::QuotaTableFull
+        )
+    }
 }
 
 const _: () = {

@@ -1,8 +1,8 @@
 //! Words in map values that several CPUs and user space may touch at any moment.
 //!
 //! Natively an atomic. On BPF a volatile access, because LLVM cannot select relaxed atomic loads and
-//! stores before cpu v4, and `core::sync::atomic` offers no read-modify-write there; those are the
-//! instructions `lock or` and `lock and` by intrinsic.
+//! stores before cpu v4, and `core::sync::atomic` offers no read-modify-write there; those are locked
+//! instructions by intrinsic.
 #![cfg_attr(
     target_arch = "bpf",
     expect(
@@ -86,6 +86,14 @@ mod cells {
         pub fn fetch_and(&self, bits: u64) -> u64 {
             self.0.fetch_and(bits, Relaxed)
         }
+        /// Adds, modulo 2⁶⁴; returns what was there before.
+        pub fn fetch_add(&self, more: u64) -> u64 {
+            self.0.fetch_add(more, Relaxed)
+        }
+        /// Replaces `old`; `false` if something else is there.
+        pub fn replace(&self, old: u64, new: u64) -> bool {
+            self.0.compare_exchange(old, new, Relaxed, Relaxed).is_ok()
+        }
     }
 }
 
@@ -93,7 +101,9 @@ mod cells {
 mod cells {
     use super::{Shared, Word};
     use core::cell::UnsafeCell;
-    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_and, atomic_or};
+    use core::intrinsics::{
+        AtomicOrdering::SeqCst, atomic_and, atomic_cxchg, atomic_or, atomic_xadd,
+    };
 
     // SAFETY: every access is one aligned load, store or locked instruction.
     unsafe impl<T: Word> Sync for Shared<T> {}
@@ -131,6 +141,18 @@ mod cells {
         pub fn fetch_and(&self, bits: u64) -> u64 {
             // SAFETY: the cell is valid and aligned; the instruction is atomic.
             unsafe { atomic_and::<u64, u64, { SeqCst }>(self.0.get(), bits) }
+        }
+        /// Adds, modulo 2⁶⁴; returns what was there before.
+        #[inline(always)]
+        pub fn fetch_add(&self, more: u64) -> u64 {
+            // SAFETY: the cell is valid and aligned; the instruction is atomic.
+            unsafe { atomic_xadd::<u64, u64, { SeqCst }>(self.0.get(), more) }
+        }
+        /// Replaces `old`; `false` if something else is there.
+        #[inline(always)]
+        pub fn replace(&self, old: u64, new: u64) -> bool {
+            // SAFETY: the cell is valid and aligned; the instruction is atomic.
+            unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(self.0.get(), old, new).1 }
         }
     }
 }

@@ -71,8 +71,29 @@ pub struct Pool {
     pub held_ports: Option<u64>,
     /// The largest TCP segment that both sides may agree on, in bytes.
     pub mss: Option<u64>,
+    /// `icmp`, `reset` or `silent`: how clients are told that there is no room for a flow.
+    pub refusal: Option<String>,
     /// How long its flows are kept; what it leaves out is as for all pools.
     pub timeouts: Timeouts,
+    /// External ports through which internal hosts are reached from outside.
+    pub forwards: Option<Vec<Forward>>,
+}
+
+/// External ports of a pool through which an internal host is reached from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Forward {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// The external ports: `tcp/443`, `udp/5000-5099`.
+    pub service: Option<String>,
+    /// Which of the pool's addresses; a pool of one address need not say.
+    pub address: Option<String>,
+    /// The internal host, `10.0.0.5`, and the port that the first external one stands for,
+    /// `10.0.0.5:8443`; without, they are the same.
+    pub to: Option<String>,
+    /// Prefixes that callers are in; absent is everybody.
+    pub from: Option<Vec<String>>,
 }
 
 /// A behaviour by protocol: `endpoint-independent`, `address-dependent` or
@@ -104,6 +125,34 @@ pub struct Rule {
     pub pool: Option<String>,
     /// `pass`: leave the packets to the kernel, untouched.
     pub action: Option<String>,
+    /// How much its clients may have together, and each.
+    pub quota: Quota,
+}
+
+/// How much the clients of a rule may have; what it leaves out is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Flows of all clients together.
+    pub flows: Option<u64>,
+    /// External ports of all clients together.
+    pub ports: Option<u64>,
+    /// Each client.
+    pub client: ClientQuota,
+}
+
+/// How much each client of a rule may have; what it leaves out is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientQuota {
+    /// Flows.
+    pub flows: Option<u64>,
+    /// External ports.
+    pub ports: Option<u64>,
+    /// New flows a second in the long run.
+    pub rate: Option<u64>,
+    /// New flows at once after a pause; absent is as many as `rate`.
+    pub burst: Option<u64>,
 }
 
 /// Translation of IPv6 clients' flows to IPv4 targets (RFC 6146).
@@ -150,6 +199,8 @@ pub struct Limits {
     pub flows: Option<u64>,
     /// Flows at one time that have an IPv6 address on one side or both.
     pub flows6: Option<u64>,
+    /// ICMP errors of the gateway's own that each CPU sends in 1.07 s.
+    pub icmp_errors: Option<u64>,
 }
 
 /// The daemon's HTTP API.

@@ -29,6 +29,7 @@ pub fn flow(number: u16) -> Flow {
         external: endpoint([192, 0, 2, 10], number),
         remote: endpoint([198, 51, 100, 9], 5432),
         pool: Some("team-a".to_owned()),
+        rule: Some("databases".to_owned()),
         age_seconds: 9,
         idle_seconds: 1,
         expires_in_seconds: 7439,

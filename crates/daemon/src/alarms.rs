@@ -11,13 +11,15 @@ use abi::{Counter, Reason};
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The reasons that an operator must hear of: something is full, empty or broken.
-const ALARMING: [Reason; 6] = [
+const ALARMING: [Reason; 8] = [
     Reason::PortsExhausted,
     Reason::FlowTableFull,
     Reason::PoolEmpty,
+    Reason::QuotaTableFull,
     Reason::NoRoute,
     Reason::Collision,
     Reason::Internal,
+    Reason::FragmentsFull,
 ];
 
 /// What was told already.

@@ -1,15 +1,22 @@
 //! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use abi::{Counter, Reason};
+use abi::{Counter, Holder, MappingKey, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
 use gateway::{
-    Action, Bitmaps, Event, Gateway, changes,
+    Action, Event, Gateway, changes,
     intent::{Intent, SessionLog},
+    mappings::{Ask, Denied, Granted, Withdraw},
+    quota::Judged,
 };
 use jiff::Timestamp;
 use kernel::{
@@ -26,8 +33,9 @@ use tokio::{
 use crate::{
     alarms::Alarms,
     config_file::Config,
+    holding::Keeper,
     sessions::Sessions,
-    sweeper::{self, Order, Report},
+    sweeper::{self, Memory, Order, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
     world::{World, WorldError},
@@ -35,6 +43,8 @@ use crate::{
 
 /// Changes of routes and neighbours that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Clients that a sweep names in the log; more are only counted.
+const CLIENTS_TOLD: usize = 10;
 /// Events of the packet path that are taken in before something else has its turn.
 const EVENTS_AT_ONCE: usize = 4096;
 
@@ -53,6 +63,9 @@ pub enum DriverError {
     /// The ring of events could not be waited for.
     #[error("cannot wait for events of the packet path")]
     Events(#[source] std::io::Error),
+    /// There can be no thread for fragments.
+    #[error("cannot start the thread that holds fragments")]
+    Keeper(#[source] std::io::Error),
     /// The first configuration cannot be put in force.
     #[error("the configuration cannot be put in force: {0}")]
     Refused(#[from] gateway::Refusal),
@@ -66,13 +79,13 @@ pub struct Driver {
     netlink: Netlink,
     file: PathBuf,
     /// The sweeper's; not here while it sweeps.
-    bitmaps: Option<Bitmaps>,
+    memory: Option<Memory>,
     alarms: Alarms,
     sessions: Sessions,
     events: Events,
 }
 
-type Sweeping = JoinHandle<(Bitmaps, std::io::Result<Report>)>;
+type Sweeping = JoinHandle<(Memory, std::io::Result<Report>)>;
 
 impl Driver {
     /// A driver for a world that is loaded and a picture that shows it.
@@ -88,7 +101,7 @@ impl Driver {
         file: PathBuf,
     ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
-        let bitmaps = Some(Bitmaps::default());
+        let memory = Some(Memory::default());
         let sessions = shared.view().sessions.clone();
         let events = world.events()?;
         Ok(Self {
@@ -97,7 +110,7 @@ impl Driver {
             shared,
             netlink,
             file,
-            bitmaps,
+            memory,
             alarms,
             sessions,
             events,
@@ -130,6 +143,9 @@ impl Driver {
         let mut sweeping: Option<Sweeping> = None;
         let mut settle: Option<Instant> = None;
         let mut alive = systemd::watchdog().map(tokio::time::interval);
+        // Here, where the capabilities that it does not need are given up.
+        let holding = self.shared.view().holding.clone();
+        let _keeper = Keeper::start(self.world.holding()?, holding).map_err(DriverError::Keeper)?;
         // What changed before the watch was open.
         self.look_at_links().await?;
         systemd::ready();
@@ -168,10 +184,7 @@ impl Driver {
                     next_sweep = Instant::now() + self.end_sweep(done)?;
                 }
                 command = commands.recv() => match command {
-                    Some(Command { request, reply }) => {
-                        let outcome = self.serve(&request)?;
-                        let _ = reply.send(outcome);
-                    }
+                    Some(command) => self.obey(command)?,
                     None => break,
                 },
                 events = self.events.take(EVENTS_AT_ONCE) => {
@@ -188,13 +201,26 @@ impl Driver {
 
     /// Does what the gateway decided, and what it decides about what came of that.
     fn act(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
+        let before = self.gateway.mappings().missing().len();
+        self.apply_all(actions)?;
+        let missing = self.gateway.mappings().missing().len();
+        if before == 0 && missing > 0 {
+            tracing::error!(
+                entries = missing,
+                "the mapping table has no room for what was asked for; it is tried again"
+            );
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn apply_all(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
         for action in actions {
             if let Some(event) = self.world.apply(action)? {
                 let more = self.gateway.handle(event)?;
-                self.act(more)?;
+                self.apply_all(more)?;
             }
         }
-        self.show();
         Ok(())
     }
 
@@ -229,6 +255,62 @@ impl Driver {
         }
         systemd::ready();
         Ok(())
+    }
+
+    /// Does what somebody wants, and tells them what became of it, if they still wait.
+    fn obey(&mut self, command: Command) -> Result<(), DriverError> {
+        match command {
+            Command::Apply(request, reply) => {
+                let outcome = self.serve(&request)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Ask(ask, reply) => {
+                let outcome = self.grant(&ask)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Withdraw(withdraw, reply) => {
+                let outcome = match self.gateway.withdraw(&withdraw) {
+                    Ok((granted, actions)) => {
+                        self.act(actions)?;
+                        Ok(granted)
+                    }
+                    Err(denied) => Err(denied),
+                };
+                let _ = reply.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, ask: &Ask) -> Result<Result<Granted, Denied>, DriverError> {
+        let tables = self.world.tables().clone();
+        // An entry that cannot be read is none: the port of another one is granted then.
+        let port_of = |key: &MappingKey| Some(tables.mappings.get(key).ok()??.port);
+        let words = |bitmap| tables.ports.words(bitmap);
+        let granted = self.gateway.ask(ask, kernel::now(), port_of, words);
+        let (granted, actions) = match granted {
+            Ok(granted) => granted,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        self.act(actions)?;
+        if self.gateway.mappings().stands(&granted.key()) {
+            return Ok(Ok(granted));
+        }
+        let Granted {
+            protocol,
+            internal,
+            owner,
+            ..
+        } = granted;
+        let withdraw = Withdraw {
+            protocol,
+            internal,
+            owner,
+        };
+        if let Ok((_, actions)) = self.gateway.withdraw(&withdraw) {
+            self.act(actions)?;
+        }
+        Ok(Err(Denied::TableFull))
     }
 
     fn serve(&mut self, request: &api::http::ApplyRequest) -> Result<Outcome, DriverError> {
@@ -351,7 +433,7 @@ impl Driver {
     }
 
     fn begin_sweep(&mut self) -> Option<Sweeping> {
-        let mut bitmaps = self.bitmaps.take()?;
+        let mut memory = self.memory.take()?;
         let tables = self.world.tables().clone();
         let order = Order {
             seed: self.gateway.seed(),
@@ -360,28 +442,31 @@ impl Driver {
             externals: self.gateway.numbers().externals.clone(),
             prefixes: self.gateway.intent()?.prefixes.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
+            asked: self.world.asked().clone(),
+            quotas: self.gateway.quotas(),
+            unwanted_rules: self.gateway.unwanted_rules(),
             log: self.sessions.clone(),
         };
         Some(tokio::task::spawn_blocking(move || {
-            let report = sweeper::sweep(&tables, &order, &mut bitmaps);
-            (bitmaps, report)
+            let report = sweeper::sweep(&tables, &order, &mut memory);
+            (memory, report)
         }))
     }
 
     /// Takes in what a sweep did; says when the next one is due.
     fn end_sweep(
         &mut self,
-        done: Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError>,
+        done: Result<(Memory, std::io::Result<Report>), tokio::task::JoinError>,
     ) -> Result<Duration, DriverError> {
-        let (bitmaps, report) = match done {
+        let (memory, report) = match done {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "a sweep broke off; the next one begins anew");
-                self.bitmaps = Some(Bitmaps::default());
+                self.memory = Some(Memory::default());
                 return Ok(sweeper::PERIOD);
             }
         };
-        self.bitmaps = Some(bitmaps);
+        self.memory = Some(memory);
         let now = kernel::now();
         for alarm in self
             .alarms
@@ -402,9 +487,12 @@ impl Driver {
             }
         };
         let pause = report.pause();
+        self.tell_of_quotas(&report.judged);
         for event in [
             Event::Idle(report.idle),
             Event::PoolsIdle(report.idle_pools),
+            Event::RulesIdle(report.idle_rules),
+            Event::Swept(now, report.swept.asked.clone()),
         ] {
             let actions = self.gateway.handle(event)?;
             self.act(actions)?;
@@ -418,6 +506,31 @@ impl Driver {
             view.sweep.last = Arc::new(report.swept);
         });
         Ok(pause)
+    }
+
+    /// Says which clients have begun to be refused for their quotas, and which are not any more.
+    fn tell_of_quotas(&self, judged: &Judged) {
+        let numbers = self.gateway.numbers();
+        let named = |holder: &Holder| {
+            let rule = numbers.rule_name(holder.rule()).unwrap_or("(removed)");
+            (
+                rule.to_owned(),
+                Ipv6Addr::from(holder.client.0).to_canonical(),
+            )
+        };
+        for (holder, packets) in judged.refused.iter().take(CLIENTS_TOLD) {
+            let (rule, client) = named(holder);
+            tracing::warn!(rule, %client, packets, "a client is refused flows: its quota is reached");
+        }
+        for holder in judged.relieved.iter().take(CLIENTS_TOLD) {
+            let (rule, client) = named(holder);
+            tracing::info!(rule, %client, "a client is not refused flows any more");
+        }
+        let more = |count: usize| count.saturating_sub(CLIENTS_TOLD);
+        let (refused, relieved) = (more(judged.refused.len()), more(judged.relieved.len()));
+        if refused + relieved > 0 {
+            tracing::warn!(refused, relieved, "as many more clients");
+        }
     }
 
     /// Brings the picture up to date with the gateway.
@@ -447,6 +560,12 @@ impl Driver {
         self.sessions.name_pools(numbers);
         self.shared.update(|view| {
             view.interfaces = interfaces;
+            if !view.leases.iter().eq(self.gateway.mappings().leases()) {
+                view.leases = Arc::new(self.gateway.mappings().leases().copied().collect());
+            }
+            if *view.unmapped != *self.gateway.mappings().missing() {
+                view.unmapped = Arc::new(self.gateway.mappings().missing().clone());
+            }
             view.notes = notes;
             if *view.numbers != *numbers {
                 view.numbers = Arc::new(numbers.clone());
@@ -468,6 +587,13 @@ impl Driver {
                 )),
                 Some(_) => {}
             }
+        }
+        let missing = self.gateway.mappings().missing().len();
+        if missing > 0 {
+            notes.push(format!(
+                "the mapping table has no room for {missing} entries of mappings that were asked \
+                 for; they are tried again each second. Raise limits.flows"
+            ));
         }
         let tables = self.world.tables();
         let limits = self.gateway.intent().map(|intent| intent.limits);
@@ -525,7 +651,7 @@ async fn until(time: Option<Instant>) {
 
 async fn ended(
     sweeping: &mut Option<Sweeping>,
-) -> Result<(Bitmaps, std::io::Result<Report>), tokio::task::JoinError> {
+) -> Result<(Memory, std::io::Result<Report>), tokio::task::JoinError> {
     match sweeping {
         Some(sweeping) => sweeping.await,
         None => std::future::pending().await,

@@ -8,6 +8,7 @@
 //! netlink ─────┼─► driver ─► Gateway::handle ──────┤
 //! every second ┘      ▲            │ View          └─ systemd
 //!   sweeper ──────────┘            ▼            sessions: files, syslog, IPFIX
+//!                                               holding: fragments that came too early
 //!                            http, metrics (read View and the maps)
 //! ```
 //!
@@ -19,10 +20,12 @@ pub mod answers;
 pub mod capabilities;
 pub mod config_file;
 pub mod driver;
+pub mod holding;
 pub mod http;
 pub mod metrics;
 pub mod options;
-pub mod refused;
+pub mod quotas;
+mod refused;
 pub mod sessions;
 pub mod sweeper;
 pub mod systemd;

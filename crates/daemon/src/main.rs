@@ -14,6 +14,7 @@ use daemon::{
     capabilities,
     config_file::{Config, ConfigError},
     driver::Driver,
+    holding::Holding,
     http,
     options::Options,
     sessions::Sessions,
@@ -154,10 +155,13 @@ fn first_view(path: &Path, config: &Config, world: &World) -> View {
         },
         intent: Arc::new(config.parsed.intent.clone()),
         numbers: Arc::default(),
+        leases: Arc::default(),
+        unmapped: Arc::default(),
         interfaces: Vec::new(),
         links: Arc::default(),
         sweep: SweepView::default(),
         sessions: Sessions::default(),
+        holding: Holding::default(),
         notes: Vec::new(),
     }
 }

@@ -8,15 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip6, Prefix64, Protocol};
+use abi::{External, ExternalState, FlowKey, Ip6, MappingKey, Prefix64, Protocol};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
+    quota::{Books, Judged, Quotas},
     sweep::{FlowState, Joined},
 };
 use kernel::{Tables, tables::In};
 
-use crate::sessions::Sessions;
+use crate::{quotas, sessions::Sessions, world::Asked};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// Entries that are removed at once when their flows are logged.
 const LOGGED_AT_ONCE: usize = 4096;
+/// Entries of mappings that are removed at once.
+const UNMAPPED_AT_ONCE: usize = 4096;
 
 /// What one sweep is told.
 pub struct Order {
@@ -39,6 +42,12 @@ pub struct Order {
     pub prefixes: Vec<Prefix64>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
+    /// Entries of mappings that are not removed whatever was found.
+    pub asked: Asked,
+    /// What rules allow.
+    pub quotas: Quotas,
+    /// The numbers of rules that are not wanted any more.
+    pub unwanted_rules: BTreeSet<u16>,
     /// Who is told of flows that have ended.
     pub log: Sessions,
 }
@@ -53,6 +62,10 @@ pub struct Report {
     pub idle: BTreeSet<Ip6>,
     /// Unwanted pools that no flow is of any more.
     pub idle_pools: BTreeSet<u8>,
+    /// Unwanted rules that nothing is left of.
+    pub idle_rules: BTreeSet<u16>,
+    /// What it came to about quotas.
+    pub judged: Judged,
     /// How long it took.
     pub duration: Duration,
 }
@@ -68,19 +81,37 @@ impl Report {
     }
 }
 
+/// What a sweep leaves to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    bitmaps: Bitmaps,
+    books: Books,
+}
+
 /// Sweeps once.
 ///
 /// # Errors
 ///
 /// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
-pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Result<Report> {
+pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<Report> {
+    let Memory { bitmaps, books } = memory;
     let began = Instant::now();
     let now = kernel::now();
+    let opening = quotas::open(tables, &order.quotas)?;
     let mut swept: Swept = walk(tables, order, now)?;
     let mut swept6: Swept<Ip6> = walk(tables, order, now)?;
     swept.count(&swept6);
 
-    let removed = clear(tables, order, &mut swept)? + clear(tables, order, &mut swept6)?;
+    let judged = quotas::judge(tables, &opening, &swept, books);
+    spare_the_revived(tables, order, &mut swept)?;
+    spare_the_revived(tables, order, &mut swept6)?;
+    let mut removed = remove(tables, &swept.ended, &order.log)?;
+    removed += remove(tables, &swept6.ended, &order.log)?;
+    unmap(tables, &swept.unmapped, &order.asked)?;
+    tables.mappings6.remove_all(&swept6.unmapped)?;
+    quotas::give_back(tables, &swept)?;
+    quotas::give_back(tables, &swept6)?;
+    quotas::correct(tables, &judged)?;
     count_removed(tables, &swept)?;
     let unused = idle_addresses(order, &swept);
     let words = |bitmap| tables.ports.words(bitmap);
@@ -93,7 +124,11 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
         .copied()
         .filter(has_no_flow)
         .collect();
+    let is_gone = |number: &u16| !swept.rules.contains(number);
+    let idle_rules = order.unwanted_rules.iter().copied().filter(is_gone);
     Ok(Report {
+        idle_rules: idle_rules.collect(),
+        judged,
         swept,
         removed,
         idle: unused,
@@ -105,19 +140,24 @@ pub fn sweep(tables: &Tables, order: &Order, bitmaps: &mut Bitmaps) -> io::Resul
 /// Looks at all flows and mappings of one kind of address.
 fn walk<A: In>(tables: &Tables, order: &Order, now: u64) -> io::Result<Swept<A>> {
     let sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
-    let mut sweep = sweep.knowing(order.prefixes.iter().copied());
+    let mut sweep = sweep
+        .knowing(order.prefixes.iter().copied())
+        .counting(order.quotas.keys().copied());
     A::flows(tables).walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
     A::mappings(tables).walk(|keys, mappings| sweep.mappings(keys, mappings))?;
     Ok(sweep.finish())
 }
 
-/// Removes what a sweep found to have ended; says how many entries of flows that were.
-fn clear<A: In>(tables: &Tables, order: &Order, swept: &mut Swept<A>) -> io::Result<usize> {
-    spare_the_revived(tables, order, swept)?;
-    let removed = remove(tables, &swept.ended, &order.log)?;
-    A::mappings(tables).remove_all(&swept.unmapped)?;
-    Ok(removed)
+/// Removes entries of mappings that no flow uses, some at a time: meanwhile none can be asked for.
+fn unmap(tables: &Tables, unmapped: &[MappingKey], asked: &Asked) -> io::Result<()> {
+    for some in unmapped.chunks(UNMAPPED_AT_ONCE) {
+        let asked = asked.lock();
+        let idle = some.iter().filter(|key| !asked.contains(*key));
+        let some: Vec<_> = idle.copied().collect();
+        tables.mappings.remove_all(&some)?;
+    }
+    Ok(())
 }
 
 /// Removes what ended, and tells the log. Its last words are read just before it goes, some at a

@@ -1,13 +1,22 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
-use std::{collections::BTreeMap, io, sync::Arc};
-
-use abi::{Address, Config, External, Ip6, limits::POOLS_MAX, policy::pool_index};
-use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, policy};
-use kernel::{
-    AttachError, Attached, Events, LoadError, Program, Sizes, State, StateError, Tables, links,
-    sysctl,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use abi::{
+    Address, Config, External, Ip6, Mapping, MappingKey, limits::POOLS_MAX, policy::pool_index,
+};
+use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, mappings, policy};
+use kernel::{
+    AttachError, Attached, Events, LoadError, Program, Sizes, State, StateError, Tables,
+    held::{Injector, Ring},
+    links, sysctl,
+};
+
+use crate::holding;
 
 /// Why the kernel could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +52,7 @@ pub struct World {
     tables: Arc<Tables>,
     attached: BTreeMap<u32, Attached>,
     adopted: bool,
+    asked: Asked,
 }
 
 impl World {
@@ -67,7 +77,14 @@ impl World {
                 .map(|link| (link.ifindex, link))
                 .collect(),
             adopted: loaded.adopted,
+            asked: Asked::default(),
         })
+    }
+
+    /// Which entries of the mapping table sweeps must leave alone, whatever they were when they were
+    /// looked at.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// The tables, for everybody.
@@ -99,6 +116,19 @@ impl World {
         Ok(Events::open(&self.state)?)
     }
 
+    /// What whoever holds fragments acts on; it has one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn holding(&self) -> Result<holding::World, WorldError> {
+        Ok(holding::World {
+            ring: Ring::open(&self.state)?,
+            injector: Injector::new(&self.program)?,
+            tables: self.tables.clone(),
+        })
+    }
+
     /// Tells the packet path whether anybody wants its events.
     ///
     /// # Errors
@@ -127,9 +157,22 @@ impl World {
                 pools.insert(number, name);
             }
         }
+        let mut mappings = BTreeMap::new();
+        let walked = tables.mappings.walk(|keys, values| {
+            let asked = keys.iter().zip(values).filter(|(_, it)| it.is_asked_for());
+            mappings.extend(asked.map(|(key, mapping)| (*key, *mapping)));
+        });
+        read("MAPPINGS", walked)?;
+        let numbered = read("NUMBERED", tables.numbered.all())?;
+        let rules = numbered.into_iter().filter_map(|(number, entry)| {
+            Some((u16::try_from(number).ok()?, policy::rule_name(&entry)?))
+        });
         Ok(Found {
+            rules: rules.collect(),
             config,
             pools,
+            mappings,
+            leases: read("LEASES", tables.leases.all())?.into_iter().collect(),
             externals: self.externals()?,
             classes: read("CLASSES", tables.classes.all())?
                 .into_iter()
@@ -182,6 +225,13 @@ impl World {
                 Some(ip4) => write("EXTERNALS", tables.externals.remove(&ip4))?,
                 None => write("EXTERNALS6", tables.externals6.remove(&address))?,
             },
+            Action::PutNumbered(number, entry) => {
+                let number = u32::from(number);
+                write("NUMBERED", tables.numbered.put(&number, &entry))?;
+                if policy::rule_name(&entry).is_none() {
+                    tables.uses.at(number).release();
+                }
+            }
             Action::PutRule(index, rule) => write("RULES", tables.rules.put(&index, &rule))?,
             Action::PutPool(index, pool) => write("POOLS", tables.pools.put(&index, &pool))?,
             Action::PutSlots6(index, slots) => write("POOLS6", tables.pools6.put(&index, &slots))?,
@@ -198,6 +248,20 @@ impl World {
             }
             Action::RemoveClasses(keys) => {
                 write("CLASSES", tables.classes.remove_all(&keys))?;
+            }
+            Action::TakePort(bitmaps, port) => {
+                for bitmap in bitmaps {
+                    bitmaps::take(port, tables.ports.words(bitmap));
+                }
+            }
+            Action::PutMapping(key, mapping) => return self.put_mapping(key, mapping),
+            Action::PutLease(key, lease) => {
+                write("LEASES", tables.leases.put(&key, &lease))?;
+                tracing::info!(external = ?key, until = lease.until, "a mapping is granted");
+            }
+            Action::RemoveLease(key) => {
+                write("LEASES", tables.leases.remove(&key))?;
+                tracing::info!(external = ?key, "a mapping that was granted has ended");
             }
             Action::SetConfig(config) => write("CONFIG", tables.config.put(&0, &config))?,
             Action::PutInterface(ifindex, interface) => {
@@ -232,6 +296,43 @@ impl World {
                 "the configuration has IPv6 addresses, and this kernel has no IPv6"
             ),
         }
+    }
+
+    /// Puts an entry of a mapping that somebody asked for, or did until now. That there is no room is an
+    /// event.
+    fn put_mapping(&self, key: MappingKey, mapping: Mapping) -> Result<Option<Event>, WorldError> {
+        let table = &self.tables.mappings;
+        let mut asked = self.asked.lock();
+        if let Some((inward, internal)) = mappings::leads_back(&key, &mapping) {
+            let found = read("MAPPINGS", table.get(&inward))?;
+            if found.is_none_or(|it| (it.internal, it.port) != internal) {
+                let stood = read("MAPPINGS", table.get(&key))?;
+                if stood.is_some_and(|it| it.port == mapping.port) {
+                    write("MAPPINGS", table.remove(&key))?;
+                    asked.remove(&key);
+                }
+                return Ok(Some(Event::NotMapped(key)));
+            }
+        }
+        let before = read("MAPPINGS", table.get(&key))?;
+        if let Some(displaced) = before.and_then(|it| mappings::displaced(&key, &it, &mapping)) {
+            for outward in displaced.outward {
+                let found = read("MAPPINGS", table.get(&outward))?;
+                if found.is_some_and(|it| it.port == displaced.port) {
+                    write("MAPPINGS", table.remove(&outward))?;
+                    asked.remove(&outward);
+                }
+            }
+        }
+        if let Err(error) = table.put(&key, &mapping) {
+            tracing::debug!(%error, ?key, "an entry of a mapping cannot be written");
+            return Ok(Some(Event::NotMapped(key)));
+        }
+        match mapping.is_asked_for() {
+            true => asked.insert(key),
+            false => asked.remove(&key),
+        };
+        Ok(None)
     }
 
     fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {
@@ -281,6 +382,20 @@ fn set(setting: &sysctl::Setting) {
             %error,
             "sysctl needed, but it cannot be set"
         ),
+    }
+}
+
+/// The entries of the mapping table that somebody asked for and that were put since the daemon began.
+///
+/// A sweep that looked at one when flows had made it, and found that they have ended, must not remove
+/// it any more.
+#[derive(Clone, Default)]
+pub struct Asked(Arc<Mutex<BTreeSet<MappingKey>>>);
+
+impl Asked {
+    /// While it is held, none comes or goes.
+    pub fn lock(&self) -> MutexGuard<'_, BTreeSet<MappingKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use abi::{Counter, Protocol, Reason};
+use abi::{Counter, Protocol, Reason, Told};
 use api::http::{
     AddressState, AttachMode, ByProtocol, InterfaceStatus, Pool, PoolAddress, Pools, Ports,
     Program, Realm, Traffic,
 };
 use daemon::{
-    metrics::{ALL, Readings, page, readings::Fill},
+    holding::Holding,
+    metrics::{
+        ALL, Readings, page,
+        readings::{Fill, RuleUse},
+    },
     sessions::Sessions,
     view::{ConfigView, SweepView, View},
 };
@@ -40,6 +44,8 @@ fn readings() -> Readings {
         },
         intent: Arc::new(gateway::intent::parse("test.yaml", CONFIG).unwrap().intent),
         numbers: Arc::default(),
+        leases: Arc::default(),
+        unmapped: Arc::default(),
         interfaces: vec![InterfaceStatus {
             name: "a\\\"\nb".to_owned(),
             ifindex: Some(7),
@@ -58,6 +64,7 @@ fn readings() -> Readings {
             last: Arc::new(swept),
         },
         sessions: Sessions::default(),
+        holding: Holding::default(),
         notes: Vec::new(),
     };
     let counts = ByProtocol {
@@ -72,6 +79,13 @@ fn readings() -> Readings {
         },
         expired: vec![("team-a".to_owned(), counts)],
         active: vec![("team-a".to_owned(), 7)],
+        rules: vec![RuleUse {
+            name: "databases".to_owned(),
+            flows: 7,
+            ports: 5,
+            refused: 2,
+        }],
+        told: Told::ALL.map(|told| (told, 4)).into(),
         exits: Reason::ALL
             .iter()
             .map(|reason| {
@@ -172,6 +186,7 @@ fn names_say_what_they_count() {
             Unit::Bytes => assert!(name.ends_with("_bytes"), "{name}"),
             Unit::Packets => assert!(name.ends_with("_packets"), "{name}"),
             Unit::Seconds | Unit::Time => assert!(name.ends_with("_seconds"), "{name}"),
+            Unit::Fragments => assert!(name.contains("fragments"), "{name}"),
             Unit::Flows => assert!(name.contains("flows"), "{name}"),
             Unit::Ports => assert!(name.contains("_ports_"), "{name}"),
             Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),

@@ -44,11 +44,18 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
             Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
         }
     }
+    if is_later && flow.next_hop().ifindex == ingress && !takes_redirects(world, ingress) {
+        // It may have been held, and what comes again by such an interface cannot be sent back by it.
+        reason = Reason::KernelSends;
+    }
     if reason as u8 != Reason::Unresolved as u8 && V::leaving(arrival, flow) > flow.mtu() {
-        if V::forbids_fragments(packet) {
+        if V::forbids_fragments(packet, arrival, flow) {
             return match is_later {
                 true => (Reason::TooBig, ingress),
-                false => (V::too_big(packet, world, flow, flow.mtu()), ingress),
+                false => (
+                    V::too_big(packet, world, arrival, flow, flow.mtu()),
+                    ingress,
+                ),
             };
         }
         if reason as u8 != Reason::KernelSends as u8 {
@@ -69,11 +76,17 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         Verdict::Send => Some(flow.next_hop()),
         Verdict::Pass | Verdict::Drop => None,
     };
-    if !V::rewrite(packet, arrival, flow, hop.as_ref()) {
-        return (Reason::Internal, ingress);
+    if let Some(refused) = V::rewrite(packet, arrival, flow, hop.as_ref()) {
+        return (refused, ingress);
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))
+}
+
+#[inline(always)]
+fn takes_redirects<W: World>(world: &W, ifindex: u32) -> bool {
+    let interface = world.interface(ifindex);
+    interface.is_some_and(|interface| interface.takes_redirects())
 }
 
 /// Asks where the flow's packets go and remembers the answer.
@@ -144,7 +157,6 @@ fn note_time<A>(flow: &Flow<Live, A>, now: Tick) {
 
 #[inline(always)]
 fn account<A: Copy, W: World>(world: &W, flow: &Flow<Live, A>, bytes: u64) {
-    flow.packets.set(flow.packets.get().wrapping_add(1));
-    flow.bytes.set(flow.bytes.get().wrapping_add(bytes));
+    flow.count(bytes);
     world.count_pool(flow.pool(), flow.side(), bytes);
 }

@@ -7,22 +7,23 @@ extern crate std;
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::Rc,
     vec::Vec,
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Opened, Pool, PoolCounters, PortWord, Reason,
-    Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Tuple,
-    limits::{FRAGMENTS_MAX, POOLS_MAX, REASONS_MAX},
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
+    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool,
+    PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told,
+    Tuple, Use,
+    limits::{AWAITED_MAX, CLIENTS_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
     ports::WORDS,
 };
 
 use crate::{
     frame::{self, Packet, Wire},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 /// A frame in plain memory.
@@ -50,8 +51,22 @@ impl Packet for Frame {
         frame::at(&mut self.bytes, offset)
     }
 
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let room = room.get_mut(..self.bytes.len());
+        room.map(|room| room.copy_from_slice(&self.bytes)).is_some()
+    }
+
     fn resize(&mut self, len: usize) -> bool {
         self.bytes.resize(len, 0);
+        true
+    }
+
+    fn advance(&mut self, bytes: usize) -> bool {
+        // As the kernel: an Ethernet header must be left.
+        if bytes + frame::Link::LEN > self.bytes.len() {
+            return false;
+        }
+        self.bytes.drain(..bytes);
         true
     }
 
@@ -143,6 +158,47 @@ impl<K: Eq + std::hash::Hash + Copy, V> Table<K, V> {
     }
 }
 
+/// The ring of fragments that came too early, with the room that the kernel's has.
+#[derive(Debug, Default)]
+pub struct Ring {
+    records: VecDeque<(Held, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn put(&mut self, record: Held, frame: Vec<u8>) -> bool {
+        let room = Self::room(&frame);
+        if self.bytes + room > HELD_BYTES as usize {
+            return false;
+        }
+        self.bytes += room;
+        self.records.push_back((record, frame));
+        true
+    }
+
+    /// Takes out the oldest record, with its frame, if there is one.
+    pub fn take(&mut self) -> Option<(Held, Vec<u8>)> {
+        let (record, frame) = self.records.pop_front()?;
+        self.bytes -= Self::room(&frame);
+        Some((record, frame))
+    }
+
+    /// Records that wait.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes that a record takes: a header of the kernel's, and all of it in units of eight.
+    fn room(frame: &[u8]) -> usize {
+        (8 + size_of::<Held>() + frame.len()).next_multiple_of(8)
+    }
+}
+
 /// Events that [`Memory`] keeps; more are lost, as in a ring that nobody reads.
 pub const EVENTS_MAX: usize = 4096;
 
@@ -163,8 +219,8 @@ pub struct Kind<A: Address> {
     pub classes: Table<ClassKey<A>, RuleSet>,
     /// What [`Tables::route`] answers; never [`Route::Known`] as an error.
     pub routes: RefCell<Rc<Routes<A>>>,
-    /// See [`Tables::beginning`].
-    pub beginning: RefCell<Beginning<A>>,
+    /// See [`Tables::room`].
+    pub room: RefCell<Room<A>>,
     /// See [`Tables::opened`]: the first [`EVENTS_MAX`] of them.
     pub events: RefCell<Vec<Opened<A>>>,
 }
@@ -178,7 +234,7 @@ impl<A: Address> Kind<A> {
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
             routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
-            beginning: RefCell::new(Beginning::EMPTY),
+            room: RefCell::new(Room::empty()),
             events: RefCell::default(),
         }
     }
@@ -194,12 +250,28 @@ pub struct Memory {
     pub v4: Kind<Ip4>,
     /// The tables of flows that have an IPv6 address on one side or both.
     pub v6: Kind<Ip6>,
+    /// See [`World::await_first`].
+    pub awaited: Table<FragmentKey<Ip6>, ()>,
+    /// See [`World::held_by`]; one that was never asked for is zero.
+    pub held_by: RefCell<HashMap<u32, Rc<Shared<u32>>>>,
+    /// See [`World::hold`] and [`World::first_passed`]: what nobody has taken yet.
+    pub held: RefCell<Ring>,
     /// See [`World::ports`]; a bitmap that was never put is all free.
     pub ports: RefCell<HashMap<u32, Rc<PortWords>>>,
     /// See [`World::rule`].
     pub rules: Table<u32, Rule>,
     /// See [`World::pool`].
     pub pools: Table<u32, Pool>,
+    /// See [`World::numbered`].
+    pub numbered: Table<u16, Numbered>,
+    /// See [`World::client`].
+    pub clients: Table<Holder, u32>,
+    /// See [`World::usage`]; a slot that was never looked at is empty.
+    pub uses: RefCell<HashMap<u32, Rc<Use>>>,
+    /// See [`World::errors`].
+    pub errors: RefCell<HashMap<u32, Rc<Shared<u64>>>>,
+    /// See [`World::count_told`].
+    pub told: RefCell<[u64; Told::ALL.len()]>,
     /// The IPv6 addresses of pools, see [`Tables::slot`].
     pub pools6: Table<u32, Slots6>,
     /// See [`World::interface`].
@@ -221,9 +293,17 @@ impl Memory {
             })),
             v4: Kind::new(flows),
             v6: Kind::new(flows),
+            awaited: Table::new(AWAITED_MAX),
+            held_by: RefCell::default(),
+            held: RefCell::default(),
             ports: RefCell::default(),
             rules: Table::new(usize::MAX),
             pools: Table::new(usize::MAX),
+            numbered: Table::new(usize::MAX),
+            clients: Table::new(CLIENTS_MAX.min(flows)),
+            uses: RefCell::default(),
+            errors: RefCell::default(),
+            told: RefCell::default(),
             pools6: Table::new(usize::MAX),
             interfaces: Table::new(usize::MAX),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
@@ -234,6 +314,16 @@ impl Memory {
     /// What was counted for a reason.
     pub fn counted(&self, reason: Reason) -> Counter {
         self.counters.borrow()[reason as usize]
+    }
+
+    /// What is counted in a slot.
+    pub fn in_use(&self, slot: u32) -> Rc<Use> {
+        self.uses.borrow_mut().entry(slot).or_default().clone()
+    }
+
+    /// How often a client was told of a refusal in this way.
+    pub fn told(&self, told: Told) -> u64 {
+        self.told.borrow()[told as usize]
     }
 
     /// A port bitmap, made all free if it was never touched.
@@ -291,8 +381,8 @@ impl Lend for Memory {
 }
 
 impl<A: In> Tables<A> for Memory {
-    fn beginning(&self) -> Option<RefMut<'_, Beginning<A>>> {
-        Some(A::kind(self).beginning.borrow_mut())
+    fn room(&self) -> Option<RefMut<'_, Room<A>>> {
+        Some(A::kind(self).room.borrow_mut())
     }
 
     fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {
@@ -323,8 +413,8 @@ impl<A: In> Tables<A> for Memory {
         A::kind(self).fragments.get(key)
     }
 
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        let known = fragments.duplicate();
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        let known = Fragments::new(ports, units, self.now.get());
         A::kind(self).fragments.put_instead(*key, known);
     }
 
@@ -387,8 +477,52 @@ impl World for Memory {
         self.pools.get(&index)
     }
 
+    fn numbered(&self, rule: u16) -> Option<Rc<Numbered>> {
+        self.numbered.get(&rule)
+    }
+
+    fn client(&self, holder: &Holder) -> Option<Rc<u32>> {
+        self.clients.get(holder)
+    }
+
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        self.clients.insert_new(*holder, slot)
+    }
+
+    fn usage(&self, slot: u32) -> Option<Rc<Use>> {
+        Some(self.in_use(slot))
+    }
+
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.interfaces.get(&ifindex)
+    }
+
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        self.awaited.put_instead(*key, ());
+    }
+
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        let is_awaited = self.awaited.get(key).is_some();
+        self.awaited.remove(key);
+        is_awaited
+    }
+
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        let mut held_by = self.held_by.borrow_mut();
+        let none = || Rc::new(Shared::from(0));
+        Some(held_by.entry(sender).or_insert_with(none).clone())
+    }
+
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        let mut bytes = std::vec![0; packet.len()];
+        let (at, length) = (self.now.get().nanos(), bytes.len() as u32);
+        let record = Held::early(at, *key, packet.ingress(), length);
+        packet.copy(&mut bytes) && self.held.borrow_mut().put(record, bytes)
+    }
+
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        let record = Held::first(self.now.get().nanos(), *key);
+        self.held.borrow_mut().put(record, Vec::new());
     }
 
     fn count(&self, reason: Reason, bytes: u64) {
@@ -403,6 +537,21 @@ impl World for Memory {
             Side::Inbound => &mut counters.inbound,
         };
         *counter = counter.plus(Counter { packets: 1, bytes });
+    }
+
+    fn count_told(&self, told: Told) {
+        self.told.borrow_mut()[told as usize] += 1;
+    }
+
+    fn errors(&self, bucket: u32) -> Option<Rc<Shared<u64>>> {
+        let empty = || Rc::new(Shared::from(0));
+        Some(
+            self.errors
+                .borrow_mut()
+                .entry(bucket)
+                .or_insert_with(empty)
+                .clone(),
+        )
     }
 
     fn count_opened(&self, pool: u8, space: usize) {

@@ -1,59 +1,72 @@
 //! Claims a free port of an external address.
 
+use core::hint::black_box;
+
 use abi::{
     Address, Port, PortWord, Protocol,
     hash::hash,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
-use crate::world::World;
+use crate::world::{PortWords, World};
 
 /// Claims a free port, starting where `start` points; nothing if there is none.
 ///
-/// Every port of the space is looked at before it gives up, 64 at a time: once without those that
-/// are held back, and once with them, 2,048 loads of a cache line's quarter at most. In either turn the
-/// port has the parity of `start` as long as such a port is free (RFC 4787 REQ-4).
+/// Every port of the space is looked at before it gives up, 256 at a time: once without those that
+/// are held back, and once with them, 512 cache lines at most. In either turn the port has the parity
+/// of `start` as long as such a port is free (RFC 4787 REQ-4).
 #[inline(always)]
 pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
     let words = world.ports(bitmap)?;
     let class = start as usize & (CLASSES - 1);
-    let (turn, bit) = (
-        (start >> 8) as usize % CLASS_WORDS,
-        (start >> 16) as u32 % 64,
-    );
-    let mut step = 0;
-    while step < 2 * WORDS {
-        let index = word_at(class, turn, step % WORDS);
-        let word = &words[index % WORDS];
-        let held = if step < WORDS { word.held.get() } else { 0 };
-        if let Some(bit) = claim_bit(word, held, bit) {
-            return Some(port(index, bit));
+    let (turn, bit) = ((start >> 8) as usize, (start >> 16) as u32 % 64);
+    let mut round = 0;
+    while round < 2 * CLASSES {
+        let kept = if round < CLASSES { u64::MAX } else { 0 };
+        let (index, free) = in_class(&words, class_at(class, round % CLASSES), turn, kept);
+        if free != 0 {
+            let bit = (free.rotate_right(bit).trailing_zeros() + bit) % 64;
+            // The compiler joins the parts of an index by `or`, and behind that Linux 6.1 knows no bounds:
+            // so it is masked once more, where the compiler would see no need to.
+            let index = black_box(index) % WORDS;
+            // Another CPU may have been faster; then the next class is as good.
+            if words[index].taken.fetch_or(1 << bit) & 1 << bit == 0 {
+                return Some(port(index, bit));
+            }
         }
-        step += 1;
+        round += 1;
     }
     None
 }
 
-/// The word to look at in this step: the class's own words, then those of the other classes of the
-/// same parity, then the rest.
+/// The class to look at in this round: first those of the same parity, then the rest.
 #[inline(always)]
-const fn word_at(class: usize, turn: usize, step: usize) -> usize {
-    let round = step / CLASS_WORDS;
+const fn class_at(class: usize, round: usize) -> usize {
     let skip = 2 * round + if round >= CLASSES / 2 { 1 } else { 0 };
-    let class = (class + skip) % CLASSES;
-    class * CLASS_WORDS + (turn + step) % CLASS_WORDS
+    (class + skip) % CLASSES
 }
 
-/// Claims a bit that is neither taken nor among those `kept` back.
+/// A word of a class, the first from `turn` on in which a port is free, and which are; if none is, no
+/// port of it. Of those that are held back, the ones in `kept` are not free.
+///
+/// All words are read before one is chosen, so that a class costs one branch.
 #[inline(always)]
-fn claim_bit(word: &PortWord, kept: u64, start: u32) -> Option<u32> {
-    let free = !(word.taken.get() | kept);
-    if free == 0 {
-        return None;
+fn in_class(words: &PortWords, class: usize, turn: usize, kept: u64) -> (usize, u64) {
+    let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
+    let free = |at| {
+        let PortWord { taken, held } = &words[index(at) % WORDS];
+        !(taken.get() | held.get() & kept)
+    };
+    let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
+    if a | b | c | d == 0 {
+        return (0, 0);
     }
-    let bit = (free.rotate_right(start).trailing_zeros() + start) % 64;
-    // Another CPU may have been faster; then the next word is as good.
-    (word.taken.fetch_or(1 << bit) & 1 << bit == 0).then_some(bit)
+    match (a, b, c) {
+        (0, 0, 0) => (index(3), d),
+        (0, 0, _) => (index(2), c),
+        (0, _, _) => (index(1), b),
+        (_, _, _) => (index(0), a),
+    }
 }
 
 /// Gives a port back.

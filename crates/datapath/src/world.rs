@@ -5,12 +5,13 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Ip4,
-    Ip6, Live, Mapping, MappingKey, NextHop, Pool, PortWord, Reason, Rule, RuleSet, Shared, Side,
-    Slot, Tick, Tuple, ports::WORDS,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, PortWord, Reason, Rule,
+    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
 };
 
-pub use crate::open::Beginning;
+use crate::frame::Packet;
+pub use crate::open::Room;
 
 /// The ports of one external address and port space, or of one plane of it.
 pub type PortWords = [PortWord; WORDS];
@@ -40,12 +41,13 @@ pub enum Route {
 }
 
 /// A question to the routing tables.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct RouteQuery<A = Ip4> {
-    /// The interface the packet came by.
-    pub ingress: u32,
     /// The packet as it will leave.
     pub tuple: Tuple<A>,
+    /// The interface the packet came by.
+    pub ingress: u32,
     /// The number in its IP header.
     pub protocol: u8,
 }
@@ -71,7 +73,7 @@ pub trait Tables<A: Address>: Lend {
     ///
     /// Not on the stack: there is too little of that, and the verifier would walk everything behind
     /// once for each value it can have.
-    fn beginning(&self) -> Option<Self::Mut<'_, Beginning<A>>>;
+    fn room(&self) -> Option<Self::Mut<'_, Room<A>>>;
 
     /// The flow entry under this key.
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Ref<'_, Flow<Live, A>>>;
@@ -89,8 +91,9 @@ pub trait Tables<A: Address>: Lend {
 
     /// What is known of a packet in fragments.
     fn fragments(&self, key: &FragmentKey<A>) -> Option<Self::Ref<'_, Fragments>>;
-    /// Remembers a packet in fragments, instead of what was known under its key.
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments);
+    /// Remembers a packet in fragments of these ports, of which the first has now come with so many
+    /// units of eight bytes, instead of what was known under its key.
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16);
 
     /// What we know of an address as an external one.
     fn external(&self, address: &A) -> Option<Self::Ref<'_, External>>;
@@ -129,13 +132,39 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     fn rule(&self, index: u32) -> Option<Self::Ref<'_, Rule>>;
     /// A pool by [`abi::policy::pool_index`].
     fn pool(&self, index: u32) -> Option<Self::Ref<'_, Pool>>;
+    /// What stands under a rule's number.
+    fn numbered(&self, rule: u16) -> Option<Self::Ref<'_, Numbered>>;
+    /// The slot that a client is counted in.
+    fn client(&self, holder: &Holder) -> Option<Self::Ref<'_, u32>>;
+    /// Has a client counted in this slot if it has none.
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError>;
+    /// What is counted in a slot; see [`abi::quota`].
+    fn usage(&self, slot: u32) -> Option<Self::Ref<'_, Use>>;
     /// An interface we listen on.
     fn interface(&self, ifindex: u32) -> Option<Self::Ref<'_, Interface>>;
+
+    /// Notes that fragments of a packet came before its first one.
+    fn await_first(&self, key: &FragmentKey<Ip6>);
+    /// Forgets that; `true` if it was noted.
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool;
+    /// How many fragments were handed over in this second, by the hash of their sender: below
+    /// [`HELD_SHARES`](abi::limits::HELD_SHARES).
+    fn held_by(&self, sender: u32) -> Option<Self::Ref<'_, Shared<u32>>>;
+    /// Hands over a fragment that came before the first one of its packet, to be sent through again
+    /// when that has come; `false` if there is no room.
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool;
+    /// Tells whoever holds fragments of this packet that its first one has passed.
+    fn first_passed(&self, key: &FragmentKey<Ip6>);
 
     /// Counts a packet that leaves.
     fn count(&self, reason: Reason, bytes: u64);
     /// Counts a translated packet of a pool.
     fn count_pool(&self, pool: u8, side: Side, bytes: u64);
+    /// Counts what came of telling a client that its packet was refused.
+    fn count_told(&self, told: Told);
+    /// A tick (high half) and how many ICMP errors were sent in it (low half), by
+    /// [`crate::icmp`]'s numbers of senders; this CPU's own.
+    fn errors(&self, bucket: u32) -> Option<Self::Ref<'_, Shared<u64>>>;
     /// Counts a flow begun in a pool, by port space.
     fn count_opened(&self, pool: u8, space: usize);
 }

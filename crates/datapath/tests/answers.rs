@@ -161,6 +161,31 @@ fn packets_with_ip_options_are_not_answered_by_icmp() {
     assert_eq!(site.send(INSIDE, &sketch).reason, Reason::TtlExceeded);
 }
 
+/// RFC 5508 REQ-10d; that the class is the packet's is a law of the rig for every error of our own.
+#[test]
+fn an_error_of_our_own_has_the_class_of_the_packet_it_is_about() {
+    let asked = tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, 1], 443));
+    let expiring = Sketch {
+        ingress: INSIDE,
+        to: crate::rig::site::own_mac(INSIDE),
+        ..Sketch::first(Protocol::Udp, asked)
+    }
+    .ttl(1);
+    // Expedited forwarding, and congestion that was met on the way.
+    for (field, class) in [(0, 0), (0xbb, 0xb8), (0x03, 0), (0xe0, 0xe0)] {
+        let site = Site::new(usual(), 16);
+        let mut bytes = expiring.frame().bytes;
+        let sum = u16::from_be_bytes([bytes[24], bytes[25]]);
+        bytes[15] = field;
+        bytes[24..26].copy_from_slice(&sum.wrapping_sub(field.into()).to_be_bytes());
+
+        let left = site.send_bytes(INSIDE, bytes);
+
+        assert_eq!(left.reason, Reason::TimeExceededSent);
+        assert_eq!(left.after.bytes[15], class);
+    }
+}
+
 /// An answer would go to no host or to many (RFC 1122 §3.2.1.3, §4.2.3.10).
 #[test]
 fn nobody_is_answered_who_is_not_one_host() {

@@ -142,7 +142,7 @@ fn an_error_neither_refreshes_nor_ends_the_flow_it_is_about() {
         all.sort_by_key(|(key, _)| *key);
         all.into_iter()
             .map(|(key, flow)| (key, flow.picture()))
-            .map(|(key, flow)| (key, flow.last_seen, flow.seen, flow.packets))
+            .map(|(key, flow)| (key, flow.last_seen, flow.seen, flow.packets()))
             .collect::<Vec<_>>()
     };
     let before = entries(&site);

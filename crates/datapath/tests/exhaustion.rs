@@ -252,9 +252,9 @@ fn fill_again_and_again(behaviour: Behaviour) {
         for _ in 0..chance.below(open.len() + 1) {
             end(&site, open.swap_remove(chance.below(open.len())));
         }
-        // To remove what ended, and to free its ports.
-        for _ in 0..6 {
-            site.pass(Duration::from_secs(1 + chance.below(5) as u64));
+        // To remove what ended, to find its ports unused, and to free them.
+        for _ in 0..3 {
+            site.pass(Duration::from_secs(4 + chance.below(5) as u64));
             site.sweep_during(|_| {});
         }
         while open.len() < PORTS {

@@ -313,9 +313,9 @@ fn tagged_frames_and_other_protocols_are_the_kernels() {
     for (ethertype, wanted) in [
         ([0x81, 0x00], Reason::VlanTagged),
         ([0x88, 0xa8], Reason::VlanTagged),
-        ([0x08, 0x06], Reason::NotIpv4),
-        ([0x86, 0xdd], Reason::NotIpv4),
-        ([0x00, 0x2e], Reason::NotIpv4),
+        ([0x08, 0x06], Reason::NotIp),
+        ([0x86, 0xdd], Reason::Malformed),
+        ([0x00, 0x2e], Reason::NotIp),
     ] {
         let mut frame = frame.clone();
         frame[12..14].copy_from_slice(&ethertype);
@@ -360,7 +360,7 @@ fn before_the_first_policy_everything_is_the_kernels() {
 }
 
 #[test]
-fn later_fragments_without_a_first_one_are_dropped_if_a_rule_wants_them_and_passed_if_not() {
+fn later_fragments_without_a_first_one_are_held_if_a_rule_wants_them_and_passed_if_not() {
     for part in [(true, 100), (false, 1), (false, 0x1fff)] {
         for protocol in Protocol::ALL {
             let out = Sketch {
@@ -375,7 +375,7 @@ fn later_fragments_without_a_first_one_are_dropped_if_a_rule_wants_them_and_pass
                 target: abi::Ip4([10, 2, 0, 1]),
                 ..out.clone()
             };
-            leaves(INSIDE, out, Reason::Fragment);
+            leaves(INSIDE, out, Reason::FragmentHeld);
             leaves(INSIDE, stranger, Reason::NoRule);
             leaves(INSIDE, neighbour, Reason::RulePass);
             leaves(
@@ -384,7 +384,7 @@ fn later_fragments_without_a_first_one_are_dropped_if_a_rule_wants_them_and_pass
                     part,
                     ..inbound(protocol, 4000)
                 },
-                Reason::Fragment,
+                Reason::FragmentHeld,
             );
         }
     }

@@ -1,11 +1,11 @@
 //! The kernel's side of the packet path's two seams: the packet, and the world it may consult.
 
-use core::mem::MaybeUninit;
+use core::{mem::MaybeUninit, slice};
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Live,
-    Mapping, MappingKey, NextHop, Opened, Pool, Reason, Rule, RuleSet, Shared, Side, Slot, Tick,
-    Tuple,
+    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Holder,
+    Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Port, Reason, Rule,
+    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -14,14 +14,14 @@ use aya_ebpf::{
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_head,
-        bpf_xdp_adjust_tail,
+        bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
     maps::HashMap,
     programs::XdpContext,
 };
 use datapath::{
-    frame::{Packet, Wire},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    frame::{Link, Packet, Wire},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 use crate::maps::{self, Maps};
@@ -75,10 +75,33 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn copy(&mut self, room: &mut [u8]) -> bool {
+        let len = self.len();
+        // SAFETY: a local. Read anew, so that the compiler leaves in what the verifier wants to see: that
+        // it is never nothing, and fits. No frame is shorter than its header.
+        let len = unsafe { (&raw const len).read_volatile() }.max(Link::LEN);
+        if len > room.len() {
+            return false;
+        }
+        // SAFETY: the context is this run's own; `room` is at least `len` bytes.
+        unsafe { bpf_xdp_load_bytes(self.ctx, 0, room.as_mut_ptr().cast(), len as u32) == 0 }
+    }
+
+    #[inline(always)]
     fn resize(&mut self, len: usize) -> bool {
-        let delta = len as i64 - self.len() as i64;
+        // Hidden, or the compiler would do it in 32 bits, in which the verifier allows no arithmetic with
+        // pointers.
+        let delta = core::hint::black_box(len as i64 - self.len() as i64);
         // SAFETY: the context is this run's own.
         let done = unsafe { bpf_xdp_adjust_tail(self.ctx, delta as i32) } == 0;
+        self.reload();
+        done
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is this run's own.
+        let done = unsafe { bpf_xdp_adjust_head(self.ctx, bytes as i32) } == 0;
         self.reload();
         done
     }
@@ -128,9 +151,9 @@ impl Lend for Kernel {
 
 impl<A: Maps> Tables<A> for Kernel {
     #[inline(always)]
-    fn beginning(&self) -> Option<&mut Beginning<A>> {
+    fn room(&self) -> Option<&mut Room<A>> {
         // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
-        A::beginning().get_ptr_mut(0).map(|it| unsafe { &mut *it })
+        A::room().get_ptr_mut(0).map(|it| unsafe { &mut *it })
     }
 
     #[inline(always)]
@@ -171,8 +194,13 @@ impl<A: Maps> Tables<A> for Kernel {
     }
 
     #[inline(always)]
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        let _ = A::fragments().insert(key, fragments, 0);
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        if let Some(fragments) = maps::BEGUN.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element; a packet is done before the next one begins.
+            let fragments = unsafe { &mut *fragments };
+            fragments.begin(ports, units, self.now());
+            let _ = A::fragments().insert(key, fragments, 0);
+        }
     }
 
     #[inline(always)]
@@ -279,8 +307,77 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn numbered(&self, rule: u16) -> Option<&Numbered> {
+        maps::NUMBERED.get(rule as u32)
+    }
+
+    #[inline(always)]
+    fn client(&self, holder: &Holder) -> Option<&u32> {
+        get(&maps::CLIENTS, holder)
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        insert(&maps::CLIENTS, holder, &slot)
+    }
+
+    #[inline(always)]
+    fn usage(&self, slot: u32) -> Option<&Use> {
+        maps::USES.get(slot)
+    }
+
+    #[inline(always)]
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         get(&maps::INTERFACES, &ifindex)
+    }
+
+    #[inline(always)]
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        let _ = maps::AWAITED.insert(key, &0, 0);
+    }
+
+    #[inline(always)]
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        maps::AWAITED.remove(key).is_ok()
+    }
+
+    #[inline(always)]
+    fn held_by(&self, sender: u32) -> Option<&Shared<u32>> {
+        maps::HELD_BY.get(sender)
+    }
+
+    #[inline(always)]
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        let Some(record) = maps::RECORD.get_ptr_mut(0) else {
+            return false;
+        };
+        // SAFETY: this CPU's own element; a packet is done before the next one begins.
+        let record = unsafe { &mut *record };
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let length = packet.len();
+        if length > HELD_FRAME_MAX || !packet.copy(&mut record.frame) {
+            return false;
+        }
+        record.held = Held::early(now, *key, packet.ingress(), length as u32);
+        // SAFETY: the record without what the frame leaves of its room.
+        let bytes = unsafe {
+            slice::from_raw_parts(
+                (&raw const *record).cast::<u8>(),
+                size_of::<Held>() + length,
+            )
+        };
+        maps::HELD.output::<[u8]>(bytes, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        if let Some(mut record) = maps::HELD.reserve::<Held>(0) {
+            // SAFETY: a helper without arguments.
+            let now = unsafe { bpf_ktime_get_coarse_ns() };
+            record.write(Held::first(now, *key));
+            record.submit(0);
+        }
     }
 
     #[inline(always)]
@@ -301,6 +398,20 @@ impl World for Kernel {
                 Side::Inbound => add(&mut counters.inbound, bytes),
             }
         }
+    }
+
+    #[inline(always)]
+    fn count_told(&self, told: Told) {
+        if let Some(count) = maps::TOLD.get_ptr_mut(told as u32) {
+            // SAFETY: this CPU's own element.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn errors(&self, bucket: u32) -> Option<&Shared<u64>> {
+        // SAFETY: this CPU's own element.
+        maps::ERRORS.get_ptr(bucket).map(|it| unsafe { &*it })
     }
 
     #[inline(always)]

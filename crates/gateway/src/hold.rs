@@ -5,12 +5,18 @@
 //! already when a generation last ended: those are released when the next one ends. So a port is held
 //! for one generation at least and for two at most. A daemon that knows nothing yet, because it has
 //! just begun, takes all ports that are held for new ones.
+//!
+//! A part of the ports that are free is never held, so that the packet path does not have to look long
+//! for one that is not.
 
 use std::collections::{BTreeSet, HashMap};
 
 use abi::{PortWord, ports::WORDS};
 
 use crate::{intent::HoldDown, sweep::Correction};
+
+/// Of four ports that are free, so many are held at most.
+const HELD_OF_FOUR: usize = 3;
 
 /// One bit for each port.
 type Bits = Box<[u64; WORDS]>;
@@ -41,13 +47,17 @@ impl Held {
             self.0.remove(&bitmap);
             return Vec::new();
         }
-        let mut found = Box::new([0; WORDS]);
+        let new = freed.iter().map(|(_, it)| it.clear.count_ones() as usize);
+        let (mut free, mut found) = (new.sum::<usize>(), Box::new([0; WORDS]));
         let mut wanted = Box::new([0; WORDS]);
         for ((word, found), wanted) in words.iter().zip(found.iter_mut()).zip(wanted.iter_mut()) {
             *found = word.held.get();
+            let taken = word.taken.get();
             // One that was needed after all is not held, but in use.
-            *wanted = *found & !word.taken.get();
+            *wanted = *found & !taken;
+            free += taken.count_zeros() as usize;
         }
+        let most = (hold.ports as usize).min(free * HELD_OF_FOUR / 4);
         if hold.is_off() {
             wanted.fill(0);
         } else {
@@ -57,7 +67,7 @@ impl Held {
             };
             let older = self.0.entry(bitmap).or_insert_with(begin);
             older.turn(hold, now, &mut wanted);
-            older.hold(hold, freed, &mut wanted);
+            older.hold(most, freed, &mut wanted);
         }
         if count(&wanted) == 0 {
             self.0.remove(&bitmap);
@@ -89,8 +99,7 @@ impl Older {
     }
 
     /// Holds what is freed, as far as there is room for it; the oldest make room.
-    fn hold(&mut self, hold: HoldDown, freed: &[(usize, Correction)], wanted: &mut Bits) {
-        let most = hold.ports as usize;
+    fn hold(&mut self, most: usize, freed: &[(usize, Correction)], wanted: &mut Bits) {
         let new: usize = freed
             .iter()
             .map(|(_, it)| it.clear.count_ones() as usize)

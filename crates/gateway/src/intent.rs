@@ -26,14 +26,14 @@ mod words;
 mod yaml;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-pub use abi::{Behaviour, Dependence, Prefix64, Protocol, Realm};
+pub use abi::{Behaviour, Dependence, Prefix64, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 pub use judge::STATE_DEFAULT;
 use report::Report;
@@ -120,6 +120,26 @@ pub struct Pool {
     pub timeouts: Option<Timeouts>,
     /// The same of open flows to certain ports, before [`Intent::services`].
     pub services: Vec<ServiceTimeout>,
+    /// External ports through which internal endpoints are reached; none is another's.
+    pub forwards: Vec<Forward>,
+}
+
+/// External ports through which internal endpoints are reached from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// One of its pool's addresses.
+    pub address: Ipv4Addr,
+    /// The external ports, also such as the pool does not give out.
+    pub ports: PortRange,
+    /// The internal address, and the port that the first of the external ones stands for; it is in no
+    /// pool, and there are as many ports from there on.
+    pub target: (Ipv4Addr, u16),
+    /// Sorted and unique: who may call; empty is everybody.
+    pub callers: Vec<Ipv4Net>,
 }
 
 impl Pool {
@@ -187,6 +207,8 @@ pub struct Rule {
     pub services: Vec<Service>,
     /// What becomes of them.
     pub action: Action,
+    /// How much its clients may have; of a rule that passes, everything.
+    pub quota: Quota,
 }
 
 /// What becomes of the flows that a rule matches.
@@ -245,6 +267,8 @@ pub struct Limits {
     pub flows: u32,
     /// The same of flows that have an IPv6 address on one side or both.
     pub flows6: u32,
+    /// ICMP errors of our own that one CPU sends in one tick.
+    pub icmp_errors: u32,
 }
 
 /// Which events of flows are written down, and where: in one place at least.

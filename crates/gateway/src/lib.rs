@@ -10,25 +10,32 @@
 //! YAML ─► intent (all problems at once) ─► Intent ─┐
 //! interfaces, routes, what maps hold ──────────────┤
 //!                                                  ▼
-//!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
+//!            Gateway::handle(event): numbers ─► slots ─► policy, mappings ─► Actions
+//!
+//! fragments that came too early ─► fragments ─► the same, behind the first one of their packet
 //!
 //! every second: the tables ─► sweep ─► flows that ended, ports that are free, what to show
-//!                                └─► bitmaps, hold: freed ports go behind all others
+//!                                ├─► bitmaps, hold: freed ports go behind all others
+//!                                └─► quota: whether what is counted is what there is
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod bitmaps;
 pub mod changes;
+pub mod fragments;
 pub mod hold;
 pub mod intent;
 pub mod machine;
+pub mod mappings;
 pub mod numbers;
 pub mod patience;
 pub mod policy;
+pub mod quota;
 pub mod slots;
 pub mod sweep;
 
 pub use bitmaps::Bitmaps;
+pub use fragments::Holder;
 pub use machine::{Action, Attachment, Event, Found, Gateway, Link, Refusal};
 pub use patience::Patience;
 pub use sweep::{Sweep, Swept};

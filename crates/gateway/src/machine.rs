@@ -8,19 +8,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, Ipv6Addr},
+    ops::Deref,
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Ip6, Pool as PoolEntry,
-    Prefix64, Rule as RuleEntry, RuleSet, Slots6,
-    limits::{CLASSES_MAX, PREFIXES64_MAX},
+    Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Ip6, Lease, Mapping,
+    MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64, Rule as RuleEntry, RuleSet,
+    Slot, Slots6,
+    hash::hash,
+    limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX, SLOTS},
+    policy::pool_index,
+    ports::WORDS,
 };
 
 use crate::{
-    intent::{HoldDown, Intent, Interface, Mode},
+    intent::{HoldDown, Intent, Interface, Mode, Pool},
+    mappings::{Ask, Denied, Granted, Mappings, Withdraw, leases::Circumstances},
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
+    quota::Quotas,
 };
 
 /// An interface of this host.
@@ -54,12 +61,18 @@ pub struct Found {
     pub config: Config,
     /// Pools by number, from the bank in force.
     pub pools: BTreeMap<u8, String>,
+    /// Rules by number.
+    pub rules: BTreeMap<u16, String>,
     /// External addresses.
     pub externals: BTreeMap<Ip6, External>,
-    /// Prefixes of all versions of the policy.
+    /// Prefixes of all versions of the policy, and of callers.
     pub classes: Vec<ClassKey>,
     /// The same of IPv6.
     pub classes6: Vec<ClassKey<Ip6>>,
+    /// Entries of mappings that somebody asked for.
+    pub mappings: BTreeMap<MappingKey, Mapping>,
+    /// For how long some of them were granted.
+    pub leases: BTreeMap<MappingKey, Lease>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, InterfaceEntry>,
     /// Where the program is attached, and how.
@@ -80,6 +93,14 @@ pub enum Event {
     /// No flow is of the pools with these numbers, which were not wanted any more before that was
     /// looked at.
     PoolsIdle(BTreeSet<u8>),
+    /// Nothing is left of the rules with these numbers, which were not wanted any more before that
+    /// was looked at.
+    RulesIdle(BTreeSet<u16>),
+    /// A sweep has ended at this time, in nanoseconds of `CLOCK_MONOTONIC`, and came by these entries of
+    /// mappings that somebody asked for.
+    Swept(u64, BTreeSet<MappingKey>),
+    /// An entry of a mapping could not be written; it is tried again after the next sweep.
+    NotMapped(MappingKey),
     /// The program was attached to an interface, or was found attached.
     Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
@@ -93,6 +114,8 @@ pub enum Action {
     PutExternal(Ip6, External),
     /// Forget an address, and give back all its ports.
     RemoveExternal(Ip6),
+    /// Write what stands under a rule's number; if the number is free, forget what it had.
+    PutNumbered(u16, Box<Numbered>),
     /// Write a rule.
     PutRule(u32, RuleEntry),
     /// Write a pool.
@@ -107,6 +130,16 @@ pub enum Action {
     RemoveClasses(Vec<ClassKey>),
     /// Remove prefixes of IPv6.
     RemoveClasses6(Vec<ClassKey<Ip6>>),
+    /// Take a port in these bitmaps, whoever has it.
+    TakePort(Vec<u32>, Port),
+    /// Write an entry of a mapping, in the place of what stands there, see
+    /// [`displaced`](crate::mappings::displaced), if the other end
+    /// [leads back](crate::mappings::leads_back); answer with [`Event::NotMapped`] if there is no room.
+    PutMapping(MappingKey, Mapping),
+    /// Remember for how long a mapping is granted.
+    PutLease(MappingKey, Lease),
+    /// Forget that.
+    RemoveLease(MappingKey),
     /// Put these words in force.
     SetConfig(Config),
     /// Let the packet path know an interface.
@@ -148,6 +181,8 @@ pub struct Gateway {
     numbers: Numbers,
     config: Config,
     policy: Option<Policy>,
+    /// What stands under the numbers of rules.
+    numbered: BTreeMap<u16, Numbered>,
     /// Prefixes in the tables that are not the policy's.
     stale: Vec<ClassKey>,
     /// The same of IPv6.
@@ -158,6 +193,7 @@ pub struct Gateway {
     attached: BTreeMap<u32, Attachment>,
     refused: BTreeSet<u32>,
     modes: BTreeMap<u32, Mode>,
+    mappings: Mappings,
 }
 
 impl Gateway {
@@ -168,21 +204,28 @@ impl Gateway {
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
+        let (callers, stale): (Vec<_>, Vec<_>) =
+            (found.classes.into_iter()).partition(|key: &ClassKey| key.list().is_some());
+        let rules = found.rules.into_iter();
+        let rules = rules.map(|(number, name)| (name, number)).collect();
         Self {
             intent: None,
             numbers: Numbers {
                 pools,
+                rules,
                 externals: found.externals,
             },
             config: found.config,
             policy: None,
-            stale: found.classes,
+            numbered: BTreeMap::new(),
+            stale,
             stale6: found.classes6,
             links: None,
             interfaces: found.interfaces,
             attached: found.attached,
             refused: BTreeSet::new(),
             modes: BTreeMap::new(),
+            mappings: Mappings::found(found.mappings, callers, found.leases),
         }
     }
 
@@ -226,6 +269,66 @@ impl Gateway {
         unwanted.map(|(_, number)| *number).collect()
     }
 
+    /// The numbers of rules that are not wanted any more.
+    pub fn unwanted_rules(&self) -> BTreeSet<u16> {
+        let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+        let wanted = |name: &str| rules.iter().any(|rule| rule.name == name);
+        let unwanted = self.numbers.rules.iter().filter(|(name, _)| !wanted(name));
+        unwanted.map(|(_, number)| *number).collect()
+    }
+
+    /// What rules allow that do not allow everything.
+    pub fn quotas(&self) -> Quotas {
+        let limited = self.numbered.iter().filter(|(_, it)| !it.quota.is_none());
+        limited.map(|(number, it)| (*number, it.quota)).collect()
+    }
+
+    /// Mappings that were asked for.
+    pub fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Grants a mapping, or more time for it; says what must be done for that. `port_of` is the port
+    /// that an entry of the mapping table has, and `words` the bitmaps of ports.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not granted; then nothing has changed.
+    pub fn ask<W: Deref<Target = [PortWord; WORDS]>>(
+        &mut self,
+        ask: &Ask,
+        now: u64,
+        port_of: impl Fn(&MappingKey) -> Option<Port>,
+        words: impl Fn(u32) -> W,
+    ) -> Result<(Granted, Vec<Action>), Denied> {
+        let intent = self.intent.as_deref().ok_or(Denied::Unconfigured)?;
+        let at = Circumstances {
+            intent,
+            numbers: &self.numbers,
+            now,
+            seed: self.config.seed,
+        };
+        let (policy, numbers) = (self.policy.as_ref(), &self.numbers);
+        let slot = |pool: &Pool, client: Ip4| slot(policy?, numbers, pool, client);
+        let mut actions = Vec::new();
+        let tables = (slot, port_of, words);
+        let granted = self.mappings.ask(ask, &at, tables, &mut actions)?;
+        self.mappings.reconcile(intent, numbers, &mut actions);
+        Ok((granted, actions))
+    }
+
+    /// Withdraws a mapping that was granted; says what must be done for that. Its flows go on.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not withdrawn; then nothing has changed.
+    pub fn withdraw(&mut self, withdraw: &Withdraw) -> Result<(Granted, Vec<Action>), Denied> {
+        let mut actions = Vec::new();
+        let granted = self.mappings.withdraw(withdraw, &mut actions)?;
+        self.reconcile_mappings(&mut actions);
+        Ok((granted, actions))
+    }
+
     /// The interfaces that are wanted, each with what is there of it.
     pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
         let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
@@ -260,6 +363,22 @@ impl Gateway {
                 self.numbers
                     .forget_pools(pools, |number| idle.contains(&number));
             }
+            Event::RulesIdle(idle) => {
+                let rules = self.intent.as_ref().map_or(&[][..], |intent| &intent.rules);
+                let is_idle = |number| idle.contains(&number);
+                for number in self.numbers.forget_rules(rules, is_idle) {
+                    self.numbered.remove(&number);
+                    actions.push(Action::PutNumbered(number, Box::new(Numbered::FREE)));
+                }
+            }
+            Event::Swept(now, asked) => {
+                let are_all_there = self.mappings.seen(&asked);
+                self.mappings.expire(now, &mut actions);
+                if !are_all_there || !actions.is_empty() {
+                    self.reconcile_mappings(&mut actions);
+                }
+            }
+            Event::NotMapped(key) => self.mappings.not_written(&key),
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
                 self.note_attachment(ifindex, attachment, &mut actions);
@@ -273,6 +392,7 @@ impl Gateway {
 
     fn configure(&mut self, intent: Box<Intent>, actions: &mut Vec<Action>) -> Result<(), Refusal> {
         let numbers = self.numbers.assign(&intent.pools)?;
+        let numbers = numbers.assign_rules(&intent.rules)?;
         let is_same = self.intent.as_ref().is_some_and(|before| {
             before.rules == intent.rules
                 && before.pools == intent.pools
@@ -292,10 +412,23 @@ impl Gateway {
             }
         }
         self.numbers = numbers;
-        if let Some(policy) = policy {
-            self.enforce(policy, prefixes(&intent.prefixes), actions);
+        // Before a rule is in force, so that no flow begins under it that its quota does not count.
+        let numbered = policy::numbered(&intent.rules, &self.numbers);
+        for (number, entry) in &numbered {
+            if self.numbered.get(number) != Some(entry) {
+                actions.push(Action::PutNumbered(*number, Box::new(*entry)));
+            }
+        }
+        self.numbered = numbered;
+        let errors = std::mem::replace(&mut self.config.errors, intent.limits.icmp_errors);
+        self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
+        match policy {
+            Some(policy) => self.enforce(policy, prefixes(&intent.prefixes), actions),
+            None if errors != self.config.errors => actions.push(Action::SetConfig(self.config)),
+            None => {}
         }
         self.intent = Some(intent);
+        self.reconcile_mappings(actions);
         self.refused.clear();
         self.reconcile_interfaces(actions);
         Ok(())
@@ -343,6 +476,12 @@ impl Gateway {
         if let Some(before) = self.policy.replace(policy) {
             self.stale.extend(before.classes.into_keys());
             self.stale6.extend(before.classes6.into_keys());
+        }
+    }
+
+    fn reconcile_mappings(&mut self, actions: &mut Vec<Action>) {
+        if let Some(intent) = self.intent.as_deref() {
+            self.mappings.reconcile(intent, &self.numbers, actions);
         }
     }
 
@@ -421,6 +560,18 @@ impl Gateway {
             self.modes.insert(ifindex, mode);
         }
     }
+}
+
+/// The address that a client has in a pool, as the packet path finds it.
+fn slot(policy: &Policy, numbers: &Numbers, pool: &Pool, client: Ip4) -> Option<Slot> {
+    let index = pool_index(policy.version, *numbers.pools.get(&pool.name)?);
+    let mut pools = policy.pools.iter();
+    let (_, entry, _) = pools.find(|(found, ..)| *found == index)?;
+    let (high, low) = client.words();
+    entry
+        .slots
+        .get(hash(0, high, low) as usize % SLOTS)
+        .copied()
 }
 
 /// An interface's entry, as the way in which the program is attached makes it.

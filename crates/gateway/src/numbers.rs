@@ -1,22 +1,27 @@
-//! The numbers that stand for pools and addresses in the tables.
+//! The numbers that stand for pools, rules and addresses in the tables.
 //!
-//! A number never changes while something uses it: a flow names its pool by number, and an address
-//! its port bitmaps. So numbers are read back from the tables before new ones are given.
+//! A number never changes while something uses it: a flow names its pool and its rule by number, and
+//! an address its port bitmaps. So numbers are read back from the tables before new ones are given.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use abi::{
     External, ExternalState, Ip6, Port,
-    limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX},
+    limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX, RULE_NUMBERS},
 };
 
-use crate::intent::Pool;
+use crate::intent::{Action, Pool, Rule};
 
 /// Pools by name and addresses by value, each with its number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers {
     /// The number of each pool that is wanted or still draining.
     pub pools: BTreeMap<String, u8>,
+    /// The number of each rule that translates, or of which flows or ports are left; never zero.
+    pub rules: BTreeMap<String, u16>,
     /// Every external address of both versions, serving or draining.
     pub externals: BTreeMap<Ip6, External>,
 }
@@ -30,6 +35,12 @@ pub enum NumbersError {
          wait until the flows of removed pools have ended"
     )]
     Pools(usize),
+    /// Rules that are gone still hold theirs.
+    #[error(
+        "no number is left for rule {0}: {RULE_NUMBERS} rules are in use or still have flows; \
+         wait until the flows of removed rules have ended"
+    )]
+    Rules(usize),
     /// Addresses that drain still hold theirs.
     #[error(
         "no port tables are left for address {0}: {ADDRESSES_MAX} addresses are in use or still \
@@ -74,6 +85,50 @@ impl Numbers {
             }
         }
         Ok(next)
+    }
+
+    /// The same with numbers for the rules of these that translate: old ones where there are, new
+    /// ones else.
+    ///
+    /// # Errors
+    ///
+    /// If too many that are gone still have flows to give new numbers.
+    pub fn assign_rules(mut self, rules: &[Rule]) -> Result<Self, NumbersError> {
+        let mut taken: BTreeSet<u16> = self.rules.values().copied().collect();
+        let translating = |(_, rule): &(usize, &Rule)| match rule.action {
+            Action::Translate { .. } => !self.rules.contains_key(&rule.name),
+            Action::Pass => false,
+        };
+        let new: Vec<_> = rules.iter().enumerate().filter(translating).collect();
+        for (position, rule) in new {
+            let number = free(1..RULE_NUMBERS as u16, |number| taken.contains(number))
+                .ok_or(NumbersError::Rules(position))?;
+            taken.insert(number);
+            self.rules.insert(rule.name.clone(), number);
+        }
+        Ok(self)
+    }
+
+    /// Forgets the rules that are not wanted and of which nothing is left, as `is_idle` says. Returns
+    /// their numbers.
+    pub fn forget_rules(&mut self, wanted: &[Rule], is_idle: impl Fn(u16) -> bool) -> Vec<u16> {
+        let mut forgotten = Vec::new();
+        self.rules.retain(|name, number| {
+            let is_kept = wanted.iter().any(|rule| rule.name == *name) || !is_idle(*number);
+            if !is_kept {
+                forgotten.push(*number);
+            }
+            is_kept
+        });
+        forgotten
+    }
+
+    /// The name of a rule.
+    pub fn rule_name(&self, number: u16) -> Option<&str> {
+        self.rules
+            .iter()
+            .find(|(_, taken)| **taken == number)
+            .map(|(name, _)| name.as_str())
     }
 
     fn serve(&mut self, pool: u8, address: IpAddr, wanted: &Pool) -> Result<(), NumbersError> {
@@ -125,6 +180,7 @@ impl Numbers {
         });
         Self {
             pools: self.pools.clone(),
+            rules: self.rules.clone(),
             externals: externals.collect(),
         }
     }
@@ -185,6 +241,7 @@ mod tests {
             hold: HoldDown::DEFAULT,
             timeouts: None,
             services: Vec::new(),
+            forwards: Vec::new(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    Address, Behaviour, ClassKey, Dimension, External, Ip4, Ip6, Pool as PoolEntry, Port, Protocol,
-    Rule as RuleEntry, RuleSet, Slot, Slots6,
+    Address, Behaviour, ClassKey, Dimension, External, Ip4, Ip6, Numbered, Pool as PoolEntry, Port,
+    Protocol, Quota, Rule as RuleEntry, RuleSet, Slot, Slots6,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
@@ -79,7 +79,10 @@ fn action(rule: &Rule, numbers: &Numbers) -> abi::Action {
     match &rule.action {
         Action::Pass => abi::Action::Pass,
         Action::Translate { pool } => match numbers.pools.get(pool) {
-            Some(number) => abi::Action::Translate { pool: *number },
+            Some(number) => abi::Action::Translate {
+                pool: *number,
+                rule: numbers.rules.get(&rule.name).copied().unwrap_or(0),
+            },
             // An intent's rules name its own pools, and all of those have numbers.
             None => abi::Action::Pass,
         },
@@ -143,7 +146,7 @@ const fn with_address<A: Address>(slot: &Slot<Ip6>, address: A) -> Slot<A> {
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.
-fn name_bytes(name: &str) -> [u8; NAME_BYTES] {
+pub(crate) fn name_bytes(name: &str) -> [u8; NAME_BYTES] {
     let mut bytes = [0; NAME_BYTES];
     for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
         *byte = letter;
@@ -153,15 +156,33 @@ fn name_bytes(name: &str) -> [u8; NAME_BYTES] {
 
 /// The name in a pool's entry; nothing in an entry that was never written.
 pub fn name(entry: &PoolEntry) -> Option<String> {
-    let bytes: Vec<_> = entry
-        .name
-        .iter()
-        .copied()
-        .take_while(|byte| *byte != 0)
-        .collect();
-    String::from_utf8(bytes)
+    text(&entry.name)
+}
+
+/// The name of the rule whose number an entry stands under; nothing if it is no rule's.
+pub fn rule_name(entry: &Numbered) -> Option<String> {
+    text(&entry.name)
+}
+
+fn text(name: &[u8; NAME_BYTES]) -> Option<String> {
+    let bytes = name.iter().copied().take_while(|byte| *byte != 0);
+    String::from_utf8(bytes.collect())
         .ok()
         .filter(|name| !name.is_empty())
+}
+
+/// What stands under the numbers of rules: names, and what the wanted ones allow. A rule that is gone
+/// allows everything: nothing begins under it any more.
+pub fn numbered(rules: &[Rule], numbers: &Numbers) -> BTreeMap<u16, Numbered> {
+    let entry = |(name, number): (&String, &u16)| {
+        let wanted = rules.iter().find(|rule| rule.name == *name);
+        let entry = Numbered {
+            name: name_bytes(name),
+            quota: wanted.map_or(Quota::NONE, |rule| rule.quota),
+        };
+        (*number, entry)
+    };
+    numbers.rules.iter().map(entry).collect()
 }
 
 /// Bits that are the same in all values of a class, from the highest: a value that has fewer than

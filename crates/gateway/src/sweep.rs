@@ -15,12 +15,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    Address, End, External, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, PortWord,
-    Prefix64, Protocol, Seen, Side, Tick,
+    Address, End, External, Flow, FlowKey, Holder, Ip4, Ip6, Mapping, MappingKey, Picture, Port,
+    PortWord, Prefix64, Protocol, Seen, Side, Tick,
     ports::{WORDS, bitmap, bitmap_towards, place},
 };
 
-use crate::{intent::Timeouts, patience::Patience};
+use crate::{intent::Timeouts, patience::Patience, quota::Amount};
 
 /// Ticks after which an entry without its other half is not just being made.
 pub const YOUNG: u32 = 2;
@@ -198,6 +198,8 @@ pub struct Sweep<'a, A: Address = Ip4> {
     externals: &'a BTreeMap<Ip6, External>,
     /// The prefixes whose addresses stand for IPv4 ones.
     prefixes: Vec<Prefix64>,
+    /// The rules whose clients are counted.
+    counted: BTreeSet<u16>,
     halves: HashMap<FlowKey<A>, Half<A>>,
     /// Which external ports have a flow with which remote.
     talks: HashSet<(Protocol, A, Port, A)>,
@@ -217,6 +219,8 @@ pub struct Swept<A: Address = Ip4> {
     pub mappings: u64,
     /// What of all this the tables of IPv6 hold, if it was [added](Self::count).
     pub wide: Wide,
+    /// Those that somebody asked for.
+    pub asked: BTreeSet<MappingKey<A>>,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey<A>>,
     /// Ports that a flow or a mapping uses.
@@ -225,6 +229,16 @@ pub struct Swept<A: Address = Ip4> {
     pub flows: BTreeMap<(Protocol, FlowState), u64>,
     /// Living flows by pool.
     pub by_pool: BTreeMap<u8, u64>,
+    /// Living flows, and ports in use, by rule.
+    pub by_rule: BTreeMap<u16, Amount>,
+    /// The numbers of the rules that anything is left of.
+    pub rules: BTreeSet<u16>,
+    /// All flows and ports that there were, by clients of the rules that are counted.
+    pub held: HashMap<Holder, Amount>,
+    /// Whose the ended ones among these flows are, by the key of their way out.
+    pub owners: HashMap<FlowKey<A>, Holder>,
+    /// How many ports of theirs are mapped no more.
+    pub ports: HashMap<Holder, u32>,
     /// Living flows by external address.
     pub by_external: BTreeMap<Ip6, u64>,
     /// Entries without their other half that are not young; they are among `ended`.
@@ -256,6 +270,7 @@ impl<'a, A: Address> Sweep<'a, A> {
             patience,
             externals,
             prefixes: Vec::new(),
+            counted: BTreeSet::new(),
             halves: HashMap::new(),
             talks: HashSet::new(),
             mapped: PortSets::default(),
@@ -267,6 +282,14 @@ impl<'a, A: Address> Sweep<'a, A> {
     pub fn knowing(self, prefixes: impl IntoIterator<Item = Prefix64>) -> Self {
         Self {
             prefixes: prefixes.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// The same, counting what the clients of these rules have.
+    pub fn counting(self, rules: impl IntoIterator<Item = u16>) -> Self {
+        Self {
+            counted: rules.into_iter().collect(),
             ..self
         }
     }
@@ -290,15 +313,25 @@ impl<'a, A: Address> Sweep<'a, A> {
         let (state, silent) = (flow.state(), flow.silent(self.now));
         let overdue = silent.checked_sub(self.patience.timeout(flow));
         let pool = flow.outbound.1.pool();
+        let rule = flow.outbound.1.rule();
+        let holder = Holder::new(rule, flow.outbound.0.tuple.source);
+        self.swept.rules.insert(rule);
+        if self.counted.contains(&rule) {
+            self.swept.held.entry(holder).or_default().flows += 1;
+        }
         match overdue.filter(|overdue| *overdue > 0) {
             Some(overdue) => {
                 self.swept.ended.extend([flow.outbound.0, flow.inbound.0]);
                 self.swept.lag = self.swept.lag.max(overdue);
+                if self.counted.contains(&rule) {
+                    self.swept.owners.insert(flow.outbound.0, holder);
+                }
                 count_removed(&mut self.swept.removed, pool, flow.protocol);
             }
             None => {
                 *self.swept.flows.entry((flow.protocol, state)).or_default() += 1;
                 *self.swept.by_pool.entry(pool).or_default() += 1;
+                self.swept.by_rule.entry(rule).or_default().flows += 1;
                 let sent = flow.outbound.1.to;
                 let external = (self.seen(sent.source), sent.source_port);
                 let count = self.swept.by_external.entry(external.0.wide());
@@ -346,6 +379,7 @@ impl<'a, A: Address> Sweep<'a, A> {
             let Some(protocol) = Protocol::from_number(key.protocol) else {
                 continue;
             };
+            self.swept.rules.insert(flow.rule());
             if self.is_young(flow.created) {
                 let sent = match flow.side() {
                     Side::Outbound => flow.to,
@@ -371,11 +405,30 @@ impl<'a, A: Address> Sweep<'a, A> {
                 (self.externals.get(&key.external.wide()), key.what())
             else {
                 self.swept.unmapped.push(*key);
+                if let Some(End::Inward { .. }) = key.what() {
+                    self.count_port(mapping, true);
+                }
                 continue;
             };
+            // Nobody was charged for its port.
+            if mapping.is_asked_for() {
+                self.swept.asked.insert(*key);
+                self.swept.rules.insert(mapping.rule());
+                let port = match end {
+                    End::Inward { port } => port,
+                    End::Outward { .. } | End::Permit { .. } => mapping.port,
+                };
+                for bitmap in external.bitmaps_of(protocol) {
+                    self.mapped.insert(bitmap, port);
+                }
+                continue;
+            }
             // Ports that several flows share have no mapping: it is from before they did.
             if external.planes != 0 && protocol == Protocol::Tcp {
                 self.swept.unmapped.push(*key);
+                if let End::Inward { .. } = end {
+                    self.count_port(mapping, true);
+                }
                 continue;
             }
             let (port, is_used) = match end {
@@ -391,11 +444,30 @@ impl<'a, A: Address> Sweep<'a, A> {
                     (port, is_hoped_for || self.talks.contains(&talk))
                 }
             };
-            if !is_used && !self.is_young(mapping.created) {
+            let is_over = !is_used && !self.is_young(mapping.created);
+            if is_over {
                 self.swept.unmapped.push(*key);
+            }
+            if let End::Inward { .. } = end {
+                self.count_port(mapping, is_over);
             }
             // Also one that is to be removed: until it is, a flow may begin that uses its port.
             self.mapped.insert(bitmap(external.index, protocol), port);
+        }
+    }
+
+    /// Counts a port for the rule under which it was claimed.
+    fn count_port(&mut self, inward: &Mapping<A>, is_over: bool) {
+        self.swept.rules.insert(inward.rule());
+        if !is_over {
+            self.swept.by_rule.entry(inward.rule()).or_default().ports += 1;
+        }
+        if self.counted.contains(&inward.rule()) {
+            let holder = Holder::new(inward.rule(), inward.internal);
+            self.swept.held.entry(holder).or_default().ports += 1;
+            if is_over {
+                *self.swept.ports.entry(holder).or_default() += 1;
+            }
         }
     }
 
@@ -434,6 +506,13 @@ impl Swept {
         add(&mut self.by_external, &other.by_external);
         self.used.add(&other.used);
         self.mappings += other.mappings;
+        self.rules.extend(&other.rules);
+        for (rule, amount) in &other.by_rule {
+            self.by_rule.entry(*rule).or_default().add(*amount);
+        }
+        for (holder, amount) in &other.held {
+            self.held.entry(*holder).or_default().add(*amount);
+        }
         self.orphans += other.orphans;
         self.lag = self.lag.max(other.lag);
     }

@@ -15,6 +15,7 @@
 //! Pins outlive the process: packets flow while no daemon runs, and the next one finds its tables.
 
 pub mod events;
+pub mod held;
 pub mod links;
 pub mod netlink;
 pub mod probe;

@@ -24,7 +24,7 @@ struct Feature {
     is_missing: fn() -> bool,
 }
 
-static FEATURES: [Feature; 4] = [
+static FEATURES: [Feature; 5] = [
     Feature {
         what: "route look-ups by XDP programs",
         since: "4.18",
@@ -44,6 +44,11 @@ static FEATURES: [Feature; 4] = [
         what: "atomic instructions that return the old value",
         since: "5.12",
         is_missing: || sys::load_atomic_fetch().is_err(),
+    },
+    Feature {
+        what: "copies of whole frames by XDP programs, and frames sent through them again",
+        since: "5.18",
+        is_missing: || is_without(BpfHelper::BPF_FUNC_xdp_load_bytes),
     },
 ];
 

@@ -12,7 +12,7 @@ use std::{
 
 use abi::{
     Flow, FlowKey, Ip6, LAYOUT, Picture, Stage,
-    limits::FRAGMENTS_MAX,
+    limits::{CLIENTS_MAX, FRAGMENTS_MAX},
     map,
     stage::{self, ENTRY},
 };
@@ -157,7 +157,11 @@ impl Program {
             .map_max_entries(map::MAPPINGS, 2 * sizes.flows)
             .map_max_entries(map::FLOWS6, 2 * sizes.flows6)
             .map_max_entries(map::MAPPINGS6, 2 * sizes.flows6)
-            .map_max_entries(map::FRAGMENTS6, sizes.flows6.min(FRAGMENTS_MAX as u32));
+            .map_max_entries(map::FRAGMENTS6, sizes.flows6.min(FRAGMENTS_MAX as u32))
+            .map_max_entries(
+                map::CLIENTS,
+                sizes.flows.max(sizes.flows6).min(CLIENTS_MAX as u32),
+            );
         let mut ebpf = loader.load(OBJECT).map_err(|source| LoadError::Tables {
             advice: Advice::ask(),
             source: Box::new(source),

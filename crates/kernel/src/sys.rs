@@ -15,11 +15,16 @@ use std::{
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP_ELEM: u32 = 1;
+/// An update may insert or replace.
+const BPF_ANY: u64 = 0;
+/// It may only insert.
+const BPF_NOEXIST: u64 = 1;
 const MAP_UPDATE_ELEM: u32 = 2;
 const MAP_DELETE_ELEM: u32 = 3;
 const PROG_LOAD: u32 = 5;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
+const PROG_TEST_RUN: u32 = 10;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const MAP_LOOKUP_BATCH: u32 = 24;
 const MAP_UPDATE_BATCH: u32 = 26;
@@ -71,12 +76,21 @@ pub fn lookup<K, V>(map: BorrowedFd<'_>, key: &K, value: &mut [V]) -> io::Result
 
 /// Writes one element, whether or not it is there.
 pub fn update<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    update_with(map, key, value, BPF_ANY)
+}
+
+/// Inserts one element; `EEXIST` if there is one under its key.
+pub fn insert<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    update_with(map, key, value, BPF_NOEXIST)
+}
+
+fn update_with<K, V>(map: BorrowedFd<'_>, key: &K, value: &V, flags: u64) -> io::Result<()> {
     let mut attr = Element {
         map: map.as_raw_fd() as u32,
         _pad: 0,
         key: key as *const K as u64,
         value: value as *const V as u64,
-        flags: 0,
+        flags,
     };
     bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
@@ -311,6 +325,47 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
 pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut link = link.as_raw_fd() as u32;
     bpf(LINK_DETACH, &mut link).map(drop)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    returned: u32,
+    data_size: u32,
+    data_size_out: u32,
+    data: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_size: u32,
+    context_size_out: u32,
+    context: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    _pad: u32,
+}
+
+/// Runs an XDP program on a frame as if it came by an interface, and does with it what the program
+/// says.
+pub fn run_live(program: BorrowedFd<'_>, ingress: u32, frame: &[u8]) -> io::Result<()> {
+    const F_LIVE_FRAMES: u32 = 1 << 1;
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context = [0, frame.len() as u32, 0, ingress, 0, 0];
+    let mut attr = TestRun {
+        program: program.as_raw_fd() as u32,
+        data_size: frame.len() as u32,
+        data: frame.as_ptr() as u64,
+        repeat: 1,
+        context_size: size_of_val(&context) as u32,
+        context: context.as_ptr() as u64,
+        flags: F_LIVE_FRAMES,
+        batch_size: 1,
+        ..TestRun::default()
+    };
+    bpf(PROG_TEST_RUN, &mut attr).map(drop)
 }
 
 #[repr(C)]

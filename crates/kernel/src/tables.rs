@@ -8,9 +8,11 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, Interface, Ip4, Ip6, Layout,
-    Mapping, MappingKey, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, Slots6, map,
+    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
+    Interface, Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters,
+    PortWord, Rule, RuleSet, Slots6, Use, map,
     ports::{BITMAPS, WORDS},
+    quota,
 };
 use aya::maps::MapInfo;
 
@@ -82,6 +84,19 @@ impl<K: Layout, V: Layout> Table<K, V> {
     /// What `bpf(2)` says; `E2BIG` if the table is full.
     pub fn put(&self, key: &K, value: &V) -> io::Result<()> {
         sys::update(self.fd.as_fd(), key, value)
+    }
+
+    /// Inserts; `false` if there is something under the key.
+    ///
+    /// # Errors
+    ///
+    /// What `bpf(2)` says, a key that is there excepted; `E2BIG` if the table is full.
+    pub fn put_new(&self, key: &K, value: &V) -> io::Result<bool> {
+        match sys::insert(self.fd.as_fd(), key, value) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes; `false` if it was not there.
@@ -218,30 +233,26 @@ impl<V: Layout> PerCpu<V> {
     }
 }
 
-/// The port bitmaps, mapped into this process.
-pub struct Ports {
-    start: *const [PortWord; WORDS],
+/// An array mapped into this process, whose words the packet path changes meanwhile.
+pub struct Mapped<T> {
+    start: *const T,
+    len: usize,
 }
 
-// SAFETY: the memory stays mapped for the value's life and is only touched through atomics.
-unsafe impl Send for Ports {}
+// SAFETY: the memory stays mapped for the value's life and is only touched through atomics, which is
+// what every `T` consists of.
+unsafe impl<T: Sync> Send for Mapped<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Ports {}
+unsafe impl<T: Sync> Sync for Mapped<T> {}
 
-impl Ports {
-    fn open(maps: &Path) -> Result<Self, LoadError> {
-        let name = map::PORTS;
+impl<T> Mapped<T> {
+    fn open(maps: &Path, name: &'static str, len: usize) -> Result<Self, LoadError> {
         let path = maps.join(name);
         let failed = |source| LoadError::Open { name, source };
         let fd = sys::open_pinned(&path).map_err(failed)?;
-        let found = max_entries(
-            &path,
-            name,
-            size_of::<u32>(),
-            size_of::<[PortWord; WORDS]>(),
-        )?;
-        if found as usize != BITMAPS {
-            let (what, expected) = ("a size of", BITMAPS as u32);
+        let found = max_entries(&path, name, size_of::<u32>(), size_of::<T>())?;
+        if found as usize != len {
+            let (what, expected) = ("a size of", len as u32);
             return Err(LoadError::Mismatch {
                 name,
                 what,
@@ -249,11 +260,12 @@ impl Ports {
                 expected,
             });
         }
+        const { assert!(size_of::<T>().is_multiple_of(8), "as the kernel rounds up") };
         // SAFETY: a fresh shared mapping of a map that was made to be mapped, of its exact size.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BITMAPS * size_of::<[PortWord; WORDS]>(),
+                len * size_of::<T>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 std::os::fd::AsRawFd::as_raw_fd(&fd),
@@ -265,29 +277,36 @@ impl Ports {
         }
         Ok(Self {
             start: start.cast(),
+            len,
         })
     }
 
-    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
-    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
+    /// An element, which the packet path changes meanwhile.
+    pub fn at(&self, index: u32) -> &T {
         assert!(
-            (bitmap as usize) < BITMAPS,
-            "invariant: bitmaps come from abi::ports"
+            (index as usize) < self.len,
+            "invariant: indices come from abi"
         );
-        // SAFETY: inside the mapping, aligned to a page plus whole bitmaps; words are atomics.
-        unsafe { &*self.start.add(bitmap as usize) }
+        // SAFETY: inside the mapping, aligned to a page plus whole elements of whole words; words are
+        // atomics, of which every bit pattern is valid.
+        unsafe { &*self.start.add(index as usize) }
     }
 }
 
-impl Drop for Ports {
+impl<T> Drop for Mapped<T> {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped; no reference outlives `self`.
-        unsafe {
-            libc::munmap(
-                self.start as *mut _,
-                BITMAPS * size_of::<[PortWord; WORDS]>(),
-            )
-        };
+        unsafe { libc::munmap(self.start as *mut _, self.len * size_of::<T>()) };
+    }
+}
+
+/// The port bitmaps.
+pub struct Ports(Mapped<[PortWord; WORDS]>);
+
+impl Ports {
+    /// A bitmap by its number, see [`abi::ports`]; the packet path claims ports in it meanwhile.
+    pub fn words(&self, bitmap: u32) -> &[PortWord; WORDS] {
+        self.0.at(bitmap)
     }
 }
 
@@ -301,8 +320,24 @@ pub struct Tables {
     pub flows6: Table<FlowKey<Ip6>, Flow<Picture, Ip6>>,
     /// See [`map::MAPPINGS6`].
     pub mappings6: Table<MappingKey<Ip6>, Mapping<Ip6>>,
+    /// See [`map::LEASES`].
+    pub leases: Table<MappingKey, Lease>,
+    /// See [`map::FRAGMENTS`].
+    pub fragments: Table<FragmentKey, Fragments<Picture>>,
+    /// See [`map::FRAGMENTS6`].
+    pub fragments6: Table<FragmentKey<Ip6>, Fragments<Picture>>,
+    /// See [`map::HELD_BY`].
+    pub held_by: Table<u32, u32>,
     /// See [`map::PORTS`].
     pub ports: Ports,
+    /// See [`map::NUMBERED`].
+    pub numbered: Table<u32, Numbered>,
+    /// See [`map::CLIENTS`].
+    pub clients: Table<Holder, u32>,
+    /// See [`map::USES`].
+    pub uses: Mapped<Use>,
+    /// See [`map::TOLD`].
+    pub told: PerCpu<u64>,
     /// See [`map::EXTERNALS`].
     pub externals: Table<Ip4, External>,
     /// See [`map::EXTERNALS6`].
@@ -377,7 +412,15 @@ impl Tables {
             mappings: Table::open(maps, map::MAPPINGS)?,
             flows6: Table::open(maps, map::FLOWS6)?,
             mappings6: Table::open(maps, map::MAPPINGS6)?,
-            ports: Ports::open(maps)?,
+            leases: Table::open(maps, map::LEASES)?,
+            fragments: Table::open(maps, map::FRAGMENTS)?,
+            fragments6: Table::open(maps, map::FRAGMENTS6)?,
+            held_by: Table::open(maps, map::HELD_BY)?,
+            ports: Ports(Mapped::open(maps, map::PORTS, BITMAPS)?),
+            numbered: Table::open(maps, map::NUMBERED)?,
+            clients: Table::open(maps, map::CLIENTS)?,
+            uses: Mapped::open(maps, map::USES, quota::SLOTS)?,
+            told: PerCpu::open(maps, map::TOLD, cpus)?,
             externals: Table::open(maps, map::EXTERNALS)?,
             externals6: Table::open(maps, map::EXTERNALS6)?,
             classes: Table::open(maps, map::CLASSES)?,

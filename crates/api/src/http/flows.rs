@@ -87,6 +87,8 @@ pub struct Flow {
     pub remote: Endpoint,
     /// The pool that the external address is from; absent if that pool is gone.
     pub pool: Option<String>,
+    /// The rule that it began under; absent if nothing is known of that rule any more.
+    pub rule: Option<String>,
     /// Seconds since its first packet.
     pub age_seconds: u64,
     /// Seconds since its last packet.

@@ -42,6 +42,8 @@ pub fn show(flow: &Flow, look: Look) -> String {
         || "of a pool that is gone".to_owned(),
         |pool| format!("of pool {}", printable(pool)),
     );
+    let rule = flow.rule.as_ref();
+    let rule = rule.map_or_else(|| "gone".to_owned(), |rule| printable(rule));
     let facts = [
         ("Protocol", flow.protocol.label().to_owned()),
         ("State", tinted(flow.state.label(), tone(flow.state), look)),
@@ -54,6 +56,7 @@ pub fn show(flow: &Flow, look: Look) -> String {
             "Remote",
             format!("{}{}", remote(flow), by(&flow.interface_out)),
         ),
+        ("Rule", rule),
         ("Age", duration(flow.age_seconds)),
         ("Idle", duration(flow.idle_seconds)),
         (

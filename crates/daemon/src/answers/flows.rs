@@ -5,7 +5,7 @@
 //! for each other, however large the table is, and a narrow question costs little more than the
 //! reading of the table.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use abi::{
     Address, Flow as Entry, FlowKey, Ip4, Ip6, Picture, Protocol, Side, Tuple, limits::POOLS_MAX,
@@ -181,16 +181,21 @@ struct Lens<'a> {
     patience: Patience,
     now: u64,
     pools: Vec<Option<&'a str>>,
+    rules: HashMap<u16, &'a str>,
 }
 
 impl<'a> Lens<'a> {
     fn new(view: &'a View) -> Self {
         let pools = (0..POOLS_MAX as u8).map(|number| view.numbers.pool_name(number));
+        let rules = view.numbers.rules.iter();
         Self {
             view,
             patience: Patience::new(&view.intent, &view.numbers),
             now: kernel::now(),
             pools: pools.collect(),
+            rules: rules
+                .map(|(name, number)| (*number, name.as_str()))
+                .collect(),
         }
     }
 
@@ -209,12 +214,16 @@ impl<'a> Lens<'a> {
             external: words::endpoint(outbound.to.source, outbound.to.source_port),
             remote: words::endpoint(key.tuple.target, key.tuple.target_port),
             pool: self.pool(outbound.pool()).map(str::to_owned),
+            rule: self
+                .rules
+                .get(&outbound.rule())
+                .map(|name| (*name).to_owned()),
             age_seconds: self.now.saturating_sub(outbound.created.nanos()) / SECOND,
             idle_seconds: silent / SECOND,
             expires_in_seconds: left.div_ceil(SECOND),
-            packets_out: outbound.packets,
+            packets_out: outbound.packets(),
             bytes_out: outbound.bytes,
-            packets_in: inbound.packets,
+            packets_in: inbound.packets(),
             bytes_in: inbound.bytes,
             interface_out: interface(outbound),
             interface_in: interface(inbound),

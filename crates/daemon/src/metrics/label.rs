@@ -67,6 +67,10 @@ macro_rules! words {
 words! {
     /// A pool, by its name.
     Pool = "pool", |name: String| name.into();
+    /// A rule, by its name.
+    Rule = "rule", |name: String| name.into();
+    /// How clients are told of refusals.
+    How = "how", |told: abi::Told| told.label().into();
     /// An external address.
     Address = "address", |address: IpAddr| address.to_string().into();
     /// A protocol.
@@ -101,10 +105,37 @@ words! {
     Happened = "event", |kind: sessions::Kind| kind.label().into();
     /// Why it lost something.
     Lost = "loss", |loss: Loss| loss.label().into();
+    /// What became of a fragment that was held.
+    Became = "fate", |fate: HeldFate| fate.label().into();
     /// A version.
     Version = "version", |version: &'static str| (*version).into();
     /// A commit; `unknown` if the build did not know it.
     Commit = "commit", |commit: Option<&'static str>| commit.unwrap_or("unknown").into();
+}
+
+/// What became of a fragment that was held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeldFate {
+    /// It was sent through the packet path again.
+    Released,
+    /// Its first one did not come in time.
+    Expired,
+    /// It made room for others.
+    Displaced,
+    /// The kernel did not take it back.
+    Failed,
+}
+
+impl HeldFate {
+    /// The word in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Which way packets go.

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Address, Commit, Faces, Fate, Goes, Hangs, Happened, Interface, Labels, Lost, Map, Pool, State,
-    Transport, Version, Way, Why,
+    Address, Became, Commit, Faces, Fate, Goes, Hangs, Happened, How, Interface, Labels, Lost, Map,
+    Pool, Rule, State, Transport, Version, Way, Why,
 };
 
 /// How a value behaves.
@@ -43,6 +43,8 @@ pub enum Unit {
     Passes,
     /// Records of the session log.
     Records,
+    /// Fragments of packets.
+    Fragments,
     /// Seconds.
     Seconds,
     /// Seconds since 1970-01-01 in UTC.
@@ -62,6 +64,7 @@ impl Unit {
             Self::Entries => "entries",
             Self::Passes => "passes",
             Self::Records => "records",
+            Self::Fragments => "fragments",
             Self::Seconds => "seconds",
             Self::Time => "Unix time",
             Self::Truth => "0 or 1",
@@ -124,6 +127,17 @@ metrics! {
         "Flows removed, because they were silent for longer than their timeout.";
     POOL_FLOWS: (Pool,) = Gauge of Flows, "egret_pool_flows",
         "Flows that the pool's addresses have at present, as the last sweep counted them.";
+    RULE_FLOWS: (Rule,) = Gauge of Flows, "egret_rule_flows",
+        "Flows that began under the rule and are there, as the last sweep counted them.";
+    RULE_PORTS: (Rule,) = Gauge of Ports, "egret_rule_ports_used",
+        "External ports that were claimed under the rule and are mapped, as the last sweep counted \
+         them; identifiers for ICMP.";
+    RULE_REFUSED: (Rule,) = Counter of Packets, "egret_rule_refused_packets_total",
+        "Packets whose flows were refused because of the rule's quota.";
+    REFUSALS_TOLD: (How,) = Counter of Packets, "egret_refusals_told_packets_total",
+        "Packets whose flows were refused for want of something, and whose senders were told so by \
+         `icmp` or by `reset`, or were to be told and were not (`withheld`), because enough was sent \
+         already. Those of pools with `refusal: silent` are in none of them.";
     FLOWS: (Transport, State) = Gauge of Flows, "egret_flows",
         "Flows at present, as the last sweep counted them.";
     PORTS_USED: (Pool, Address, Transport) = Gauge of Ports, "egret_ports_used",
@@ -160,6 +174,17 @@ metrics! {
     SESSION_EVENTS_LOST: () = Counter of Records, "egret_session_events_lost_total",
         "Flows that began while the ring between the kernel and the session log was full. Their \
          end is logged all the same, with the time of their beginning.";
+    HELD_FRAGMENTS_DONE: (Became,) = Counter of Fragments, "egret_held_fragments_total",
+        "Fragments that came before the first one of their packet, by what became of them since the \
+         daemon started: `released` behind the first one, `expired` because that did not come in two \
+         seconds, `displaced` because too many were held, or `failed` because the kernel did not take \
+         them back.";
+    HELD_FRAGMENTS: () = Gauge of Fragments, "egret_held_fragments",
+        "Fragments that are held until the first one of their packet comes.";
+    HELD_BYTES: () = Gauge of Bytes, "egret_held_bytes",
+        "Bytes of memory that held fragments take.";
+    HELD_BYTES_MAX: () = Gauge of Bytes, "egret_held_max_bytes",
+        "Bytes of memory that held fragments may take.";
     INTERFACE_ATTACHED: (Interface, Faces, Hangs) = Gauge of Truth, "egret_interface_attached",
         "Whether the packet path hangs on an interface of the configuration, and how.";
     CONFIG_LOADED: () = Gauge of Time, "egret_config_loaded_timestamp_seconds",

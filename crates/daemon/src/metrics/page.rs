@@ -8,19 +8,21 @@ use crate::{
         status::{BUILD, VERSION},
         words,
     },
+    holding::Fates,
     sessions::tally::{Loss, Sink},
     view::{SweepView, View},
 };
 
+use gateway::fragments::BYTES_MAX;
 use sessions::Kind;
 
 use super::{
     label::{
-        Address, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, Interface, Lost, Map, Pool,
-        State, Transport, Version, Way, Why,
+        Address, Became, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, HeldFate, How,
+        Interface, Lost, Map, Pool, Rule, State, Transport, Version, Way, Why,
     },
     list,
-    readings::{Fill, Readings, states},
+    readings::{Fill, Readings, RuleUse, states},
     text::{Number, Text},
 };
 
@@ -28,12 +30,14 @@ use super::{
 pub fn page(readings: &Readings) -> String {
     let mut text = Text::default();
     pools(&mut text, readings);
+    rules(&mut text, readings);
     flows(&mut text, &readings.view.sweep);
     addresses(&mut text, readings);
     exits(&mut text, readings);
     tables(&mut text, &readings.fills);
     sweep(&mut text, &readings.view.sweep);
     sessions(&mut text, readings);
+    fragments(&mut text, &readings.view);
     daemon(&mut text, &readings.view);
     text.finish()
 }
@@ -62,6 +66,19 @@ fn pools(text: &mut Text, readings: &Readings) {
     let active = readings.active.iter();
     let active = active.map(|(pool, flows)| ((Pool(pool.clone()),), (*flows).into()));
     text.add(&list::POOL_FLOWS, active);
+}
+
+fn rules(text: &mut Text, readings: &Readings) {
+    let every = |value: fn(&RuleUse) -> u64| {
+        let rules = readings.rules.iter();
+        rules.map(move |rule| ((Rule(rule.name.clone()),), value(rule).into()))
+    };
+    text.add(&list::RULE_FLOWS, every(|rule| rule.flows));
+    text.add(&list::RULE_PORTS, every(|rule| rule.ports));
+    text.add(&list::RULE_REFUSED, every(|rule| rule.refused));
+    let told = readings.told.iter();
+    let told = told.map(|(told, count)| ((How(*told),), (*count).into()));
+    text.add(&list::REFUSALS_TOLD, told);
 }
 
 fn by_protocol(pool: &str, values: &http::ByProtocol<u64>) -> Vec<((Pool, Transport), Number)> {
@@ -170,6 +187,21 @@ fn sessions(text: &mut Text, readings: &Readings) {
     });
     text.add(&list::SESSION_RECORDS_LOST, lost);
     text.add_one(&list::SESSION_EVENTS_LOST, readings.events_lost);
+}
+
+fn fragments(text: &mut Text, view: &View) {
+    let Fates { held, failed } = view.holding.fates();
+    let done = [
+        (HeldFate::Released, held.released - failed),
+        (HeldFate::Expired, held.expired),
+        (HeldFate::Displaced, held.displaced),
+        (HeldFate::Failed, failed),
+    ];
+    let done = done.map(|(fate, count)| ((Became(fate),), count.into()));
+    text.add(&list::HELD_FRAGMENTS_DONE, done);
+    text.add_one(&list::HELD_FRAGMENTS, held.fragments as u64);
+    text.add_one(&list::HELD_BYTES, held.bytes as u64);
+    text.add_one(&list::HELD_BYTES_MAX, BYTES_MAX as u64);
 }
 
 fn daemon(text: &mut Text, view: &View) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abi::{Counter, Protocol, Reason, map};
+use abi::{Counter, Protocol, Reason, Told, map};
 use api::http::{ByProtocol, Pools};
 use kernel::Tables;
 
@@ -22,12 +22,29 @@ pub struct Readings {
     pub expired: Vec<(String, ByProtocol<u64>)>,
     /// Flows at present, by the name of their pool.
     pub active: Vec<(String, u64)>,
+    /// What rules have at present, by name.
+    pub rules: Vec<RuleUse>,
+    /// How clients were told of refusals.
+    pub told: Vec<(Told, u64)>,
     /// What became of every packet.
     pub exits: Vec<(Reason, Counter)>,
     /// How full the tables are.
     pub fills: Vec<Fill>,
     /// Flows whose beginning the session log was not told.
     pub events_lost: u64,
+}
+
+/// What a rule has at present.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleUse {
+    /// Its name.
+    pub name: String,
+    /// Flows.
+    pub flows: u64,
+    /// External ports.
+    pub ports: u64,
+    /// Packets that its quota refused.
+    pub refused: u64,
 }
 
 /// How full a table is.
@@ -60,6 +77,8 @@ impl Readings {
         Ok(Self {
             expired,
             active,
+            rules: rules(tables, &view),
+            told: told(tables)?,
             exits: exits::counted(tables)?,
             fills: fills(tables, &view)?,
             events_lost: of(map::EVENTS_LOST, tables.events_lost.get(0))?
@@ -69,6 +88,29 @@ impl Readings {
             view,
         })
     }
+}
+
+/// The rules that have numbers.
+fn rules(tables: &Tables, view: &View) -> Vec<RuleUse> {
+    let by_rule = &view.sweep.last.by_rule;
+    let rule = |(name, number): (&String, &u16)| {
+        let has = by_rule.get(number).copied().unwrap_or_default();
+        RuleUse {
+            name: name.clone(),
+            flows: has.flows.unsigned_abs(),
+            ports: has.ports.unsigned_abs(),
+            refused: tables.uses.at(u32::from(*number)).refused.get(),
+        }
+    };
+    view.numbers.rules.iter().map(rule).collect()
+}
+
+fn told(tables: &Tables) -> Result<Vec<(Told, u64)>, ReadError> {
+    let all = Told::ALL.into_iter().map(|told| {
+        let counts = of(map::TOLD, tables.told.get(told as u32))?;
+        Ok((told, counts.into_iter().sum()))
+    });
+    all.collect()
 }
 
 /// The tables that can become full.
@@ -82,6 +124,9 @@ fn fills(tables: &Tables, view: &View) -> Result<Vec<Fill>, ReadError> {
         .classes6
         .walk(|keys, _| classes6 += keys.len() as u64);
     of(map::CLASSES6, walked)?;
+    let mut clients = 0;
+    let walked = tables.clients.walk(|keys, _| clients += keys.len() as u64);
+    of(map::CLIENTS, walked)?;
     Ok(vec![
         Fill {
             table: map::FLOWS,
@@ -113,6 +158,11 @@ fn fills(tables: &Tables, view: &View) -> Result<Vec<Fill>, ReadError> {
             table: map::CLASSES6,
             entries: classes6,
             max: tables.classes6.max(),
+        },
+        Fill {
+            table: map::CLIENTS,
+            entries: clients,
+            max: tables.clients.max(),
         },
     ])
 }

@@ -107,7 +107,7 @@ fn closed<A: Address>(flow: &Joined<A>, clock: &Clock) -> Closed {
     let ((_, outbound), (_, inbound)) = (&flow.outbound, &flow.inbound);
     let last = outbound.last_seen.max(inbound.last_seen);
     let traffic = |entry: &abi::Flow<abi::Picture, A>| Traffic {
-        packets: entry.packets,
+        packets: entry.packets(),
         bytes: entry.bytes,
     };
     let was_reset = [outbound.seen, inbound.seen]

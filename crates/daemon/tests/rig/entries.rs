@@ -55,11 +55,12 @@ impl Entry {
             let mut flow = Flow::new(side, 0, to, (0, 0), began).picture();
             flow.seen = seen;
             flow.last_seen = now.0.saturating_sub(self.ages.1);
-            (flow.packets, flow.bytes) = match side {
+            let packets;
+            (packets, flow.bytes) = match side {
                 Side::Outbound => (4, 400),
                 Side::Inbound => (3, 300),
             };
-            (FlowKey::new(self.protocol, key), flow)
+            (FlowKey::new(self.protocol, key), flow.with_packets(packets))
         };
         [
             half(Side::Outbound, out, translated, self.seen.0),
@@ -79,7 +80,8 @@ impl Entry {
             let mut picture =
                 Flow::new(flow.side(), 0, narrow(flow.to)?, (0, 0), flow.created).picture();
             (picture.seen, picture.last_seen) = (flow.seen, flow.last_seen);
-            (picture.packets, picture.bytes) = (flow.packets, flow.bytes);
+            picture.bytes = flow.bytes;
+            let picture = picture.with_packets(flow.packets());
             Some((FlowKey::new(self.protocol, narrow(key.tuple)?), picture))
         };
         Some([narrow(out)?, narrow(back)?])

@@ -10,13 +10,15 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Interface, Live,
-    Mapping, MappingKey, NextHop, Pool, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Tuple,
+    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
+    Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Tick, Told, Tuple, Use,
 };
 use datapath::{
     Exit,
+    frame::Packet,
     native::{Frame, Memory},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 /// What is put in force in the middle of a packet.
@@ -78,8 +80,8 @@ impl<A: Address> Tables<A> for Interrupted<'_>
 where
     Memory: Tables<A>,
 {
-    fn beginning(&self) -> Option<Box<Beginning<A>>> {
-        Some(Box::new(Beginning::EMPTY))
+    fn room(&self) -> Option<Box<Room<A>>> {
+        Some(Box::new(Room::empty()))
     }
     fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {
         self.asked().flow(key)
@@ -102,8 +104,8 @@ where
     fn fragments(&self, key: &FragmentKey<A>) -> Option<Rc<Fragments>> {
         self.asked().fragments(key)
     }
-    fn put_fragments(&self, key: &FragmentKey<A>, fragments: &Fragments) {
-        self.asked().put_fragments(key, fragments);
+    fn put_fragments(&self, key: &FragmentKey<A>, ports: (Port, Port), units: u16) {
+        self.asked().put_fragments(key, ports, units);
     }
     fn external(&self, address: &A) -> Option<Rc<External>> {
         self.asked().external(address)
@@ -141,14 +143,47 @@ impl World for Interrupted<'_> {
     fn pool(&self, index: u32) -> Option<Rc<Pool>> {
         self.asked().pool(index)
     }
+    fn numbered(&self, rule: u16) -> Option<Rc<Numbered>> {
+        self.asked().numbered(rule)
+    }
+    fn client(&self, holder: &Holder) -> Option<Rc<u32>> {
+        self.asked().client(holder)
+    }
+    fn insert_client(&self, holder: &Holder, slot: u32) -> Result<(), InsertError> {
+        self.asked().insert_client(holder, slot)
+    }
+    fn usage(&self, slot: u32) -> Option<Rc<Use>> {
+        self.asked().usage(slot)
+    }
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
+    }
+    fn await_first(&self, key: &FragmentKey<Ip6>) {
+        self.asked().await_first(key);
+    }
+    fn stop_awaiting(&self, key: &FragmentKey<Ip6>) -> bool {
+        self.asked().stop_awaiting(key)
+    }
+    fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
+        self.asked().held_by(sender)
+    }
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+        self.asked().hold(packet, key)
+    }
+    fn first_passed(&self, key: &FragmentKey<Ip6>) {
+        self.asked().first_passed(key);
     }
     fn count(&self, reason: Reason, bytes: u64) {
         self.asked().count(reason, bytes);
     }
     fn count_pool(&self, pool: u8, side: Side, bytes: u64) {
         self.asked().count_pool(pool, side, bytes);
+    }
+    fn count_told(&self, told: Told) {
+        self.asked().count_told(told);
+    }
+    fn errors(&self, bucket: u32) -> Option<Rc<Shared<u64>>> {
+        self.asked().errors(bucket)
     }
     fn count_opened(&self, pool: u8, space: usize) {
         self.asked().count_opened(pool, space);

@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use abi::{Counter, End, Ip4, MappingKey, Port, Protocol, Reason, Side, Verdict, ports};
+use abi::{
+    Counter, End, Holder, Ip4, Load, MappingKey, Port, Protocol, Reason, Side, Verdict, ports,
+};
 use datapath::{
     Exit,
     native::{Frame, Memory},
 };
+use gateway::quota::Quotas;
 
 use super::sums::{IP, header_is_right, split, sum, transport_is_right};
 
@@ -106,7 +109,9 @@ impl Left {
     }
 
     fn exit_fits(&self) {
+        let is_told = self.reason.is_refusal() && self.exit == Exit::Transmit;
         let verdict = match self.exit {
+            Exit::Transmit if is_told => Verdict::Drop,
             Exit::Pass => Verdict::Pass,
             Exit::Drop => Verdict::Drop,
             Exit::Transmit | Exit::Redirect(_) => Verdict::Send,
@@ -135,6 +140,12 @@ impl Left {
             Reason::ResetSent => self.is_answered_by_reset(),
             Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
             Reason::TooBigSent => self.is_told_by_icmp(memory, (3, 4)),
+            reason if reason.is_refusal() && self.exit == Exit::Transmit => {
+                match self.after.bytes[23] {
+                    6 => self.is_answered_by_reset(),
+                    _ => self.is_told_by_icmp(memory, (3, 13)),
+                }
+            }
             _ => assert_eq!(self.before.bytes, self.after.bytes, "{:?}", self.reason),
         }
     }
@@ -275,12 +286,13 @@ impl Left {
         );
         assert_eq!(header[16..20], before[26..30], "to whoever sent the packet");
         assert!(transport_is_right(after));
+        assert_eq!(header[1], before[15] & 0xfc, "in the packet's class");
         assert_eq!((message[0], message[1]), (kind, code));
         assert_eq!(message[8..], before[IP..IP + 28]);
         let mtu = u16::from_be_bytes([message[6], message[7]]);
         let total = u16::from_be_bytes([before[16], before[17]]);
-        match kind {
-            3 => assert!(
+        match (kind, code) {
+            (3, 4) => assert!(
                 (68..total).contains(&mtu),
                 "an MTU that the packet exceeds, not {mtu}"
             ),
@@ -421,6 +433,69 @@ pub fn sound(memory: &Memory) {
 fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
     let inward = memory.v4.mappings.get(&MappingKey::inward(protocol, end))?;
     Some((inward.internal, inward.port))
+}
+
+/// Asserts that the slots of clients and rules say what the tables hold: what is so whenever no packet
+/// is under way and what ended has been swept.
+pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
+    let (mut clients, mut rules) = (BTreeMap::new(), BTreeMap::new());
+    let mut add = |rule: u16, client: Ip4, held: Load| {
+        *clients.entry(Holder::new(rule, client)).or_insert(0) += held.0;
+        *rules.entry(rule).or_insert(0) += held.0;
+    };
+    for (key, flow) in memory.v4.flows.all() {
+        if flow.side() == Side::Outbound {
+            add(flow.picture().rule(), key.tuple.source, Load::new(1, 0));
+        }
+    }
+    for (key, mapping) in memory.v4.mappings.all() {
+        if let Some(End::Inward { .. }) = key.what()
+            && !mapping.is_asked_for()
+        {
+            add(mapping.rule(), mapping.internal, Load::new(0, 1));
+        }
+    }
+    for (rule, quota) in quotas {
+        if !quota.total.is_none() {
+            let held = memory.in_use(u32::from(*rule)).held.get();
+            assert_eq!(held, rules.get(rule).copied().unwrap_or(0), "rule {rule}");
+        }
+        let counted = |holder: &Holder| {
+            let slot = memory.clients.get(holder);
+            slot.map_or(0, |slot| memory.in_use(*slot).held.get())
+        };
+        if quota.counts_clients() {
+            let known: Vec<_> = memory.clients.all().into_iter().map(|it| it.0).collect();
+            let all = clients.keys().chain(&known);
+            for holder in all.filter(|holder| holder.rule() == *rule) {
+                let held = clients.get(holder).copied().unwrap_or(0);
+                assert_eq!(Load(counted(holder)), Load(held), "{holder:?}");
+            }
+        }
+    }
+}
+
+/// Asserts that no client and no rule has more than its quota: what holds as long as that stays as it
+/// is, whatever comes in the middle of what.
+pub fn within(memory: &Memory, quotas: &Quotas) {
+    let mut flows: BTreeMap<(u16, Option<Ip4>), u32> = BTreeMap::new();
+    for (key, flow) in memory.v4.flows.all() {
+        if flow.side() == Side::Outbound {
+            let rule = flow.picture().rule();
+            *flows.entry((rule, None)).or_default() += 1;
+            *flows.entry((rule, Some(key.tuple.source))).or_default() += 1;
+        }
+    }
+    for ((rule, client), flows) in flows {
+        let Some(quota) = quotas.get(&rule) else {
+            continue;
+        };
+        let limits = client.map_or(quota.total, |_| quota.client);
+        assert!(
+            limits.flows == 0 || flows <= limits.flows,
+            "{client:?} has {flows}"
+        );
+    }
 }
 
 /// Asserts that a client has one address of a pool: what holds as long as the pool stays as it is.

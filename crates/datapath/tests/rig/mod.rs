@@ -3,6 +3,7 @@
 //! every frame and for the tables between two frames.
 
 pub mod interrupted;
+pub mod keeper;
 pub mod laws;
 pub mod site;
 pub mod sketch;

@@ -11,13 +11,15 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, ExternalState, Ip4, Ip6, NextHop, Port, Prefix64, Tick, Tuple,
-    limits::{FLOWS_DEFAULT, POOLS_MAX, PREFIXES64_MAX},
+    Address, Config, External, ExternalState, Holder, Ip4, Ip6, Lease, Mapping, MappingKey,
+    NextHop, Port, Prefix64, Quota, Tick, Tuple,
+    limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX, PREFIXES64_MAX},
     policy,
+    quota::{TRIES, slot},
 };
 use datapath::{
     native::{Frame, Kind, Memory, Table},
-    world::{Route, RouteQuery},
+    world::{InsertError, Route, RouteQuery},
 };
 use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Patience, Sweep, Swept, bitmaps,
@@ -25,7 +27,9 @@ use gateway::{
         self, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service,
         Timeouts,
     },
-    policy::name as name_of,
+    mappings::{self, Ask, Denied, Granted, Withdraw},
+    policy::{name as name_of, rule_name},
+    quota::{Amount, Books, Correction, Judged, Opening},
 };
 
 use super::{Left, Sketch, sound, take};
@@ -62,7 +66,11 @@ pub const NARROW_MTU: u16 = 576;
 pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
+    leases: RefCell<BTreeMap<MappingKey, Lease>>,
     bitmaps: Bitmaps,
+    books: Books,
+    /// What the last sweep came to about quotas.
+    pub told: Judged,
     nanos: u64,
 }
 
@@ -77,11 +85,14 @@ impl Site {
         let found = Found {
             config,
             pools: BTreeMap::new(),
+            rules: BTreeMap::new(),
             externals: BTreeMap::new(),
             classes: Vec::new(),
             classes6: Vec::new(),
             interfaces: BTreeMap::new(),
             attached: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+            leases: BTreeMap::new(),
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
@@ -89,7 +100,10 @@ impl Site {
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
+            leases: RefCell::default(),
             bitmaps: Bitmaps::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos: 0,
         };
         site.pass(Duration::from_secs(1000));
@@ -100,7 +114,12 @@ impl Site {
 
     /// The same tables under a gateway that knows only what it finds in them.
     pub fn restarted(self) -> Self {
-        let Self { memory, nanos, .. } = self;
+        let Self {
+            memory,
+            nanos,
+            leases,
+            ..
+        } = self;
         let config = **memory.config.borrow();
         let names = memory.pools.all().into_iter().filter_map(|(index, pool)| {
             let number = (0..POOLS_MAX as u8)
@@ -110,6 +129,12 @@ impl Site {
         let found = Found {
             config,
             pools: names.collect(),
+            rules: memory
+                .numbered
+                .all()
+                .into_iter()
+                .filter_map(|(number, entry)| Some((number, rule_name(&entry)?)))
+                .collect(),
             externals: externals(&memory),
             classes: memory
                 .v4
@@ -129,20 +154,60 @@ impl Site {
             attached: [INSIDE, OUTSIDE, ARM]
                 .map(|ifindex| (ifindex, Attachment::Native))
                 .into(),
+            mappings: asked_for(&memory),
+            leases: leases.borrow().clone(),
         };
         Self {
             gateway: Gateway::new(found),
             memory,
+            leases,
             bitmaps: Bitmaps::default(),
+            books: Books::default(),
+            told: Judged::default(),
             nanos,
         }
     }
 
     /// Tells the gateway what happened and does what it says.
     pub fn handle(&mut self, event: Event) {
-        for action in self.decide(event) {
-            self.apply(&action);
+        let actions = self.decide(event);
+        self.act(actions);
+    }
+
+    /// Does what the gateway says, in order, and what it says to what came of that.
+    pub fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            if let Some(event) = self.outcome(&action) {
+                self.handle(event);
+            }
         }
+    }
+
+    /// Asks for a mapping.
+    pub fn ask(&mut self, ask: &Ask) -> Result<Granted, Denied> {
+        let (granted, actions) = self.decide_to_grant(ask)?;
+        self.act(actions);
+        Ok(granted)
+    }
+
+    /// Asks for a mapping; what the gateway says is still to be done, in order.
+    pub fn decide_to_grant(&mut self, ask: &Ask) -> Result<(Granted, Vec<Action>), Denied> {
+        let memory = &self.memory;
+        let port_of = |key: &MappingKey| Some(memory.v4.mappings.get(key)?.port);
+        let words = |bitmap| memory.bitmap(bitmap);
+        self.gateway.ask(ask, self.nanos, port_of, words)
+    }
+
+    /// The leases that the tables keep for the daemon that comes after.
+    pub fn kept_leases(&self) -> BTreeMap<MappingKey, Lease> {
+        self.leases.borrow().clone()
+    }
+
+    /// Withdraws a mapping.
+    pub fn withdraw(&mut self, withdraw: &Withdraw) -> Result<Granted, Denied> {
+        let (granted, actions) = self.gateway.withdraw(withdraw)?;
+        self.act(actions);
+        Ok(granted)
     }
 
     /// Tells the gateway what happened; what it says is still to be done, in order.
@@ -154,6 +219,11 @@ impl Site {
 
     /// Does one thing that the gateway says.
     pub fn apply(&self, action: &Action) {
+        self.outcome(action);
+    }
+
+    /// Does one thing that the gateway says; returns what came of it.
+    fn outcome(&self, action: &Action) -> Option<Event> {
         let memory = &self.memory;
         match action {
             Action::PutExternal(address, entry) => {
@@ -168,6 +238,12 @@ impl Site {
                 Some(ip4) => memory.v4.externals.remove(&ip4),
                 None => memory.v6.externals.remove(address),
             },
+            Action::PutNumbered(number, entry) => {
+                memory.numbered.put(*number, **entry);
+                if rule_name(entry).is_none() {
+                    memory.in_use(u32::from(*number)).release();
+                }
+            }
             Action::PutRule(index, rule) => memory.rules.put(*index, *rule),
             Action::PutPool(index, pool) => memory.pools.put(*index, **pool),
             Action::PutSlots6(index, slots) => memory.pools6.put(*index, **slots),
@@ -188,11 +264,49 @@ impl Site {
                 keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
+            Action::TakePort(bitmaps, port) => {
+                for bitmap in bitmaps {
+                    bitmaps::take(*port, &memory.bitmap(*bitmap));
+                }
+            }
+            Action::PutMapping(key, mapping) => {
+                let table = &memory.v4.mappings;
+                if let Some((inward, internal)) = mappings::leads_back(key, mapping)
+                    && table
+                        .get(&inward)
+                        .is_none_or(|it| (it.internal, it.port) != internal)
+                {
+                    if table.get(key).is_some_and(|it| it.port == mapping.port) {
+                        table.remove(key);
+                    }
+                    return Some(Event::NotMapped(*key));
+                }
+                let before = table.get(key);
+                let displaced = before.and_then(|it| mappings::displaced(key, &it, mapping));
+                for outward in displaced.iter().flat_map(|it| it.outward) {
+                    let is_its =
+                        |it: &Mapping| displaced.as_ref().is_some_and(|d| d.port == it.port);
+                    if table.get(&outward).is_some_and(|it| is_its(&it)) {
+                        table.remove(&outward);
+                    }
+                }
+                if table.insert_new(*key, *mapping) == Err(InsertError::Full) {
+                    return Some(Event::NotMapped(*key));
+                }
+                table.put(*key, *mapping);
+            }
+            Action::PutLease(key, lease) => {
+                self.leases.borrow_mut().insert(*key, *lease);
+            }
+            Action::RemoveLease(key) => {
+                self.leases.borrow_mut().remove(key);
+            }
             Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
             Action::RemoveInterface(ifindex) => memory.interfaces.remove(ifindex),
             // Frames are handed to the packet path directly.
             Action::Attach { .. } | Action::Detach(_) => {}
         }
+        None
     }
 
     /// Takes a sketch through by an interface, and every law with it.
@@ -230,20 +344,34 @@ impl Site {
         let externals = self.gateway.numbers().externals.clone();
         let patience = self.gateway.patience().unwrap_or(TIMEOUTS.into());
 
-        let prefixes = memory.config.borrow().prefixes;
+        let quotas = self.gateway.quotas();
+        let read = |slot| memory.in_use(slot).picture();
+        let clients = memory.clients.all();
+        let clients = clients.into_iter().map(|(holder, slot)| (holder, *slot));
+        let opening = Opening::new(&quotas, clients.collect(), read);
+        between(memory);
         let order = Order {
             now: self.nanos,
             seed: self.gateway.seed(),
             patience,
-            prefixes,
+            prefixes: memory.config.borrow().prefixes,
+            counted: quotas.keys().copied().collect(),
             externals: &externals,
         };
         let mut swept = swept_of(&memory.v4, &order, || between(memory));
         let swept6 = swept_of(&memory.v6, &order, || between(memory));
         swept.count(&swept6);
         between(memory);
-        clear(&memory.v4, &swept, || between(memory));
-        clear(&memory.v6, &swept6, || between(memory));
+        let taken = memory.uses.borrow().clone();
+        let taken = taken.into_iter().filter(|(_, it)| it.taken.get() != 0);
+        let taken = taken.map(|(slot, _)| slot);
+        let now = memory.now.get();
+        let judged = (self.books).judge(&opening, &swept.held, (now, read), taken);
+        between(memory);
+        clear(memory, &memory.v4, &swept, || between(memory));
+        clear(memory, &memory.v6, &swept6, || between(memory));
+        correct(memory, &judged);
+        self.told = judged;
         let is_unused = |external: &External| {
             external.state() == Some(ExternalState::Draining)
                 && !external.bitmaps().any(|(_, it)| swept.used.is_used(it))
@@ -259,6 +387,10 @@ impl Site {
         let (addresses, found) = ((&externals, &holds), (&swept, &unused));
         self.bitmaps.free(self.nanos, addresses, found, words);
         self.handle(Event::Idle(unused));
+        let gone = self.gateway.unwanted_rules().into_iter();
+        let gone = gone.filter(|number| !swept.rules.contains(number));
+        self.handle(Event::RulesIdle(gone.collect()));
+        self.handle(Event::Swept(self.nanos, swept.asked.clone()));
         swept
     }
 }
@@ -269,6 +401,7 @@ struct Order<'a> {
     seed: u64,
     patience: Patience,
     prefixes: [Prefix64; PREFIXES64_MAX],
+    counted: BTreeSet<u16>,
     externals: &'a BTreeMap<Ip6, External>,
 }
 
@@ -276,27 +409,35 @@ struct Order<'a> {
 fn swept_of<A: Address>(kind: &Kind<A>, order: &Order<'_>, between: impl FnOnce()) -> Swept<A> {
     let when = (order.now, order.seed);
     let sweep = Sweep::new(when, order.patience.clone(), order.externals);
-    let mut sweep = sweep.knowing(order.prefixes);
+    let mut sweep = sweep
+        .knowing(order.prefixes)
+        .counting(order.counted.iter().copied());
     for (key, flow) in kind.flows.all() {
         sweep.flows(&[key], &[flow.picture()]);
     }
     between();
     sweep.flows_done();
     for (key, mapping) in kind.mappings.all() {
-        sweep.mappings(&[key], &[*mapping]);
+        sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
     }
     sweep.finish()
 }
 
-/// Removes what a sweep found, `between` packets.
-fn clear<A: Address>(kind: &Kind<A>, swept: &Swept<A>, mut between: impl FnMut()) {
+/// Removes what a sweep found, `between` packets, and gives back what it had of its quotas.
+fn clear<A: Address>(memory: &Memory, kind: &Kind<A>, swept: &Swept<A>, mut between: impl FnMut()) {
     for key in &swept.ended {
         kind.flows.remove(key);
+        if let Some(holder) = swept.owners.get(key) {
+            give_back(memory, holder, -1, 0);
+        }
         between();
     }
     for key in &swept.unmapped {
         kind.mappings.remove(key);
         between();
+    }
+    for (holder, ports) in &swept.ports {
+        give_back(memory, holder, 0, -i64::from(*ports));
     }
 }
 
@@ -312,6 +453,55 @@ fn externals(memory: &Memory) -> BTreeMap<Ip6, External> {
     let v4 = all(&memory.v4.externals).into_iter();
     let v4 = v4.map(|(address, external)| (address.wide(), external));
     v4.chain(all(&memory.v6.externals)).collect()
+}
+
+/// The entries of mappings that somebody asked for.
+pub fn asked_for(memory: &Memory) -> BTreeMap<MappingKey, Mapping> {
+    let mut all = all(&memory.v4.mappings);
+    all.retain(|_, mapping| mapping.is_asked_for());
+    all
+}
+
+/// Subtracts from the slots of a client and of its rule what ended.
+fn give_back(memory: &Memory, holder: &Holder, flows: i64, ports: i64) {
+    memory
+        .in_use(u32::from(holder.rule()))
+        .correct(flows, ports);
+    if let Some(slot) = memory.clients.get(holder) {
+        memory.in_use(*slot).correct(flows, ports);
+    }
+}
+
+/// Does what a look at the slots came to.
+fn correct(memory: &Memory, judged: &Judged) {
+    for correction in &judged.corrections {
+        match correction {
+            Correction::Adjust(slot, Amount { flows, ports }) => {
+                memory.in_use(*slot).correct(*flows, *ports);
+            }
+            Correction::Enter(holder, Amount { flows, ports }) => {
+                let slots = (0..TRIES).map(|step| slot(0, step));
+                let free = slots.into_iter().find(|slot| memory.in_use(*slot).claim());
+                let free = free.expect("few clients");
+                memory.in_use(free).correct(*flows, *ports);
+                if memory.clients.insert_new(*holder, free).is_err() {
+                    memory.in_use(free).release();
+                }
+            }
+            Correction::Forget(holder) => forget(memory, holder),
+            Correction::Free(slot) => memory.in_use(*slot).release(),
+        }
+    }
+}
+
+/// Forgets a client's slot, unless something came to be counted there since it was looked at.
+fn forget(memory: &Memory, holder: &Holder) {
+    let slot = memory.clients.get(holder).expect("it was there");
+    memory.clients.remove(holder);
+    if memory.in_use(*slot).held.get() != 0 {
+        let again = memory.clients.insert_new(*holder, *slot);
+        again.expect("nobody comes in between");
+    }
 }
 
 fn all<K: Ord + Copy + Hash, V: Copy>(table: &Table<K, V>) -> BTreeMap<K, V> {
@@ -389,6 +579,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         limits: Limits {
             flows: FLOWS_DEFAULT,
             flows6: FLOWS_DEFAULT,
+            icmp_errors: ERRORS_PER_TICK,
         },
         api_socket: "/run/egret/api.sock".into(),
         metrics: None,
@@ -413,6 +604,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
         hold: HoldDown::DEFAULT,
         timeouts: None,
         services: Vec::new(),
+        forwards: Vec::new(),
     }
 }
 
@@ -425,6 +617,7 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
         destinations: vec![net(destination)],
         services: vec![Service::Any],
         action,
+        quota: Quota::NONE,
     }
 }
 

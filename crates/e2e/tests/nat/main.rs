@@ -4,9 +4,12 @@
 mod behaviours;
 mod edges;
 mod errors;
+mod forwards;
+mod fragments;
 mod neighbours;
 mod one_arm;
 mod outsiders;
+mod quotas;
 mod routes;
 mod rules;
 mod shapes;
@@ -94,7 +97,6 @@ fn count(gateway: &Gateway, reason: &str) -> Result<u64> {
     Ok(gateway.counter(reason)?.packets)
 }
 
-/// An address with a port.
 /// An endpoint of a flow of IPv4.
 fn ip4(endpoint: Endpoint) -> SocketAddrV4 {
     match endpoint.address {
@@ -103,6 +105,7 @@ fn ip4(endpoint: Endpoint) -> SocketAddrV4 {
     }
 }
 
+/// An address with a port.
 fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(address, port)
 }

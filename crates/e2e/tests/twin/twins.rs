@@ -2,17 +2,25 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use abi::{Counter, Flow, FlowKey, Picture, PoolCounters, Reason, ports::BITMAPS};
+use abi::{
+    Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
+    quota::SLOTS,
+};
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use datapath::{Exit, native::Frame};
 use kernel::{
     Program, Sizes, State, Tables,
+    held::Ring,
     links::{self, Mode},
 };
 use nix::net::if_::if_nametoindex;
 
-use crate::{frames::Frames, place::INTERFACES, rig::Site};
+use crate::{
+    frames::Frames,
+    place::INTERFACES,
+    rig::{Site, keeper::record},
+};
 
 /// Frames after which counters are compared, so that a difference is found near its cause.
 const COUNTERS_EVERY: u32 = 2_000;
@@ -45,6 +53,8 @@ pub struct Twins {
     pub tables: Tables,
     /// The kernel's number of each interface of ours.
     numbers: BTreeMap<u32, u32>,
+    /// What the kernel's program hands to who holds fragments.
+    ring: Ring,
 }
 
 impl Twins {
@@ -70,6 +80,7 @@ impl Twins {
             program: loaded.program,
             tables: loaded.tables,
             numbers,
+            ring: Ring::open(&state)?,
         };
         twins.fill(spoil)?;
         Ok(twins)
@@ -83,6 +94,7 @@ impl Twins {
             .pool_counters
             .borrow_mut()
             .fill(PoolCounters::default());
+        while record(memory).is_some() {}
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
@@ -107,6 +119,20 @@ impl Twins {
         for (key, value) in memory.v4.mappings.all() {
             tables.mappings.put(&key, &value)?;
         }
+        for (number, value) in memory.numbered.all() {
+            tables.numbered.put(&number.into(), &value)?;
+        }
+        for (holder, slot) in memory.clients.all() {
+            tables.clients.put(&holder, &slot)?;
+        }
+        for (slot, ours) in memory.uses.borrow().iter() {
+            let kernels = tables.uses.at(*slot);
+            kernels.held.set(ours.held.get());
+            kernels.bucket.set(ours.bucket.get());
+            kernels.refused.set(ours.refused.get());
+            kernels.taken.set(ours.taken.get());
+        }
+        memory.told.borrow_mut().fill(0);
         for bitmap in 0..BITMAPS as u32 {
             let words = memory.bitmap(bitmap);
             for (ours, kernels) in words.iter().zip(tables.ports.words(bitmap)) {
@@ -118,7 +144,7 @@ impl Twins {
     }
 
     /// Shows both so many frames and compares everything.
-    pub fn agree(self, mut frames: Frames, count: u32) -> Result<Agreed> {
+    pub fn agree(mut self, mut frames: Frames, count: u32) -> Result<Agreed> {
         for number in 0..count {
             let frame = frames.next();
             let mut native = frame.clone();
@@ -140,11 +166,14 @@ impl Twins {
             }
             if number % COUNTERS_EVERY == 0 {
                 self.counters().with_context(shown)?;
+                self.held().with_context(shown)?;
             }
         }
         let reasons = self.counters()?;
+        self.held()?;
         let flows = self.flows()?;
         self.mappings_and_ports()?;
+        self.uses()?;
         Ok(Agreed { flows, reasons })
     }
 
@@ -198,6 +227,25 @@ impl Twins {
         Ok(met)
     }
 
+    /// Compares what was handed to who holds fragments since the last time, but for its times.
+    fn held(&mut self) -> Result<()> {
+        while let Some((ours, frame)) = record(&self.native.memory) {
+            let kernels = self.ring.take().context("the kernel handed over less")?;
+            let ingress = self.numbers.get(&ours.ingress).copied().unwrap_or(0);
+            let wanted = Held {
+                at: kernels.0.at,
+                ingress,
+                ..ours
+            };
+            ensure!(
+                kernels == (wanted, frame),
+                "handed over differs: {kernels:02x?}, {wanted:?}"
+            );
+        }
+        ensure!(self.ring.take().is_none(), "the kernel handed over more");
+        Ok(())
+    }
+
     /// Compares all flow entries but for their times; returns how many flows there are.
     fn flows(&self) -> Result<usize> {
         let ours: BTreeMap<FlowKey, Flow<Picture>> = self
@@ -227,7 +275,8 @@ impl Twins {
                     flow.pool(),
                     flow.side(),
                     flow.seen,
-                    flow.packets,
+                    flow.packets(),
+                    flow.rule(),
                     flow.bytes,
                 )
             };
@@ -244,16 +293,36 @@ impl Twins {
         Ok(ours.len() / 2)
     }
 
+    /// Compares what rules and clients have, and how clients were told.
+    fn uses(&self) -> Result<()> {
+        let memory = &self.native.memory;
+        let ours: BTreeMap<_, _> = memory.clients.all().into_iter().collect();
+        let ours: BTreeMap<_, _> = ours.into_iter().map(|(key, slot)| (key, *slot)).collect();
+        let kernels: BTreeMap<_, _> = self.tables.clients.all()?.into_iter().collect();
+        ensure!(ours == kernels, "clients differ");
+        for slot in 0..SLOTS as u32 {
+            let (ours, kernels) = (memory.in_use(slot), self.tables.uses.at(slot));
+            let what = |it: &Use| (it.held.get(), it.refused.get(), it.taken.get());
+            ensure!(what(&ours) == what(kernels), "slot {slot} differs");
+        }
+        for told in Told::ALL {
+            let kernels: u64 = self.tables.told.get(told as u32)?.into_iter().sum();
+            let ours = memory.told(told);
+            ensure!(ours == kernels, "{told:?}: {kernels}, {ours}");
+        }
+        Ok(())
+    }
+
     fn mappings_and_ports(&self) -> Result<()> {
         let ours = self.native.memory.v4.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
-            .map(|(key, value)| (key, value.port))
+            .map(|(key, value)| (key, (value.port, value.rule())))
             .collect();
         let kernels = self.tables.mappings.all()?;
         let kernels: BTreeMap<_, _> = kernels
             .into_iter()
-            .map(|(key, it)| (key, it.port))
+            .map(|(key, it)| (key, (it.port, it.rule())))
             .collect();
         ensure!(ours == kernels, "mappings differ");
         for bitmap in 0..BITMAPS as u32 {

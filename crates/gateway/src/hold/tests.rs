@@ -109,6 +109,18 @@ fn the_oldest_make_room_and_what_finds_none_is_not_held() {
     assert!(rig.at(103, &[8]).len() <= 1);
 }
 
+/// So that one that is not held is found at once, however full the address is.
+#[test]
+fn a_quarter_of_the_free_ports_is_not_held() {
+    let mut rig = Rig::new(100, 65_536);
+    rig.words.iter().for_each(|word| word.taken.set(u64::MAX));
+    let freed: Vec<u16> = (1..=400).collect();
+
+    assert_eq!(rig.at(0, &freed).len(), 300);
+    let more: Vec<u16> = (401..=404).collect();
+    assert_eq!(rig.at(1, &more).len(), 303);
+}
+
 #[test]
 fn a_held_port_that_is_in_use_again_takes_no_room() {
     let mut rig = Rig::new(100, 2);

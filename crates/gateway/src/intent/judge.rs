@@ -29,6 +29,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let prefixes = nat64::judge(config, &pools.owners, report);
     let rules = rules::judge(config, &pools, &prefixes, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
+    pools::room(&pools.pools, limits, report);
     Intent {
         interfaces,
         pools: pools.pools,

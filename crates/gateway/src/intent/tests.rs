@@ -137,6 +137,7 @@ state: /sys/fs/bpf/test
                 hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
+                forwards: Vec::new(),
             },
             Pool {
                 name: "team-b".to_owned(),
@@ -149,6 +150,7 @@ state: /sys/fs/bpf/test
                 hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
+                forwards: Vec::new(),
             },
         ],
         rules: vec![
@@ -158,6 +160,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("10.0.0.0/8")],
                 services: vec![Service::Any],
                 action: Action::Pass,
+                quota: Quota::NONE,
             },
             Rule {
                 name: "databases".to_owned(),
@@ -170,6 +173,7 @@ state: /sys/fs/bpf/test
                     Service::Ports(Protocol::Tcp, 8000, 8999),
                 ],
                 action: translate("team-a"),
+                quota: Quota::NONE,
             },
             Rule {
                 name: "rest".to_owned(),
@@ -177,6 +181,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("0.0.0.0/0"), net("::/0")],
                 services: vec![Service::Any],
                 action: translate("team-b"),
+                quota: Quota::NONE,
             },
         ],
         prefixes: vec![Prefix64::WELL_KNOWN],
@@ -191,6 +196,7 @@ state: /sys/fs/bpf/test
         limits: Limits {
             flows: 1_000_000,
             flows6: 500_000,
+            icmp_errors: 4_000,
         },
         api_socket: PathBuf::from("/run/test.sock"),
         metrics: Some("[::1]:9469".parse().unwrap()),
@@ -235,6 +241,43 @@ fn what_is_not_said_has_the_defaults_of_the_rfcs() {
     assert_eq!(intent.metrics, None);
     assert_eq!(intent.log, None);
     assert_eq!(intent.state, PathBuf::from("/sys/fs/bpf/egret"));
+}
+
+#[test]
+fn a_quota_and_what_is_told_of_refusals_are_understood() {
+    let text = "
+interfaces: [{name: eth0, realm: both}]
+pools:
+  - {name: quiet, addresses: [192.0.2.10], refusal: silent}
+  - {name: usual, addresses: [192.0.2.11]}
+rules:
+  - name: ci
+    sources: [10.7.0.0/16]
+    pool: quiet
+    quota: {flows: 500, client: {ports: 20, rate: 10, burst: 50}}
+  - {name: rest, sources: [10.0.0.0/8], pool: usual, quota: {client: {rate: 10}}}
+limits: {icmp_errors: 77}
+";
+
+    let intent = intent(text);
+
+    let [quiet, usual] = &intent.pools[..] else {
+        panic!("two pools")
+    };
+    assert_eq!(quiet.behaviour.refusal(), Refusal::Silent);
+    assert_eq!(usual.behaviour.refusal(), Refusal::Icmp);
+    let [ci, rest] = &intent.rules[..] else {
+        panic!("two rules")
+    };
+    let limits = |flows, ports| abi::Limits { flows, ports };
+    let expected = Quota {
+        total: limits(500, 0),
+        client: limits(0, 20),
+        ..Quota::NONE
+    };
+    assert_eq!(ci.quota, expected.with_rate(10, 50));
+    assert_eq!(rest.quota, Quota::NONE.with_rate(10, 10));
+    assert_eq!(intent.limits.icmp_errors, 77);
 }
 
 #[test]

@@ -6,13 +6,13 @@ mod name;
 mod service;
 mod size;
 
-pub(super) use address::{pool_addresses, prefix, prefix64};
+pub(super) use address::{host, pool_addresses, prefix, prefix4, prefix64};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
-pub(super) use service::{port_range, service};
+pub(super) use service::{port, port_range, service};
 pub(super) use size::{size, spelled_size};
 
-use abi::Dependence;
+use abi::{Dependence, Refusal};
 
 use super::near;
 
@@ -76,6 +76,11 @@ pub(super) fn dependence(word: &str) -> Result<Dependence, Complaint> {
         &Dependence::ALL.map(|it| (it.label(), it)),
         word,
     )
+}
+
+/// How a client is told that there is no room for its flow.
+pub(super) fn refusal(word: &str) -> Result<Refusal, Complaint> {
+    choice("refusal", &Refusal::ALL.map(|it| (it.label(), it)), word)
 }
 
 #[cfg(test)]

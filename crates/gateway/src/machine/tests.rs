@@ -41,8 +41,11 @@ struct World {
     pools: BTreeMap<u32, Box<PoolEntry>>,
     slots6: BTreeMap<u32, Box<Slots6>>,
     externals: BTreeMap<Ip6, External>,
+    numbered: BTreeMap<u16, Numbered>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
+    mappings: BTreeMap<MappingKey, Mapping>,
+    leases: BTreeMap<MappingKey, Lease>,
 }
 
 impl World {
@@ -61,11 +64,18 @@ impl World {
         Found {
             config,
             pools: pools.collect(),
+            rules: self
+                .numbered
+                .iter()
+                .filter_map(|(number, entry)| Some((*number, policy::rule_name(entry)?)))
+                .collect(),
             externals: self.externals.clone(),
             classes: self.classes.keys().copied().collect(),
             classes6: self.classes6.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
             attached: self.attached.clone(),
+            mappings: self.mappings.clone(),
+            leases: self.leases.clone(),
         }
     }
 
@@ -73,6 +83,9 @@ impl World {
         match action.clone() {
             Action::PutExternal(address, external) => {
                 self.externals.insert(address, external);
+            }
+            Action::PutNumbered(number, entry) => {
+                self.numbered.insert(number, *entry);
             }
             Action::RemoveExternal(address) => {
                 self.externals.remove(&address);
@@ -91,6 +104,17 @@ impl World {
             Action::RemoveClasses6(keys) => self.classes6.retain(|key, _| !keys.contains(key)),
             Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
+            // Of ports and mappings, `mappings::tests` knows more.
+            Action::TakePort(..) => {}
+            Action::PutMapping(key, mapping) => {
+                self.mappings.insert(key, mapping);
+            }
+            Action::PutLease(key, lease) => {
+                self.leases.insert(key, lease);
+            }
+            Action::RemoveLease(key) => {
+                self.leases.remove(&key);
+            }
             Action::PutInterface(ifindex, entry) => {
                 self.interfaces.insert(ifindex, entry);
             }
@@ -195,6 +219,7 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         Action::Attach { .. } | Action::Detach(_) | Action::RemoveExternal(_) => true,
         Action::RemoveInterface(_) => true,
         Action::PutExternal(..)
+        | Action::PutNumbered(..)
         | Action::PutRule(..)
         | Action::PutPool(..)
         | Action::PutSlots6(..)
@@ -203,6 +228,10 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         | Action::RemoveClasses6(_)
         | Action::RemoveClasses(_)
         | Action::SetConfig(_)
+        | Action::TakePort(..)
+        | Action::PutMapping(..)
+        | Action::PutLease(..)
+        | Action::RemoveLease(_)
         | Action::PutInterface(..) => false,
     };
     assert!(!actions.iter().any(is_disruptive));

@@ -63,11 +63,15 @@ malformed! {
     a_tag_means_nothing = "43-tag";
     a_behaviour_that_does_not_exist_has_a_suggestion = "44-behaviours";
     a_timeout_of_a_service_is_for_ports = "45-services";
+    a_quota_is_a_number_of_something = "48-quotas";
     a_session_log_says_which_value_is_wrong = "61-session-log";
     a_session_log_needs_a_place_and_an_event = "62-session-log-nowhere";
     receivers_are_addresses_and_ports = "63-session-log-receivers";
     what_a_port_is_cannot_be_said_twice = "64-shared-ports";
     overloaded_addresses_are_limited = "65-too-many-overloaded";
+    a_forward_says_from_where_to_where = "66-forwards";
+    an_external_port_leads_to_one_place = "67-forwarded-twice";
+    forwarded_ports_leave_room_for_others = "68-too-many-forwards";
     a_prefix_of_nat64_has_one_of_six_lengths_and_is_nobody_elses = "70-nat64";
     a_pool_has_addresses_of_the_version_that_its_rules_want = "71-versions";
     without_nat64_ipv6_clients_do_not_reach_ipv4_targets = "72-versions-without-nat64";

@@ -5,7 +5,11 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use abi::limits::{CLASSES_MAX, RULES_MAX};
+use abi::{
+    Limits, Quota,
+    limits::{CLASSES_MAX, FLOWS_MAX, RULES_MAX},
+    quota::RATE_MAX,
+};
 use api::{Config, config};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -94,6 +98,7 @@ fn one(
         accept(report, &path, words::name("rule", word))
     });
     let action = action(rule, path, pools, report);
+    let quota = quota(rule, path, report);
     let sources = sources(rule, path, &pools.owners, report);
     let destinations = match given(report, path, "destinations", &rule.destinations) {
         Some((path, list)) => {
@@ -117,8 +122,57 @@ fn one(
         destinations,
         services,
         action: action?,
+        quota,
     };
     whole.then_some(rule)
+}
+
+/// How much the rule's clients may have. What stands in for something bad never takes effect: the
+/// report has an error.
+fn quota(rule: &config::Rule, path: &Path, report: &mut Report<'_>) -> Quota {
+    let path = path.field("quota");
+    let (total, client) = (&rule.quota, &rule.quota.client);
+    if rule.action.is_some() && *total != config::Quota::default() {
+        let message = "a rule that leaves packets to the kernel has no quota";
+        let help = "remove `quota`, or write `pool` and a pool's name instead of `action`";
+        report.error(&path, complaint(message, help));
+    }
+    let mut number = |path: &Path, name, value: &Option<u64>, most: u32| {
+        let (path, number) = given(report, path, name, value)?;
+        let number = u32::try_from(*number)
+            .ok()
+            .filter(|number| (1..=most).contains(number))
+            .ok_or_else(|| {
+                let message = format!("`{path}` cannot be {number}");
+                let help = format!("write a number from 1 to {most}, or leave it out for no limit");
+                complaint(message, help)
+            });
+        accept(report, &path, number)
+    };
+    let of_client = path.field("client");
+    let limits = Quota {
+        total: Limits {
+            flows: number(&path, "flows", &total.flows, FLOWS_MAX).unwrap_or(0),
+            ports: number(&path, "ports", &total.ports, FLOWS_MAX).unwrap_or(0),
+        },
+        client: Limits {
+            flows: number(&of_client, "flows", &client.flows, FLOWS_MAX).unwrap_or(0),
+            ports: number(&of_client, "ports", &client.ports, FLOWS_MAX).unwrap_or(0),
+        },
+        ..Quota::NONE
+    };
+    let rate = number(&of_client, "rate", &client.rate, RATE_MAX);
+    let burst = number(&of_client, "burst", &client.burst, RATE_MAX);
+    match (rate, burst) {
+        (Some(rate), burst) => limits.with_rate(rate, burst.unwrap_or(rate)),
+        (None, Some(_)) if client.rate.is_none() => {
+            let help = "add `rate`, the new flows a second, or remove `burst`";
+            let message = format!("`{of_client}` has a burst but no rate");
+            report.error(&of_client.field("burst"), complaint(message, help));
+            limits
+        }
+        (None, Some(_) | None) => limits,
+    }
 }
 
 /// A list that is given and empty may mean everything or nothing, so it must not be.
@@ -279,6 +333,7 @@ fn unused_pools(rules: &[(Path, Rule)], pools: &Judged, report: &mut Report<'_>)
             Action::Translate { pool } => Some(pool.as_str()),
             Action::Pass => None,
         })
+        .chain(pools.forwarding())
         .collect();
     for (name, path) in pools
         .names

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use abi::limits::{FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN, FLOWS6_UNUSED};
+use abi::limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, FLOWS_MAX, FLOWS_MIN, FLOWS6_UNUSED};
 use api::{Config, config, http::SOCKET};
 
 use super::{
@@ -31,6 +31,9 @@ pub const STATE_DEFAULT: &str = "/sys/fs/bpf/egret";
 pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// Bytes of any path: the kernel's `PATH_MAX`, less room for what is pinned below it.
 pub(super) const PATH_MAX: usize = 4096 - 256;
+
+/// ICMP errors of a CPU in a tick that nobody needs more of: a tenth of what it can send.
+const ICMP_ERRORS_MAX: u32 = 1_000_000;
 
 /// Services with a timeout of their own, in one section: each is looked at for every open flow.
 const SERVICES_MAX: usize = 64;
@@ -211,35 +214,51 @@ fn timeout(
     duration
 }
 
-/// Sizes of tables. Those of flows with IPv6 addresses cost the same memory, full or empty, so they
-/// are small where the configuration has no use for them.
+/// Sizes of tables, and other bounds. The tables of flows with IPv6 addresses cost the same memory, full
+/// or empty, so they are small where the configuration has no use for them.
 pub(super) fn limits(
     config: &Config,
     pools: &[Pool],
     prefixes: &[Prefix64],
     report: &mut Report<'_>,
 ) -> Limits {
-    let flows = flows("flows", &config.limits.flows, report).unwrap_or(FLOWS_DEFAULT);
-    let usual = match uses_ipv6(pools, prefixes) {
+    let section = Path::ROOT.field("limits");
+    let mut number = |name, value: &Option<u64>, (least, most), message: &dyn Fn(u64) -> String| {
+        let (path, number) = given(report, &section, name, value)?;
+        let whole = u32::try_from(*number).ok();
+        let whole = whole.filter(|number| (least..=most).contains(number));
+        let help = format!("write a number from {least} to {most}");
+        let whole = whole.ok_or_else(|| complaint(message(*number), help));
+        accept(report, &path, whole)
+    };
+    let flows = number(
+        "flows",
+        &config.limits.flows,
+        (FLOWS_MIN, FLOWS_MAX),
+        &|flows| format!("a table of {flows} flows cannot be made"),
+    );
+    let flows6 = number(
+        "flows6",
+        &config.limits.flows6,
+        (FLOWS_MIN, FLOWS_MAX),
+        &|flows| format!("a table of {flows} flows cannot be made"),
+    );
+    let icmp_errors = number(
+        "icmp_errors",
+        &config.limits.icmp_errors,
+        (1, ICMP_ERRORS_MAX),
+        &|errors| format!("{errors} ICMP errors are no limit"),
+    );
+    let flows = flows.unwrap_or(FLOWS_DEFAULT);
+    let usual6 = match uses_ipv6(pools, prefixes) {
         true => flows,
         false => FLOWS6_UNUSED,
     };
-    let flows6 = self::flows("flows6", &config.limits.flows6, report).unwrap_or(usual);
-    Limits { flows, flows6 }
-}
-
-fn flows(field: &str, number: &Option<u64>, report: &mut Report<'_>) -> Option<u32> {
-    let section = Path::ROOT.field("limits");
-    let (path, flows) = given(report, &section, field, number)?;
-    let fitting = u32::try_from(*flows)
-        .ok()
-        .filter(|flows| (FLOWS_MIN..=FLOWS_MAX).contains(flows));
-    let fitting = fitting.ok_or_else(|| {
-        let message = format!("a table of {flows} flows cannot be made");
-        let help = format!("write a number from {FLOWS_MIN} to {FLOWS_MAX}");
-        complaint(message, help)
-    });
-    accept(report, &path, fitting)
+    Limits {
+        flows,
+        flows6: flows6.unwrap_or(usual6),
+        icmp_errors: icmp_errors.unwrap_or(ERRORS_PER_TICK),
+    }
 }
 
 pub(super) fn api_socket(config: &Config, report: &mut Report<'_>) -> PathBuf {

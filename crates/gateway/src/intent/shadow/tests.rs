@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::net::IpAddr;
 
 use super::*;
-use crate::intent::{Action, words};
+use crate::intent::{Action, Quota, words};
 
 fn rule(sources: &[&str], destinations: &[&str], services: &[&str]) -> Rule {
     let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -20,6 +20,7 @@ fn rule(sources: &[&str], destinations: &[&str], services: &[&str]) -> Rule {
         destinations: nets(destinations),
         services: services.iter().map(service).collect(),
         action: Action::Pass,
+        quota: Quota::NONE,
     }
 }
 
@@ -108,6 +109,7 @@ fn small_rule() -> impl Strategy<Value = Rule> {
             destinations,
             services,
             action: Action::Pass,
+            quota: Quota::NONE,
         },
     )
 }

@@ -158,6 +158,42 @@ pub(in super::super) fn pool_addresses(word: &str) -> Result<IpNet, Complaint> {
     }
 }
 
+/// An IPv4 prefix.
+pub(in super::super) fn prefix4(word: &str) -> Result<Ipv4Net, Complaint> {
+    match prefix(word)? {
+        IpNet::V4(net) => Ok(net),
+        IpNet::V6(_) => {
+            let message = format!("{} is no IPv4 prefix", quoted(word));
+            Err(complaint(
+                message,
+                "write an IPv4 prefix, `198.51.100.0/24`",
+            ))
+        }
+    }
+}
+
+/// The address of one host.
+pub(in super::super) fn host(word: &str) -> Result<Ipv4Addr, Complaint> {
+    let IpNet::V4(net) = prefix(word)? else {
+        let message = format!("{} is no IPv4 address", quoted(word));
+        return Err(complaint(
+            message,
+            "write the IPv4 address of one host, `10.0.0.5`",
+        ));
+    };
+    if net.prefix_len() != 32 {
+        let message = format!("{} is not one host", quoted(word));
+        return Err(complaint(message, "write one address, `10.0.0.5`"));
+    }
+    match unusable(&IpNet::V4(net)) {
+        Some((unusable, what)) => {
+            let message = format!("no host can be reached at {}", quoted(word));
+            Err(complaint(message, format!("`{unusable}` is {what}")))
+        }
+        None => Ok(net.network()),
+    }
+}
+
 /// A prefix whose addresses stand for IPv4 ones.
 pub(in super::super) fn prefix64(word: &str) -> Result<Prefix64, Complaint> {
     let IpNet::V6(net) = prefix(word)? else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abi::{Behaviour, Dependence};
+use abi::{Behaviour, Dependence, Refusal};
 use api::config;
 
 use super::super::{
@@ -44,7 +44,11 @@ pub(super) fn judge(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -
         let mss = mss.ok_or_else(|| complaint(format!("{bytes} bytes are no segment size"), help));
         accept(report, &path, mss)
     });
-    let mut behaviour = Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0));
+    let refusal = given(report, path, "refusal", &pool.refusal)
+        .and_then(|(path, word)| accept(report, &path, words::refusal(word)))
+        .unwrap_or(Refusal::Icmp);
+    let behaviour = Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0));
+    let mut behaviour = behaviour.refusing(refusal);
     if switch(report, path, "overload", &pool.overload).unwrap_or(false) {
         behaviour = behaviour.overloading();
         contradicts_overload(pool, path, report);
