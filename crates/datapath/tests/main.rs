@@ -16,6 +16,7 @@ mod overload;
 mod policy;
 mod quotas;
 mod races;
+mod six;
 mod sweeps;
 mod tcp;
 mod translation;
