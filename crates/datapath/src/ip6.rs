@@ -168,6 +168,8 @@ struct Walked {
 impl Walked {
     // In one word, because a function that is not inlined returns no more.
     const NOTHING: u64 = u64::MAX;
+    /// Has every bit that a place can have, one header behind the last.
+    const BOUND: usize = 2 * EXTENSIONS_MASK + 1;
 
     #[inline(always)]
     const fn word(self) -> u64 {
@@ -186,8 +188,8 @@ impl Walked {
         Some(Self {
             next: word as u8,
             // No walk is that long; but the verifier knows a bound only when it sees it.
-            length: (word >> 8) as usize & (EXTENSIONS_MASK + 8),
-            fragment: (word >> 24) as usize & (EXTENSIONS_MASK + 8),
+            length: (word >> 8) as usize & Self::BOUND,
+            fragment: (word >> 24) as usize & Self::BOUND,
             has_transport: word >> 40 & 1 != 0,
         })
     }
