@@ -12,6 +12,7 @@ mod exhaustion;
 mod fragments;
 mod hold;
 mod mangled;
+mod nat64;
 mod overload;
 mod policy;
 mod quotas;
