@@ -24,6 +24,9 @@ pub enum Dimension {
     Service = 3,
     /// Protocol: the rules that translate it on some port or on all.
     Touched = 4,
+    /// Who may call an external port that was asked for. Of no policy: a list of callers has its
+    /// number where others have their version.
+    Caller = 5,
 }
 
 /// A prefix of one dimension, laid out as the kernel's longest-prefix-match trie wants its keys.
@@ -63,6 +66,28 @@ impl<A: Address> ClassKey<A> {
         Self::new(version, dimension, address.bits(), bits)
     }
 
+    /// A prefix of a list of callers; what stands under it does not matter.
+    #[inline(always)]
+    pub fn caller(list: u16, address: A, bits: u32) -> Self {
+        Self::new(list as u32, Dimension::Caller, address.bits(), bits)
+    }
+
+    /// The list of callers that the prefix is of, if it is of one.
+    pub const fn list(&self) -> Option<u16> {
+        match self.dimension() == Dimension::Caller as u32 {
+            true => Some(self.version() as u16),
+            false => None,
+        }
+    }
+
+    /// The same prefix, of another list of callers.
+    pub const fn of_list(self, list: u16) -> Self {
+        Self {
+            lead: ((list as u32) << DIMENSION_BITS | self.dimension()).to_be(),
+            ..self
+        }
+    }
+
     /// Bits of the prefix proper: 0 to 32, or 128.
     pub const fn own_bits(&self) -> u32 {
         self.bits - LEAD_BITS
@@ -71,6 +96,10 @@ impl<A: Address> ClassKey<A> {
     /// The policy version it belongs to.
     pub const fn version(&self) -> u32 {
         u32::from_be(self.lead) >> DIMENSION_BITS
+    }
+
+    const fn dimension(&self) -> u32 {
+        u32::from_be(self.lead) & ((1 << DIMENSION_BITS) - 1)
     }
 
     /// The prefix of this one that is `bits` long, which must not be longer than it.

@@ -1,9 +1,9 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Address, Behaviour, Dependence, External, Flow, FlowKey, Ip4, Ip6, Live, Mapping,
-    MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple, hash::hash,
-    limits::SLOTS, policy, ports::bitmap_towards,
+    Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
+    Live, Mapping, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
+    hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
@@ -82,6 +82,8 @@ pub struct Beginning<A> {
     internal_port: Port,
     /// The remote that they sent to first.
     first: A,
+    /// Who may call it.
+    admits: Admits,
     /// Whether they have IPv4 and the packet's sender has not, so that their mapping is in the other
     /// tables.
     is_elsewhere: bool,
@@ -122,6 +124,7 @@ impl<A: Address> Beginning<A> {
         internal: A::NONE,
         internal_port: Port([0; 2]),
         first: A::NONE,
+        admits: Admits::Filtered,
         is_elsewhere: false,
         hop: NextHop::EMPTY,
         sent: Tuple::NONE,
@@ -221,7 +224,10 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
             return Step::Cross;
         }
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
-        if has_port && !external.owns(tuple.target_port) {
+        if has_port
+            && !external.owns(tuple.target_port)
+            && !is_asked_for(world, arrival.protocol, (target, tuple.target_port))
+        {
             return foreign_port(packet, world, arrival, beginning);
         }
         beginning.way = match pool {
@@ -256,6 +262,25 @@ pub fn may_begin<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> 
         Protocol::Tcp if is_syn(arrival) => Step::Begin,
         Protocol::Tcp => stray(arrival),
     }
+}
+
+/// Whether somebody asked for the external port that the packet is for: it may be one that the pool
+/// does not give out.
+#[inline(never)]
+fn is_asked_for<A: Address, W: World + Tables<A>>(
+    world: &W,
+    protocol: Protocol,
+    end: (A, Port),
+) -> bool {
+    let key = MappingKey::inward(protocol, end);
+    if A::LENGTH != Ip4::LENGTH
+        && let Some(key) = key.narrow()
+    {
+        let inward = Tables::<Ip4>::mapping(world, &key);
+        return inward.is_some_and(|mapping| mapping.is_asked_for());
+    }
+    let inward = Tables::<A>::mapping(world, &key);
+    inward.is_some_and(|mapping| mapping.is_asked_for())
 }
 
 #[inline(always)]
@@ -383,6 +408,7 @@ fn find<A: Address, W: World + Tables<A>>(
         beginning.internal = mapping.internal;
         beginning.internal_port = mapping.port;
         beginning.first = mapping.remote;
+        beginning.admits = mapping.admits();
         rule = mapping.rule();
         if let Some(config) = world.config()
             && let Some(prefix) = config.prefixes.get(mapping.prefix())
@@ -396,6 +422,7 @@ fn find<A: Address, W: World + Tables<A>>(
         beginning.internal = A::of_ip4(mapping.internal);
         beginning.internal_port = mapping.port;
         beginning.first = A::of_ip4(mapping.remote);
+        beginning.admits = mapping.admits();
         rule = mapping.rule();
     } else {
         return unsolicited(arrival);
@@ -435,6 +462,17 @@ pub fn filter<A: Address, W: World + Tables<A>>(
     }
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
+    match beginning.admits {
+        Admits::Filtered => {}
+        Admits::Everyone => return Step::Begin,
+        Admits::Listed(list) => {
+            let caller = ClassKey::caller(list, tuple.source, A::LENGTH);
+            return match Tables::<A>::class(world, &caller) {
+                Some(_) => Step::Begin,
+                None => filtered(arrival),
+            };
+        }
+    }
     let mut remote = (tuple.source, tuple.source_port);
     if is_hairpin {
         let port = known_port(world, arrival, beginning);
@@ -455,6 +493,12 @@ pub fn filter<A: Address, W: World + Tables<A>>(
         beginning.way = Way::Knock;
         return Step::Begin;
     }
+    filtered(arrival)
+}
+
+/// What becomes of a packet that no filter lets in.
+#[inline(always)]
+fn filtered<A>(arrival: &Arrival<A>) -> Step {
     let step = unsolicited(arrival);
     if let Step::Leave(Reason::Unsolicited) = step {
         return Step::Leave(Reason::Filtered);
@@ -595,16 +639,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
     if let Way::In = beginning.way {
         return None;
     }
-    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
-    // pool says that it depends.
-    let mapped = match beginning.behaviour.mapping(arrival.protocol) {
-        Dependence::AddressAndPort => None,
-        Dependence::Endpoint | Dependence::Address => {
-            let outward = outward(arrival, beginning);
-            world.mapping(&outward).map(|mapping| mapping.port)
-        }
-    };
-    if let Some(port) = mapped {
+    if let Some(port) = mapped(world, arrival, beginning) {
         beginning.port = port;
         return None;
     }
@@ -638,6 +673,32 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
             None
         }
         None => Some(Reason::PortsExhausted),
+    }
+}
+
+/// The external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1): because it
+/// was asked for, or else because its flows have it, unless the pool says that it depends.
+#[inline(always)]
+fn mapped<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Port> {
+    let from = (arrival.key.tuple.source, arrival.key.tuple.source_port);
+    let address = beginning.slot.address;
+    let outward_key = MappingKey::outward(arrival.protocol, from, address, A::NONE);
+    let depends = beginning.behaviour.mapping(arrival.protocol);
+    if let Some(mapping) = world.mapping(&outward_key)
+        && (mapping.is_asked_for() || matches!(depends, Dependence::Endpoint))
+    {
+        return Some(mapping.port);
+    }
+    match depends {
+        Dependence::Endpoint | Dependence::AddressAndPort => None,
+        Dependence::Address => {
+            let outward = outward(arrival, beginning);
+            world.mapping(&outward).map(|mapping| mapping.port)
+        }
     }
 }
 
@@ -717,9 +778,13 @@ fn map<A: Address, W: World + Tables<A>>(
     let inward = MappingKey::inward(protocol, (slot.address, port));
     mapping = Mapping::inward((asked.source, asked.source_port), beginning.target, now)
         .under(beginning.rule, beginning.prefix);
-    world.insert_mapping(&inward, &mapping).map_err(|_| {
+    world.insert_mapping(&inward, &mapping).map_err(|error| {
         world.remove_mapping(&outward);
-        Reason::MappingTableFull
+        match error {
+            // Somebody asked for the port just now.
+            InsertError::Exists => Reason::Collision,
+            InsertError::Full => Reason::MappingTableFull,
+        }
     })
 }
 

@@ -2,12 +2,12 @@
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, PortWord,
-    Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
+    Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters,
+    PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
-        ADDRESSES_MAX, AWAITED_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES,
-        FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES,
-        INTERFACES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS,
+        EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX,
+        HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
     quota,
@@ -40,6 +40,8 @@ pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
     HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
+pub static LEASES: HashMap<MappingKey, Lease> = HashMap::with_max_entries(LEASES_MAX as u32, 0);
+#[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
 #[map]
@@ -62,7 +64,8 @@ pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESS
 #[map]
 pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
 #[map]
-pub static CLASSES: LpmTrie<[u8; 8], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES: LpmTrie<[u8; 8], RuleSet> =
+    LpmTrie::with_max_entries((CLASSES_MAX + 2 * CALLERS_MAX) as u32, 0);
 #[map]
 pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]

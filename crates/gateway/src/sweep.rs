@@ -216,6 +216,8 @@ pub struct Swept {
     pub removed: BTreeMap<u8, [u64; 4]>,
     /// Entries of the mapping table.
     pub mappings: u64,
+    /// Those that somebody asked for.
+    pub asked: BTreeSet<MappingKey>,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey>,
     /// Ports that a flow or a mapping uses.
@@ -373,6 +375,19 @@ impl<'a> Sweep<'a> {
                 }
                 continue;
             };
+            // Nobody was charged for its port.
+            if mapping.is_asked_for() {
+                self.swept.asked.insert(*key);
+                self.swept.rules.insert(mapping.rule());
+                let port = match end {
+                    End::Inward { port } => port,
+                    End::Outward { .. } | End::Permit { .. } => mapping.port,
+                };
+                for bitmap in external.bitmaps_of(protocol) {
+                    self.mapped.insert(bitmap, port);
+                }
+                continue;
+            }
             // Ports that several flows share have no mapping: it is from before they did.
             if external.planes != 0 && protocol == Protocol::Tcp {
                 self.swept.unmapped.push(*key);

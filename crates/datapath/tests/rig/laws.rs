@@ -495,7 +495,9 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
         }
     }
     for (key, mapping) in memory.v4.mappings.all() {
-        if let Some(End::Inward { .. }) = key.what() {
+        if let Some(End::Inward { .. }) = key.what()
+            && !mapping.is_asked_for()
+        {
             add(mapping.rule(), mapping.internal, Load::new(0, 1));
         }
     }
