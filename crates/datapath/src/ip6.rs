@@ -21,6 +21,9 @@ pub struct V6;
 /// Where what follows the IP header begins in a frame.
 const BODY: usize = Link::LEN + Ipv6::LEN;
 
+/// What every link takes (RFC 8200 §5).
+const MTU_MIN: u16 = 1280;
+
 /// Headers between the IP and the transport header, at most; hosts send one or two.
 const EXTENSIONS_MAX: usize = 8;
 /// Bytes that they take, less one, at most.
@@ -399,10 +402,14 @@ impl Translate<Ip6> for V6 {
         flow: &Flow<Live, Ip6>,
         mtu: u16,
     ) -> Reason {
-        let mtu = match flow.to.is_ip4() {
-            true => mtu.saturating_add(cross::GROWTH as u16),
-            false => mtu,
-        };
+        let mut mtu = mtu;
+        if flow.to.is_ip4() {
+            mtu = mtu.saturating_add(cross::GROWTH as u16);
+            // Nobody believes in less (RFC 8201 §4), and what is as short may be fragmented as IPv4.
+            if mtu < MTU_MIN {
+                mtu = MTU_MIN;
+            }
+        }
         answers::too_big(packet, world, mtu)
     }
 

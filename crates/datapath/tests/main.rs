@@ -14,6 +14,7 @@ mod fragments;
 mod hold;
 mod leases;
 mod mangled;
+mod mangled6;
 mod nat64;
 mod overload;
 mod policy;
