@@ -667,5 +667,19 @@ fn an_endpoint_has_one_external_port_for_all_remotes_and_prefixes() {
         }
     }
     assert_eq!(seen.len(), 1);
+    let (address, _) = seen.first().copied().expect("one");
+    for port in 5000..5050 {
+        for protocol in Protocol::ALL {
+            let asked = Tuple {
+                source_port: Port::new(port),
+                ..asked(protocol)
+            };
+            let (_, tuple) = tuple_of(&out(&site, &Sketch6::first(protocol, asked)).after.bytes);
+            assert_eq!(
+                tuple.source, address,
+                "all of a client's are of one address"
+            );
+        }
+    }
     sound(&site.memory);
 }
