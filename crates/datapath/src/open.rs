@@ -12,6 +12,7 @@ use crate::{
     classify::{Wish, classify},
     embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Tcp},
+    ip::Translate,
     ports,
     quoted::{Error, Translated},
     route::{self, next_hop},
@@ -165,7 +166,7 @@ impl<A: Address> Room<A> {
 
 /// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
 #[inline(never)]
-pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
+pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
@@ -241,7 +242,7 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(Reason::OwnPrefix);
     }
     if let Some(pool) = pool
-        && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
+        && let Some(reason) = from_inside::<V, _, _>(world, version, pool, tuple.source, beginning)
     {
         return Step::Leave(reason);
     }
@@ -273,13 +274,16 @@ fn is_asked_for<A: Address, W: World + Tables<A>>(
     end: (A, Port),
 ) -> bool {
     let key = MappingKey::inward(protocol, end);
-    if A::LENGTH != Ip4::LENGTH
-        && let Some(key) = key.narrow()
-    {
-        let inward = Tables::<Ip4>::mapping(world, &key);
-        return inward.is_some_and(|mapping| mapping.is_asked_for());
+    if let Some(mapping) = Tables::<A>::mapping(world, &key) {
+        return mapping.is_asked_for();
     }
-    let inward = Tables::<A>::mapping(world, &key);
+    if A::LENGTH == Ip4::LENGTH {
+        return false;
+    }
+    let Some(key) = key.narrow() else {
+        return false;
+    };
+    let inward = Tables::<Ip4>::mapping(world, &key);
     inward.is_some_and(|mapping| mapping.is_asked_for())
 }
 
@@ -349,7 +353,7 @@ pub fn has_wide_flow<A: Address, W: World>(world: &W, key: &FlowKey<A>) -> bool 
 
 /// Fills in what a flow has that a rule sends through a pool.
 #[inline(always)]
-fn from_inside<A: Address, W: World + Tables<A>>(
+fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     version: u32,
     number: u8,
@@ -359,7 +363,8 @@ fn from_inside<A: Address, W: World + Tables<A>>(
     let pool = policy::pool_index(version, number);
     // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
     // on every gateway that has the same pool.
-    let index = hash(0, client.words().0, client.words().1) as usize % SLOTS;
+    let (high, low) = V::own(client).words();
+    let index = hash(0, high, low) as usize % SLOTS;
     if !fill_slot(world, pool, index, beginning) {
         return Some(Reason::Internal);
     }
@@ -373,7 +378,7 @@ fn from_inside<A: Address, W: World + Tables<A>>(
 
 /// Fills in whose the external port is that a packet is for.
 #[inline(never)]
-pub fn call<A: Address, W: World + Tables<A>>(
+pub fn call<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -381,12 +386,12 @@ pub fn call<A: Address, W: World + Tables<A>>(
     if let Way::Out = beginning.way {
         return Step::Begin;
     }
-    find(world, arrival, beginning)
+    find::<V, _, _>(world, arrival, beginning)
 }
 
 /// The same, or why there is nobody.
 #[inline(always)]
-fn find<A: Address, W: World + Tables<A>>(
+fn find<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -415,7 +420,7 @@ fn find<A: Address, W: World + Tables<A>>(
         {
             beginning.known_by = *prefix;
         }
-    } else if let (true, Some(key)) = (A::LENGTH != Ip4::LENGTH, key.narrow())
+    } else if let (true, Some(key)) = (V::Own::LENGTH != Ip4::LENGTH, key.narrow())
         && let Some(mapping) = Tables::<Ip4>::mapping(world, &key)
     {
         beginning.is_elsewhere = true;
@@ -452,7 +457,7 @@ fn unsolicited<A>(arrival: &Arrival<A>) -> Step {
 
 /// Asks the filter of the address that was called whether it lets the packet in (RFC 4787 §5).
 #[inline(never)]
-pub fn filter<A: Address, W: World + Tables<A>>(
+pub fn filter<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -475,7 +480,7 @@ pub fn filter<A: Address, W: World + Tables<A>>(
     }
     let mut remote = (tuple.source, tuple.source_port);
     if is_hairpin {
-        let port = known_port(world, arrival, beginning);
+        let port = known_port::<V, _, _>(world, arrival, beginning);
         remote = (beginning.slot.address, port);
     }
     let dependence = beginning.called.filtering(protocol);
@@ -526,15 +531,12 @@ fn is_permitted<A: Address, W: World + Tables<A>>(
 /// The external port that the packet's sender has already, if that does not depend on whom it
 /// sends to; else zero, which is nobody's.
 #[inline(always)]
-fn known_port<A: Address, W: World + Tables<A>>(
+fn known_port<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
 ) -> Port {
-    let tuple = &arrival.key.tuple;
-    let from = (tuple.source, tuple.source_port);
-    let outward = MappingKey::outward(arrival.protocol, from, beginning.slot.address, A::NONE);
-    match world.mapping(&outward) {
+    match world.mapping(&outward::<V, _>(arrival, beginning, V::Own::NONE)) {
         Some(mapping) => mapping.port,
         None => Port::new(0),
     }
@@ -631,7 +633,7 @@ fn readdress<A: Address>(arrival: &Arrival<A>, beginning: &mut Beginning<A>) {
 /// Finds the external port that the sender of a flow from inside has already, if it need not be a new
 /// one.
 #[inline(never)]
-pub fn recall<A: Address, W: World + Tables<A>>(
+pub fn recall<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -639,7 +641,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
     if let Way::In = beginning.way {
         return None;
     }
-    if let Some(port) = mapped(world, arrival, beginning) {
+    if let Some(port) = mapped::<V, _, _>(world, arrival, beginning) {
         beginning.port = port;
         return None;
     }
@@ -653,7 +655,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
 
 /// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
 #[inline(never)]
-pub fn reserve<A: Address, W: World + Tables<A>>(
+pub fn reserve<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -663,7 +665,7 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     }
     if !beginning.is_new {
         beginning.sent.source_port = beginning.port;
-        let is_permitted = permit(world, arrival, beginning);
+        let is_permitted = permit::<V, _, _>(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
     }
     match claim(world, arrival, beginning) {
@@ -679,16 +681,13 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
 /// The external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1): because it
 /// was asked for, or else because its flows have it, unless the pool says that it depends.
 #[inline(always)]
-fn mapped<A: Address, W: World + Tables<A>>(
+fn mapped<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
 ) -> Option<Port> {
-    let from = (arrival.key.tuple.source, arrival.key.tuple.source_port);
-    let address = beginning.slot.address;
-    let outward_key = MappingKey::outward(arrival.protocol, from, address, A::NONE);
     let depends = beginning.behaviour.mapping(arrival.protocol);
-    if let Some(mapping) = world.mapping(&outward_key)
+    if let Some(mapping) = world.mapping(&outward::<V, _>(arrival, beginning, V::Own::NONE))
         && (mapping.is_asked_for() || matches!(depends, Dependence::Endpoint))
     {
         return Some(mapping.port);
@@ -696,22 +695,27 @@ fn mapped<A: Address, W: World + Tables<A>>(
     match depends {
         Dependence::Endpoint | Dependence::AddressAndPort => None,
         Dependence::Address => {
-            let outward = outward(arrival, beginning);
+            let outward = outward::<V, _>(arrival, beginning, V::own(beginning.target));
             world.mapping(&outward).map(|mapping| mapping.port)
         }
     }
 }
 
-/// The key of the internal end of the mapping that a flow from inside uses.
+/// The key of the internal end of a mapping that a flow from inside uses, if it depends on this remote,
+/// or on none.
+///
+/// Mappings stand in the tables of who has them: also those of a client of IPv4 that reaches one of IPv6,
+/// so that it has the same external ports for all.
 #[inline(always)]
-fn outward<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> MappingKey<A> {
-    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
-    let remote = match beginning.behaviour.mapping(protocol) {
-        Dependence::Address => beginning.target,
-        Dependence::Endpoint | Dependence::AddressAndPort => A::NONE,
-    };
-    let from = (asked.source, asked.source_port);
-    MappingKey::outward(protocol, from, beginning.slot.address, remote)
+fn outward<V: Translate<A>, A: Address>(
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+    remote: V::Own,
+) -> MappingKey<V::Own> {
+    let asked = &arrival.key.tuple;
+    let from = (V::own(asked.source), asked.source_port);
+    let external = V::own(beginning.slot.address);
+    MappingKey::outward(arrival.protocol, from, external, remote)
 }
 
 /// Inserts the mapping of a flow that was inserted, if it is a new one, or takes the flow away again
@@ -719,14 +723,14 @@ fn outward<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Mappin
 ///
 /// It comes last: until then nobody else can have come to use the port.
 #[inline(never)]
-pub fn publish<A: Address, W: World + Tables<A>>(
+pub fn publish<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
 ) -> Option<Reason> {
     let is_flow = !matches!(beginning.way, Way::Knock);
     if beginning.is_new
-        && let Err(reason) = map(world, arrival, beginning)
+        && let Err(reason) = map::<V, _, _>(world, arrival, beginning)
     {
         if is_flow {
             world.remove_flow(&arrival.key);
@@ -752,7 +756,7 @@ pub fn publish<A: Address, W: World + Tables<A>>(
 /// If only the second does not fit, the port stays taken: somebody may have come to use it through
 /// the first meanwhile. Whoever sweeps frees it when nobody does.
 #[inline(always)]
-fn map<A: Address, W: World + Tables<A>>(
+fn map<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
@@ -761,22 +765,26 @@ fn map<A: Address, W: World + Tables<A>>(
     if beginning.shares_ports(protocol) {
         return Ok(());
     }
-    let (slot, port) = (&beginning.slot, beginning.port);
-    let depends = matches!(
-        beginning.behaviour.mapping(protocol),
-        Dependence::AddressAndPort
-    );
-    let outward = outward(arrival, beginning);
+    let (external, port) = (V::own(beginning.slot.address), beginning.port);
+    let (from, first) = (V::own(asked.source), V::own(beginning.target));
+    let depends = beginning.behaviour.mapping(protocol);
+    let remote = match depends {
+        Dependence::Address => first,
+        Dependence::Endpoint | Dependence::AddressAndPort => V::Own::NONE,
+    };
+    let outward = outward::<V, _>(arrival, beginning, remote);
     let mut mapping = Mapping::outward(port, now);
-    if !depends && let Err(error) = world.insert_mapping(&outward, &mapping) {
+    if !matches!(depends, Dependence::AddressAndPort)
+        && let Err(error) = world.insert_mapping(&outward, &mapping)
+    {
         ports::release(world, beginning.bitmap, port);
         return Err(match error {
             InsertError::Exists => Reason::Collision,
             InsertError::Full => Reason::MappingTableFull,
         });
     }
-    let inward = MappingKey::inward(protocol, (slot.address, port));
-    mapping = Mapping::inward((asked.source, asked.source_port), beginning.target, now)
+    let inward = MappingKey::inward(protocol, (external, port));
+    mapping = Mapping::inward((from, asked.source_port), first, now)
         .under(beginning.rule, beginning.prefix);
     world.insert_mapping(&inward, &mapping).map_err(|error| {
         world.remove_mapping(&outward);
@@ -791,13 +799,14 @@ fn map<A: Address, W: World + Tables<A>>(
 /// Lets the remote in that a client sends to from a port it has already; `false` if there is no
 /// room to remember it.
 #[inline(always)]
-fn permit<A: Address, W: World + Tables<A>>(
+fn permit<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
 ) -> bool {
     let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
-    let end = (beginning.slot.address, beginning.port);
+    let end = (V::own(beginning.slot.address), beginning.port);
+    let remote = V::own(beginning.target);
     let remote_port = match beginning.behaviour.filtering(protocol) {
         Dependence::Endpoint => return true,
         Dependence::Address => Port::new(0),
@@ -807,11 +816,11 @@ fn permit<A: Address, W: World + Tables<A>>(
     };
     if let Dependence::Address = beginning.behaviour.filtering(protocol)
         && let Some(inward) = world.mapping(&MappingKey::inward(protocol, end))
-        && inward.remote.is(beginning.target)
+        && inward.remote.is(remote)
     {
         return true;
     }
-    let key = MappingKey::permit(protocol, end, (beginning.target, remote_port));
+    let key = MappingKey::permit(protocol, end, (remote, remote_port));
     let entry = Mapping::permit(world.now());
     !matches!(world.insert_mapping(&key, &entry), Err(InsertError::Full))
 }
