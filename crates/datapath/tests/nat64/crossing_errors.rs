@@ -3,7 +3,7 @@
 
 use abi::{Ip4, Ip6, Prefix64, Protocol, Reason};
 
-use super::{CLIENT, NARROW, REMOTE, answering, asked, begun, out, packet, towards};
+use super::{CLIENT, NARROW, answering, asked, begun, out, packet, towards};
 use crate::rig::{
     Left, Site, Sketch, Sketch6,
     dual::{dual, send6},
@@ -432,7 +432,7 @@ fn structures_behind_a_quotation_are_found_where_icmp_says() {
 
         assert_eq!(left.reason, Reason::ErrorTranslated);
         let (_, _, rest) = row(&left);
-        assert_eq!(rest, (128 - 20) / 4 << 16);
+        assert_eq!(rest, ((128 - 20) / 4) << 16);
         assert_eq!(packet(&left).body[8 + 108..], error.payload[128..]);
     }
 }

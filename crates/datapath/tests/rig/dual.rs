@@ -20,8 +20,6 @@ use super::{
     take,
 };
 
-/// The prefix that every network may use.
-pub const WELL_KNOWN: &str = "64:ff9b::";
 /// The largest packet that IPv6 destinations behind a narrow link take.
 pub const NARROW_MTU6: u16 = 1280;
 /// The external IPv6 addresses of the pools.

@@ -210,11 +210,6 @@ fn between(extensions: &[(u8, Vec<u8>)], last: u8) -> (u8, Vec<u8>) {
     (numbers.clone().next().unwrap_or(last), bytes)
 }
 
-/// The port of an endpoint.
-pub fn end(address: &str, port: u16) -> (Ip6, Port) {
-    (ip6(address), Port::new(port))
-}
-
 /// An address as people write it; an IPv4 one is mapped.
 pub fn ip6(text: &str) -> Ip6 {
     match text.parse().expect("an address") {
