@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip6, MappingKey, Prefix64, Protocol};
+use abi::{External, ExternalState, FlowKey, Ip4, Ip6, MappingKey, Prefix64, Protocol};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
@@ -98,8 +98,7 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     let began = Instant::now();
     let now = kernel::now();
     let opening = quotas::open(tables, &order.quotas)?;
-    let mut swept: Swept = walk(tables, order, now)?;
-    let mut swept6: Swept<Ip6> = walk(tables, order, now)?;
+    let (mut swept, mut swept6) = look(tables, order, now)?;
     swept.count(&swept6);
 
     let judged = quotas::judge(tables, &opening, &swept, books);
@@ -137,16 +136,28 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     })
 }
 
-/// Looks at all flows and mappings of one kind of address.
-fn walk<A: In>(tables: &Tables, order: &Order, now: u64) -> io::Result<Swept<A>> {
+/// Looks at all flows, and then at all mappings, of both kinds of addresses.
+fn look(tables: &Tables, order: &Order, now: u64) -> io::Result<(Swept, Swept<Ip6>)> {
+    let mut wide = walk_flows::<Ip6>(tables, order, now)?;
+    let mut narrow = walk_flows::<Ip4>(tables, order, now)?;
+    narrow.beside(&wide);
+    walk_mappings(tables, &mut wide)?;
+    walk_mappings(tables, &mut narrow)?;
+    Ok((narrow.finish(), wide.finish()))
+}
+
+fn walk_flows<'a, A: In>(tables: &Tables, order: &'a Order, now: u64) -> io::Result<Sweep<'a, A>> {
     let sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
     let mut sweep = sweep
         .knowing(order.prefixes.iter().copied())
         .counting(order.quotas.keys().copied());
     A::flows(tables).walk(|keys, flows| sweep.flows(keys, flows))?;
     sweep.flows_done();
-    A::mappings(tables).walk(|keys, mappings| sweep.mappings(keys, mappings))?;
-    Ok(sweep.finish())
+    Ok(sweep)
+}
+
+fn walk_mappings<A: In>(tables: &Tables, sweep: &mut Sweep<'_, A>) -> io::Result<()> {
+    A::mappings(tables).walk(|keys, mappings| sweep.mappings(keys, mappings))
 }
 
 /// Removes entries of mappings that no flow uses, some at a time: meanwhile none can be asked for.

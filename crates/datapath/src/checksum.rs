@@ -95,10 +95,12 @@ pub fn sum_of<P: Packet>(packet: &mut P, from: usize, end: usize) -> u64 {
     }
     if at < end {
         // No frame that was summed up so far is that long; but the verifier must see that nothing is
-        // negative.
-        let Ok(last) = u8::try_from(second_of(packet, (at - 1) & 0xfff)) else {
+        // negative. It does not understand the check for a single byte that the compiler would make of
+        // this if it knew that only the second one matters.
+        let Some(word) = packet.at::<[u8; 2]>((at - 1) & 0xfff) else {
             return u64::MAX;
         };
+        let [_, last] = core::hint::black_box(*word);
         sum += u16::from_ne_bytes([last, 0]) as u64;
         at += 1;
     }
@@ -109,18 +111,6 @@ pub fn sum_of<P: Packet>(packet: &mut P, from: usize, end: usize) -> u64 {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     (sum & 0xffff) + (sum >> 16)
-}
-
-/// The second of two bytes; more than a byte can be if the frame ends before it.
-///
-/// A function of its own, because the verifier does not understand the check for a single byte that
-/// the compiler would make of it.
-#[inline(never)]
-fn second_of<P: Packet>(packet: &mut P, at: usize) -> u32 {
-    match packet.at::<[u8; 2]>(at) {
-        Some(bytes) => bytes[1] as u32,
-        None => u32::MAX,
-    }
 }
 
 /// What decrementing the TTL adds to an IPv4 header's sum. The TTL is the first byte of its word.

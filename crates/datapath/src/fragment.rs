@@ -16,7 +16,7 @@ use abi::{
 };
 
 use crate::{
-    Arrival,
+    Arrival, Piece,
     frame::Packet,
     ip::{Identity, Translate, Version},
     world::{Tables, World},
@@ -150,9 +150,26 @@ pub fn find<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(
     Found::First
 }
 
+/// Notes that a packet of a flow passes, if it is in fragments; or says why it does not.
+#[inline(always)]
+pub fn note<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+) -> Option<Reason> {
+    match arrival.piece {
+        Piece::Whole => None,
+        Piece::First => {
+            remember::<V, _, _>(world, arrival);
+            None
+        }
+        Piece::Later => pass::<V, _, _>(packet, world).refusal(),
+    }
+}
+
 /// Notes that a later fragment passes, or says why it does not.
 #[inline(never)]
-pub fn pass<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> Found {
+fn pass<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> Found {
     let Some(identity) = V::identify(packet, world) else {
         return Found::Broken;
     };

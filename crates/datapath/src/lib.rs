@@ -49,7 +49,7 @@ mod reset;
 mod route;
 mod transport;
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Port, Protocol, Reason, Stage, Tuple, Verdict};
+use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
@@ -289,16 +289,12 @@ fn remember<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
 enum Turn {
     /// It leaves.
     Leave,
-    /// It has ports and no flow.
-    Open,
-    /// It belongs to somebody who has IPv6.
-    Cross,
+    /// It has ports, and may be a flow's.
+    Follow,
     /// It is an ICMP error.
     Error,
     /// It is dropped if it is ours.
     Refuse,
-    /// The same, and its ports are known.
-    RefuseKnown,
 }
 
 /// A packet in fragments, or whose ports cannot be read where a flow's are.
@@ -312,74 +308,72 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
 ) -> Next {
     let bytes = packet.len() as u64;
     let mut left = Left::new(Reason::Internal, packet.ingress());
-    let mut ports = (Port::new(0), Port::new(0));
-    let turn = follow::<V, A, _, _>(packet, world, &mut left, &mut ports);
-    let known = match turn {
+    let mut arrival = Arrival::later(bytes);
+    let mut known = None;
+    match recognize::<V, A, _, _>(packet, world, &mut arrival, &mut left.reason) {
         Turn::Leave => return Next::Leave(leave(packet, world, bytes, left)),
-        Turn::Open => return Next::Go(open),
-        Turn::Cross => return Next::Go(Stage::Cross),
         Turn::Error => {
             return match quoted::translate::<V, A, _, _>(packet, world, &mut left) {
                 None => Next::Leave(leave(packet, world, bytes, left)),
                 Some(stage) => Next::Go(stage),
             };
         }
-        Turn::Refuse => None,
-        Turn::RefuseKnown => Some(&ports),
-    };
-    left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known);
+        Turn::Refuse => {}
+        Turn::Follow => {
+            let is_later = matches!(arrival.piece, Piece::Later);
+            match Tables::<A>::flow(world, &arrival.key) {
+                None if !is_later => return Next::Go(open),
+                None if open::has_wide_flow(world, &arrival.key) => {
+                    return Next::Go(Stage::Cross);
+                }
+                None => {
+                    left.reason = Reason::Fragment;
+                    let tuple = &arrival.key.tuple;
+                    known = Some((tuple.source_port, tuple.target_port));
+                }
+                Some(flow) => match fragment::note::<V, A, _, _>(packet, world, &arrival) {
+                    Some(reason) => left.reason = reason,
+                    None => {
+                        send::<V, A, _, _>(packet, world, &arrival, &flow, &mut left);
+                        return Next::Leave(leave(packet, world, bytes, left));
+                    }
+                },
+            }
+        }
+    }
+    left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known.as_ref());
     if let Reason::FragmentHeld = left.reason {
         left.reason = fragment::hold::<V, _, _>(packet, world);
     }
     Next::Leave(leave(packet, world, bytes, left))
 }
 
-/// Translates a fragment of a flow. A later one is a packet as any other, but for its ports, which are
-/// remembered.
+/// Tells which flow's a packet may be. A later fragment is a packet as any other, but for its ports,
+/// which are remembered.
 #[inline(never)]
-fn follow<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+fn recognize<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
-    left: &mut Left,
-    ports: &mut (Port, Port),
+    arrival: &mut Arrival<A>,
+    why: &mut Reason,
 ) -> Turn {
-    let bytes = packet.len() as u64;
-    let mut arrival = Arrival::later(bytes);
-    match parse::<V, A, _, _>(packet, world, &mut arrival, &mut left.reason) {
-        Parsed::Arrival => {}
-        Parsed::Leaves => return Turn::Leave,
-        Parsed::Part if matches!(left.reason, Reason::IcmpError) => return Turn::Error,
-        Parsed::Part if matches!(left.reason, Reason::Fragment) => {
-            if let Some(reason) =
-                fragment::find::<V, A, _, _>(packet, world, &mut arrival).refusal()
-            {
-                left.reason = reason;
-                return Turn::Refuse;
+    match parse::<V, A, _, _>(packet, world, arrival, why) {
+        Parsed::Arrival => Turn::Follow,
+        Parsed::Leaves => Turn::Leave,
+        Parsed::Part => match *why {
+            Reason::IcmpError => Turn::Error,
+            Reason::Fragment => {
+                match fragment::find::<V, A, _, _>(packet, world, arrival).refusal() {
+                    None => Turn::Follow,
+                    Some(reason) => {
+                        *why = reason;
+                        Turn::Refuse
+                    }
+                }
             }
-        }
-        Parsed::Part => return Turn::Refuse,
+            _ => Turn::Refuse,
+        },
     }
-    let is_later = matches!(arrival.piece, Piece::Later);
-    let Some(flow) = Tables::<A>::flow(world, &arrival.key) else {
-        if !is_later {
-            return Turn::Open;
-        }
-        if open::has_wide_flow(world, &arrival.key) {
-            return Turn::Cross;
-        }
-        let tuple = &arrival.key.tuple;
-        (left.reason, *ports) = (Reason::Fragment, (tuple.source_port, tuple.target_port));
-        return Turn::RefuseKnown;
-    };
-    if is_later && let Some(reason) = fragment::pass::<V, _, _>(packet, world).refusal() {
-        left.reason = reason;
-        return Turn::Refuse;
-    }
-    if let Piece::First = arrival.piece {
-        fragment::remember::<V, _, _>(world, &arrival);
-    }
-    send::<V, A, _, _>(packet, world, &arrival, &flow, left);
-    Turn::Leave
 }
 
 /// What came of reading a packet's headers.
@@ -496,7 +490,7 @@ fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Table
 /// Begins a flow for a packet that has none, or says what becomes of it instead. Nothing, if there is a
 /// flow now; perhaps because another CPU was faster.
 #[inline(always)]
-fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
@@ -509,12 +503,12 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Room {
         beginning, flow, ..
     } = &mut *room;
-    let mut step = open::judge(packet, world, arrival, beginning);
+    let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
     if let Step::Begin = step {
-        step = open::call(world, arrival, beginning);
+        step = open::call::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
-        step = open::filter(world, arrival, beginning);
+        step = open::filter::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::aim(packet.ingress(), world, arrival, beginning);
@@ -523,8 +517,10 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         step = open::may_begin(arrival, beginning);
     }
     let reason = match step {
-        Step::Begin => match make(world, arrival, beginning, flow) {
-            None | Some(Reason::Collision) if world.flow(&arrival.key).is_some() => return None,
+        Step::Begin => match make::<V, _, _>(world, arrival, beginning, flow) {
+            None | Some(Reason::Collision) if Tables::<A>::flow(world, &arrival.key).is_some() => {
+                return None;
+            }
             None => Reason::Collision,
             Some(reason) => reason,
         },
@@ -547,25 +543,25 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
 
 /// Makes a flow that may begin, and what it needs; or says why it did not come to be.
 #[inline(always)]
-fn make<A: Address, W: World + Tables<A>>(
+fn make<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
     flow: &mut Flow<Live, A>,
 ) -> Option<Reason> {
-    let mut refused = open::recall(world, arrival, beginning);
+    let mut refused = open::recall::<V, _, _>(world, arrival, beginning);
     if refused.is_none() {
         refused = quota::admit(world, arrival, beginning);
     }
     let is_admitted = refused.is_none();
     if refused.is_none() {
-        refused = open::reserve(world, arrival, beginning);
+        refused = open::reserve::<V, _, _>(world, arrival, beginning);
     }
     if refused.is_none() {
         refused = open::insert(world, arrival, beginning, flow);
     }
     if refused.is_none() {
-        refused = open::publish(world, arrival, beginning);
+        refused = open::publish::<V, _, _>(world, arrival, beginning);
     }
     // One that is filtered has what it came for: its port lets the other in.
     let is_made = matches!(refused, None | Some(Reason::Filtered));

@@ -124,7 +124,7 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
     } = &mut *room;
     if V::read_error(packet, error) {
         if let Some(flow) = Tables::<A>::flow(world, &error.key) {
-            *left = about::<V, A, _, _>(packet, world, error, translated, &flow);
+            left.reason = about::<V, A, _, _>(packet, world, error, translated, &flow, left);
             return None;
         }
         if open::has_wide_flow(world, &error.key) {
@@ -135,7 +135,8 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
     None
 }
 
-/// Translates an error about this flow.
+/// Translates an error about this flow, and says by which interface it leaves if not by the one that it
+/// came by.
 #[inline(always)]
 fn about<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
@@ -143,30 +144,32 @@ fn about<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     error: &Error<A>,
     translated: &mut Translated<A>,
     flow: &Flow<Live, A>,
-) -> Left {
-    let ingress = packet.ingress();
+    left: &mut Left,
+) -> Reason {
     match V::hops(packet) {
         Some(2..) => {}
-        Some(_) => return Left::new(Reason::TtlExceeded, ingress),
-        None => return Left::new(Reason::Malformed, ingress),
+        Some(_) => return Reason::TtlExceeded,
+        None => return Reason::Malformed,
     }
-    let route = aim(ingress, world, error, translated, flow);
+    let route = aim(left.ifindex, world, error, translated, flow);
     let reason = match route {
         Route::Known if V::error_leaving(error, flow) <= translated.hop.mtu => {
             Reason::ErrorTranslated
         }
         Route::Known | Route::Unresolved | Route::Elsewhere => Reason::ErrorKernelSends,
-        Route::Local | Route::Nowhere => return Left::new(Reason::NoRoute, ingress),
+        Route::Local | Route::Nowhere => return Reason::NoRoute,
     };
     if !V::is_whole_error(packet, error) {
-        return Left::new(Reason::IcmpError, ingress);
+        return Reason::IcmpError;
     }
     translated.is_sent = matches!(reason, Reason::ErrorTranslated);
-    match V::rewrite_error(packet, error, translated) {
-        Some(refused) => Left::new(refused, ingress),
-        None if translated.is_sent => Left::new(reason, translated.hop.ifindex),
-        None => Left::new(reason, ingress),
+    if let Some(refused) = V::rewrite_error(packet, error, translated) {
+        return refused;
     }
+    if translated.is_sent {
+        left.ifindex = translated.hop.ifindex;
+    }
+    reason
 }
 
 /// Fills in what an error becomes, and asks where that goes.

@@ -394,7 +394,7 @@ impl<'a, A: Address> Sweep<'a, A> {
         }
     }
 
-    /// Takes in mappings, after all flows.
+    /// Takes in mappings, after all flows of both kinds.
     pub fn mappings(&mut self, keys: &[MappingKey<A>], mappings: &[Mapping<A>]) {
         self.swept.mappings += keys.len() as u64;
         for (key, mapping) in keys.iter().zip(mappings) {
@@ -489,6 +489,19 @@ impl<'a, A: Address> Sweep<'a, A> {
 
     fn is_within(&self, created: Tick, ticks: u32) -> bool {
         Tick::from_nanos(self.now).0.saturating_sub(created.0) <= ticks
+    }
+}
+
+impl Sweep<'_> {
+    /// Takes in what flows with IPv6 addresses use of IPv4 ones, before the mappings: a client of IPv4
+    /// that reaches one of IPv6, or is reached, does so through mappings of its own.
+    pub fn beside(&mut self, wide: &Sweep<'_, Ip6>) {
+        self.swept.used.add(&wide.swept.used);
+        let narrow = |talk: &(Protocol, Ip6, Port, Ip6)| {
+            let (protocol, external, port, remote) = talk;
+            Some((*protocol, external.ip4()?, *port, remote.ip4()?))
+        };
+        self.talks.extend(wide.talks.iter().filter_map(narrow));
     }
 }
 
