@@ -72,28 +72,23 @@ const BYTES_MAX: usize = 1500;
 /// more than fits into these if they are too many, or not there.
 #[inline(never)]
 pub fn sum_of<P: Packet>(packet: &mut P, from: usize, end: usize) -> u64 {
-    let mut sum = 0u64;
-    let mut index = 0;
-    while index < BYTES_MAX / 4 {
-        let at = from + 4 * index;
-        if at + 4 > end {
-            break;
-        }
-        let Some(word) = packet.at::<[u8; 4]>(at) else {
-            return u64::MAX;
-        };
-        sum += u32::from_ne_bytes(*word) as u64;
-        index += 1;
+    let length = end.wrapping_sub(from);
+    if length > BYTES_MAX {
+        return u64::MAX;
     }
-    let mut at = from + 4 * index;
-    if at + 2 <= end {
+    let whole = from + (length & !3);
+    let mut sum = 0u64;
+    // What is no whole word is taken first: behind the loop, the verifier would take it once for each
+    // number of words.
+    let mut at = whole;
+    if length & 2 != 0 {
         let Some(word) = packet.at::<[u8; 2]>(at) else {
             return u64::MAX;
         };
         sum += u16::from_ne_bytes(*word) as u64;
         at += 2;
     }
-    if at < end {
+    if length & 1 != 0 {
         // No frame that was summed up so far is that long; but the verifier must see that nothing is
         // negative. It does not understand the check for a single byte that the compiler would make of
         // this if it knew that only the second one matters.
@@ -102,10 +97,18 @@ pub fn sum_of<P: Packet>(packet: &mut P, from: usize, end: usize) -> u64 {
         };
         let [_, last] = core::hint::black_box(*word);
         sum += u16::from_ne_bytes([last, 0]) as u64;
-        at += 1;
     }
-    if at != end {
-        return u64::MAX;
+    let mut index = 0;
+    while index < BYTES_MAX / 4 {
+        let at = from + 4 * index;
+        if at >= whole {
+            break;
+        }
+        let Some(word) = packet.at::<[u8; 4]>(at) else {
+            return u64::MAX;
+        };
+        sum += u32::from_ne_bytes(*word) as u64;
+        index += 1;
     }
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);

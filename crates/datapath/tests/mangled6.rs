@@ -9,9 +9,9 @@ use crate::cases;
 use crate::mangled::damage;
 use crate::rig::{
     Left, Site, Sketch, Sketch6,
-    dual::{arriving, dual_of, own_address6, own_prefix, send6},
+    dual::{arriving, dual_of, own_prefix, send6},
     laws::sound,
-    site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac},
+    site::{ARM, INSIDE, OUTSIDE, own_address6, own_mac, peer_mac},
     sketch::{Message, read},
     sketch6::{ip6, tuple6},
     take,

@@ -7,10 +7,10 @@ use datapath::Exit;
 
 use crate::rig::{
     Left, Site, Sketch6,
-    dual::{NARROW_MTU6, arriving, dual, dual_of, dual_with, own_address6, own_prefix, send6},
+    dual::{NARROW_MTU6, arriving, dual, dual_of, dual_with, own_prefix, send6},
     keeper::Keeper,
     laws::sound,
-    site::{ARM, INSIDE, OUTSIDE, own_mac, peer_mac},
+    site::{ARM, INSIDE, OUTSIDE, own_address6, own_mac, peer_mac},
     sketch::{ACK, RST},
     sketch6::{ip6, tuple6},
     take,

@@ -8,7 +8,7 @@ use crate::rig::{
     Left, Site, Sketch, Sketch6,
     dual::{dual_with, own_prefix, send6},
     laws::sound,
-    site::{INSIDE, OUTSIDE, tuple},
+    site::{INSIDE, OUTSIDE, TIMEOUTS, tuple},
     sketch6::ip6,
     whole::{quoted, tuple_of},
 };
@@ -256,4 +256,30 @@ fn a_client_of_ipv4_that_talks_to_one_of_ipv6_is_reached_from_outside_as_before(
     assert_eq!(packet(&left).target, four.own().0);
     sound(&site.memory);
     let _ = towards;
+}
+
+/// Nothing else uses a client's external port but its flow with somebody who has the other version.
+#[test]
+fn an_external_port_stays_a_clients_for_as_long_as_a_flow_between_the_versions_uses_it() {
+    for (caller, called) in pairs() {
+        let mut site = site(Dependence::Address);
+        let protocol = Protocol::Udp;
+        let (own, other) = (
+            caller.external(&site, protocol),
+            called.external(&site, protocol),
+        );
+        caller.send(&site, protocol, other, true);
+        assert!(called.send(&site, protocol, own, true).is_translated());
+
+        // Their flows with the remote end meanwhile.
+        for _ in 0..5 {
+            site.pass(TIMEOUTS.udp / 2);
+            assert!(caller.send(&site, protocol, other, false).is_translated());
+            assert!(called.send(&site, protocol, own, false).is_translated());
+            site.sweep();
+        }
+
+        assert_eq!(caller.external(&site, protocol), own, "{caller:?}");
+        assert_eq!(called.external(&site, protocol), other, "{called:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     rc::Rc,
     time::Duration,
 };
@@ -50,8 +50,25 @@ pub const fn own_mac(ifindex: u32) -> [u8; 6] {
 }
 
 /// The IPv6 address of one of our interfaces.
-pub const fn own_address6(ifindex: u32) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xff, ifindex as u16)
+pub fn own_address6(ifindex: u32) -> Ip6 {
+    Ip6([
+        0xfd,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0xff,
+        0,
+        ifindex as u8,
+    ])
 }
 
 /// The MAC address of the next hop on an interface.
@@ -358,8 +375,17 @@ impl Site {
             counted: quotas.keys().copied().collect(),
             externals: &externals,
         };
-        let mut swept = swept_of(&memory.v4, &order, || between(memory));
-        let swept6 = swept_of(&memory.v6, &order, || between(memory));
+        let mut wide = flows_of(&memory.v6, &order);
+        between(memory);
+        wide.flows_done();
+        let mut narrow = flows_of(&memory.v4, &order);
+        between(memory);
+        narrow.flows_done();
+        narrow.beside(&wide);
+        mappings_of(&memory.v6, &mut wide);
+        between(memory);
+        mappings_of(&memory.v4, &mut narrow);
+        let (mut swept, swept6) = (narrow.finish(), wide.finish());
         swept.count(&swept6);
         between(memory);
         let taken = memory.uses.borrow().clone();
@@ -405,8 +431,8 @@ struct Order<'a> {
     externals: &'a BTreeMap<Ip6, External>,
 }
 
-/// What a sweep finds in the tables of one kind of address; `between` the flows and the mappings.
-fn swept_of<A: Address>(kind: &Kind<A>, order: &Order<'_>, between: impl FnOnce()) -> Swept<A> {
+/// A sweep of the tables of one kind of address, which has taken in their flows.
+fn flows_of<'a, A: Address>(kind: &Kind<A>, order: &Order<'a>) -> Sweep<'a, A> {
     let when = (order.now, order.seed);
     let sweep = Sweep::new(when, order.patience.clone(), order.externals);
     let mut sweep = sweep
@@ -415,12 +441,14 @@ fn swept_of<A: Address>(kind: &Kind<A>, order: &Order<'_>, between: impl FnOnce(
     for (key, flow) in kind.flows.all() {
         sweep.flows(&[key], &[flow.picture()]);
     }
-    between();
-    sweep.flows_done();
+    sweep
+}
+
+/// Takes in the mappings of one kind of address.
+fn mappings_of<A: Address>(kind: &Kind<A>, sweep: &mut Sweep<'_, A>) {
     for (key, mapping) in kind.mappings.all() {
         sweep.mappings(&[key], &[Mapping::clone(&mapping)]);
     }
-    sweep.finish()
 }
 
 /// Removes what a sweep found, `between` packets, and gives back what it had of its quotas.
@@ -518,7 +546,7 @@ fn link(ifindex: u32) -> Link {
         name: name(ifindex),
         mac: Some(own_mac(ifindex)),
         addresses: vec![[10, 255, 255, ifindex as u8].into()],
-        addresses6: vec![own_address6(ifindex)],
+        addresses6: vec![own_address6(ifindex).0.into()],
     }
 }
 
