@@ -18,6 +18,8 @@ pub struct Config {
     pub errors: u32,
     /// How many of these one sender gets.
     pub errors_each: u32,
+    /// Not zero where there are programs for packets of IPv6; else those are the kernel's.
+    pub ipv6: u64,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],
@@ -113,5 +115,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 104);
+const _: () = assert!(size_of::<Config>() == 112);
 const _: () = assert!(size_of::<Interface>() == 28);

@@ -106,6 +106,7 @@ reasons! {
     IcmpFragment = 45, Drop, "icmp_fragment", "A fragment of an ICMP message between IPv4 and IPv6: its checksum covers the length of the whole, which nobody knows (RFC 7915 §1.2).";
     NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum, in fragments or too long, from IPv4 to IPv6, which wants one (RFC 7915 §4.5).";
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
+    Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
 }
 
 impl Reason {

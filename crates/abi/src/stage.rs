@@ -36,6 +36,14 @@ impl Stage {
         Self::CrossOpen,
     ];
 
+    /// Whether only packets need it that IPv6 has to do with.
+    pub const fn is_of_ipv6(self) -> bool {
+        match self {
+            Self::Open | Self::Part => false,
+            Self::Six | Self::SixOpen | Self::SixPart | Self::Cross | Self::CrossOpen => true,
+        }
+    }
+
     /// The name of its program (15 bytes at most).
     pub const fn program(self) -> &'static str {
         match self {
@@ -52,8 +60,3 @@ impl Stage {
 
 /// The name of the program that takes every packet first, as `bpftool prog` shows it.
 pub const ENTRY: &str = "egret";
-
-/// The names of all programs, the first one first.
-pub fn programs() -> impl Iterator<Item = &'static str> {
-    [ENTRY].into_iter().chain(Stage::ALL.map(Stage::program))
-}

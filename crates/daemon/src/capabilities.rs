@@ -1,4 +1,4 @@
-//! Gives up what is needed no more once the program is loaded.
+//! Gives up what is needed no more once the programs are loaded.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
@@ -6,20 +6,37 @@ use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 /// appears, move its packets and set its sysctls.
 const KEPT: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
 
-/// Drops every capability but [`KEPT`], for good.
+/// What it needs beside to load programs: without, the kernel verifies them as a stranger's.
+const LOADING: Capability = Capability::CAP_PERFMON;
+
+/// Drops every capability that is needed no more, for good; `may_load` if there may be programs to load
+/// yet.
 ///
 /// # Errors
 ///
 /// If the kernel refuses, for instance because a kept one is missing.
-pub fn drop_others() -> Result<(), CapsError> {
+pub fn drop_others(may_load: bool) -> Result<(), CapsError> {
+    let kept: CapsHashSet = KEPT
+        .into_iter()
+        .chain(may_load.then_some(LOADING))
+        .collect();
     for capability in caps::all() {
-        if !KEPT.contains(&capability) && caps::has_cap(None, CapSet::Bounding, capability)? {
+        if !kept.contains(&capability) && caps::has_cap(None, CapSet::Bounding, capability)? {
             caps::drop(None, CapSet::Bounding, capability)?;
         }
     }
-    let kept: CapsHashSet = KEPT.into_iter().collect();
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)
+}
+
+/// Drops what only loading needs. What may be raised again stays as it was: nothing is executed.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn drop_loading() -> Result<(), CapsError> {
+    caps::drop(None, CapSet::Effective, LOADING)?;
+    caps::drop(None, CapSet::Permitted, LOADING)
 }

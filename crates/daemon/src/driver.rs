@@ -32,6 +32,7 @@ use tokio::{
 
 use crate::{
     alarms::Alarms,
+    capabilities,
     config_file::Config,
     holding::Keeper,
     sessions::Sessions,
@@ -377,6 +378,9 @@ impl Driver {
         if let Some(refused) = self.refusal(config) {
             return Ok(Err(refused));
         }
+        if let Err(error) = self.load_programs(&config.parsed.intent) {
+            return Ok(Err(Refused::by_kernel(&error)));
+        }
         let difference = self.difference(config);
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
         let actions = self.gateway.handle(event)?;
@@ -402,6 +406,28 @@ impl Driver {
             saved,
             ..difference
         }))
+    }
+
+    /// Whether there may be programs to load yet.
+    pub fn may_load(&self) -> bool {
+        !self.world.program().has_ipv6()
+    }
+
+    /// Loads the programs that an intent needs and that are not there. It takes a second, in which
+    /// packets go on and nothing else does.
+    fn load_programs(&mut self, intent: &Intent) -> Result<(), WorldError> {
+        if !intent.has_ipv6() || !self.may_load() {
+            return Ok(());
+        }
+        self.world.load_ipv6()?;
+        tracing::info!(
+            instructions = self.world.program().verified_instructions(),
+            "loaded the programs for IPv6"
+        );
+        if let Err(error) = capabilities::drop_loading() {
+            tracing::warn!(%error, "cannot give up the capability to load programs");
+        }
+        Ok(())
     }
 
     /// Does what an intent wants of others than the gateway.

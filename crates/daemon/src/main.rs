@@ -107,7 +107,7 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         flows: intent.limits.flows,
         flows6: intent.limits.flows6,
     };
-    let world = World::open(&intent.state, sizes)?;
+    let world = World::open(&intent.state, sizes, intent.has_ipv6())?;
     let gateway = Gateway::new(world.found()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -131,7 +131,7 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         path.to_owned(),
     )?;
     driver.start(&config).await?;
-    capabilities::drop_others().context("cannot give up capabilities")?;
+    capabilities::drop_others(driver.may_load()).context("cannot give up capabilities")?;
     http::serve(listeners, shared);
     driver.run(received).await?;
     Ok(())

@@ -29,6 +29,16 @@ impl Refused {
         })
     }
 
+    /// The kernel refuses the programs that it needs.
+    pub fn by_kernel(error: &(dyn std::error::Error + 'static)) -> Self {
+        let causes = std::iter::successors(error.source(), |error| error.source());
+        let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+        Self::NotNow(ApiError {
+            error: format!("it has IPv6, and {error}{causes}"),
+            help: "nothing has changed; the configuration without IPv6 can be applied".to_owned(),
+        })
+    }
+
     /// What was to be saved could not be.
     pub fn unsaved(file: &Path, error: &io::Error) -> Self {
         Self::NotNow(ApiError {

@@ -62,11 +62,23 @@ impl World {
     /// # Errors
     ///
     /// See [`WorldError`]; what a predecessor left goes on as it was.
-    pub fn open(root: &std::path::Path, sizes: Sizes) -> Result<Self, WorldError> {
+    pub fn open(
+        root: &std::path::Path,
+        sizes: Sizes,
+        wants_ipv6: bool,
+    ) -> Result<Self, WorldError> {
         let state = State::open(root)?;
-        let loaded = Program::load(&state, sizes)?;
+        let loaded = Program::load(&state, sizes, wants_ipv6)?;
         seed(&loaded.tables)?;
+        let has_ipv6 = loaded.program.has_ipv6();
+        // A packet is sent on only to programs that are there: none is while links run either.
+        if !has_ipv6 {
+            say_ipv6(&loaded.tables, false)?;
+        }
         let attached = links::adopt(&state, loaded.program.fd()?)?;
+        if has_ipv6 {
+            say_ipv6(&loaded.tables, true)?;
+        }
         loaded.program.retire_others(&state)?;
         Ok(Self {
             state,
@@ -287,6 +299,15 @@ impl World {
         Ok(None)
     }
 
+    /// Loads the programs for IPv6, if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses them; everything else goes on.
+    pub fn load_ipv6(&mut self) -> Result<(), WorldError> {
+        Ok(self.program.load_ipv6()?)
+    }
+
     /// Lets this host forward IPv6, which it must not do before it translates any.
     pub fn forward_ipv6(&self) {
         match sysctl::needed6() {
@@ -419,6 +440,15 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
         ..Config::default()
     };
     write("CONFIG", tables.config.put(&0, &config))
+}
+
+/// Tells the packet path whether there are programs for IPv6.
+fn say_ipv6(tables: &Tables, has_ipv6: bool) -> Result<(), WorldError> {
+    let Some(config) = read("CONFIG", tables.config.get(&0))? else {
+        return Ok(());
+    };
+    let ipv6 = u64::from(has_ipv6);
+    write("CONFIG", tables.config.put(&0, &Config { ipv6, ..config }))
 }
 
 fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {

@@ -201,7 +201,8 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
-        Err(Unusual::Other) => return Next::Go(Stage::Six),
+        Err(Unusual::Other) if has_ipv6(world) => return Next::Go(Stage::Six),
+        Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
@@ -214,6 +215,12 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     };
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// Whether anything is to be done with packets of IPv6.
+#[inline(always)]
+pub(crate) fn has_ipv6<W: World>(world: &W) -> bool {
+    world.config().is_some_and(|config| config.ipv6 != 0)
 }
 
 /// The program for IPv4 packets that no flow wants.

@@ -14,6 +14,7 @@ use crate::{
     classify::{Wish, classify},
     embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Tcp},
+    has_ipv6,
     ip::Translate,
     ports,
     quoted::{Error, Translated},
@@ -315,7 +316,7 @@ fn fill_slot<A: Address, W: World + Tables<A>>(
 /// Whether an IPv4 packet belongs to somebody who has IPv6.
 #[inline(never)]
 pub fn is_wide<A: Address, W: World>(world: &W, arrival: &Arrival<A>) -> bool {
-    if A::LENGTH != Ip4::LENGTH {
+    if A::LENGTH != Ip4::LENGTH || !has_ipv6(world) {
         return false;
     }
     if has_wide_flow(world, &arrival.key) {

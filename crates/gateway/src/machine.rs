@@ -420,6 +420,8 @@ impl Gateway {
             }
         }
         self.numbered = numbered;
+        // What is left of a policy before goes on, as long as this daemon runs.
+        self.config.ipv6 |= u64::from(intent.has_ipv6());
         let errors = std::mem::replace(&mut self.config.errors, intent.limits.icmp_errors);
         self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
         match policy {

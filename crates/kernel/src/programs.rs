@@ -16,11 +16,11 @@ use abi::{
     Flow, FlowKey, Ip6, LAYOUT, Picture, Stage,
     limits::{CLIENTS_MAX, FRAGMENTS_MAX},
     map,
-    stage::{self, ENTRY},
+    stage::ENTRY,
 };
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapError, MapInfo, ProgramArray},
+    maps::{Map, MapData, MapError, MapInfo, ProgramArray},
     pin::PinError,
     programs::{ProgramError, Xdp},
 };
@@ -113,8 +113,11 @@ pub enum LoadError {
 /// The loaded programs.
 pub struct Program {
     ebpf: Ebpf,
-    /// Where their stages are pinned.
-    stages: PathBuf,
+    /// What joins them.
+    stages: ProgramArray<MapData>,
+    /// Where that is pinned.
+    pin: PathBuf,
+    has_ipv6: bool,
 }
 
 /// How large tables are to be made.
@@ -141,10 +144,13 @@ impl Program {
     /// in these sizes and pinned. Those of flows with IPv6 addresses are made anew in another size if
     /// there is no such flow, so that a gateway that is only now told of IPv6 has room for it.
     ///
+    /// The programs for IPv6 are most of what the kernel has to verify. They are loaded if they are
+    /// wanted, or if there is such a flow.
+    ///
     /// # Errors
     ///
     /// See [`LoadError`]. Nothing that was pinned is changed.
-    pub fn load(state: &State, sizes: Sizes) -> Result<Loaded, LoadError> {
+    pub fn load(state: &State, sizes: Sizes, wants_ipv6: bool) -> Result<Loaded, LoadError> {
         let maps = state.maps();
         let adopted = maps.join(map::CONFIG).exists();
         if adopted {
@@ -170,13 +176,52 @@ impl Program {
         })?;
         let tables = Tables::open(&maps)?;
 
-        load_programs(&mut ebpf)?;
-        let stages = join(state, &mut ebpf)?;
+        let is_there = |error| LoadError::Open {
+            name: map::FLOWS6,
+            source: error,
+        };
+        let has_ipv6 = wants_ipv6 || !tables.flows6.is_empty().map_err(is_there)?;
+        let first: Vec<_> = (Stage::ALL.into_iter())
+            .filter(|stage| has_ipv6 || !stage.is_of_ipv6())
+            .collect();
+        let names = first.iter().copied().map(Stage::program);
+        load_programs(&mut ebpf, [ENTRY].into_iter().chain(names))?;
+        let mut stages = stages(&mut ebpf)?;
+        join(&ebpf, &mut stages, &first)?;
+        let (stages, pin) = pin(state, &ebpf, stages)?;
         Ok(Loaded {
-            program: Self { ebpf, stages },
+            program: Self {
+                ebpf,
+                stages,
+                pin,
+                has_ipv6,
+            },
             tables,
             adopted,
         })
+    }
+
+    /// Whether the programs for IPv6 are there.
+    pub fn has_ipv6(&self) -> bool {
+        self.has_ipv6
+    }
+
+    /// Loads the programs for IPv6 as well, if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; the others go on.
+    pub fn load_ipv6(&mut self) -> Result<(), LoadError> {
+        if self.has_ipv6 {
+            return Ok(());
+        }
+        let more: Vec<_> = (Stage::ALL.into_iter())
+            .filter(|stage| stage.is_of_ipv6())
+            .collect();
+        load_programs(&mut self.ebpf, more.iter().copied().map(Stage::program))?;
+        join(&self.ebpf, &mut self.stages, &more)?;
+        self.has_ipv6 = true;
+        Ok(())
     }
 
     /// Lets go of the stages of earlier loads. To be called when every link runs this one.
@@ -192,7 +237,7 @@ impl Program {
         };
         for entry in fs::read_dir(&directory).map_err(|source| failed(&directory, source))? {
             let pin = entry.map_err(|source| failed(&directory, source))?.path();
-            if pin != self.stages {
+            if pin != self.pin {
                 fs::remove_file(&pin).map_err(|source| failed(&pin, source))?;
             }
         }
@@ -219,11 +264,7 @@ impl Program {
     }
 
     fn xdp(&self, name: &'static str) -> Result<&Xdp, LoadError> {
-        self.ebpf
-            .program(name)
-            .ok_or(LoadError::Missing { name })?
-            .try_into()
-            .map_err(refused(name))
+        xdp(&self.ebpf, name)
     }
 
     /// Instructions that the verifier walked, in all programs together.
@@ -237,7 +278,10 @@ impl Program {
             let info = self.xdp(name).ok()?.info().ok()?;
             Some((name, info.verified_instruction_count()?))
         };
-        stage::programs().map(walked).collect()
+        let stages = Stage::ALL.into_iter();
+        let loaded = stages.filter(|stage| self.has_ipv6 || !stage.is_of_ipv6());
+        let names = [ENTRY].into_iter().chain(loaded.map(Stage::program));
+        names.map(walked).collect()
     }
 
     /// The kernel's digest of the program to attach, as `bpftool prog` shows it.
@@ -272,11 +316,21 @@ fn refused(name: &'static str) -> impl FnOnce(ProgramError) -> LoadError {
     }
 }
 
-/// Has the kernel verify all programs at once: that is most of the time that a start takes.
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+fn xdp<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
+    ebpf.program(name)
+        .ok_or(LoadError::Missing { name })?
+        .try_into()
+        .map_err(refused(name))
+}
+
+/// Has the kernel verify these programs, all at once: that is most of the time that a start takes.
+fn load_programs(
+    ebpf: &mut Ebpf,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<(), LoadError> {
     let mut found: BTreeMap<_, _> = ebpf.programs_mut().collect();
     let mut programs = Vec::new();
-    for name in stage::programs() {
+    for name in names {
         let program = found.remove(name).ok_or(LoadError::Missing { name })?;
         let program: &mut Xdp = program.try_into().map_err(refused(name))?;
         programs.push((name, program));
@@ -295,41 +349,53 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     })
 }
 
-/// Puts the stages behind the first program, and pins the map that does; returns the pin.
-fn join(state: &State, ebpf: &mut Ebpf) -> Result<PathBuf, LoadError> {
+/// What joins the programs.
+fn stages(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, LoadError> {
     const MISSING: LoadError = LoadError::Missing { name: map::STAGES };
-    let failed = |name| {
-        move |source| LoadError::Stage {
+    let map = ebpf.take_map(map::STAGES).ok_or(MISSING)?;
+    ProgramArray::try_from(map).map_err(|source| LoadError::Stage {
+        name: map::STAGES,
+        source: Box::new(source),
+    })
+}
+
+/// Puts stages behind the first program.
+fn join(
+    ebpf: &Ebpf,
+    stages: &mut ProgramArray<MapData>,
+    joined: &[Stage],
+) -> Result<(), LoadError> {
+    for stage in joined {
+        let name = stage.program();
+        let fd = xdp(ebpf, name)?.fd().map_err(refused(name))?;
+        let failed = |source| LoadError::Stage {
             name,
             source: Box::new(source),
-        }
-    };
-    let map = ebpf.take_map(map::STAGES).ok_or(MISSING)?;
-    let mut stages = ProgramArray::try_from(map).map_err(failed(map::STAGES))?;
-    for stage in Stage::ALL {
-        let name = stage.program();
-        let program: &Xdp = ebpf
-            .program(name)
-            .ok_or(LoadError::Missing { name })?
-            .try_into()
-            .map_err(refused(name))?;
-        let fd = program.fd().map_err(refused(name))?;
-        stages.set(stage as u32, fd, 0).map_err(failed(name))?;
+        };
+        stages.set(*stage as u32, fd, 0).map_err(failed)?;
     }
-    let entry: &Xdp = ebpf
-        .program(ENTRY)
-        .ok_or(LoadError::Missing { name: ENTRY })?
-        .try_into()
-        .map_err(refused(ENTRY))?;
-    let id = entry.info().map_err(refused(ENTRY))?.id();
+    Ok(())
+}
+
+/// Pins what joins the programs by the first one's number; returns it, and the pin.
+fn pin(
+    state: &State,
+    ebpf: &Ebpf,
+    stages: ProgramArray<MapData>,
+) -> Result<(ProgramArray<MapData>, PathBuf), LoadError> {
+    let id = xdp(ebpf, ENTRY)?.info().map_err(refused(ENTRY))?.id();
     let path = state.stages().join(id.to_string());
+    let failed = |source| LoadError::Pin {
+        path: path.clone(),
+        source,
+    };
     stages
         .pin(&path)
-        .map_err(|source: PinError| LoadError::Pin {
-            path: path.clone(),
-            source: source.into(),
-        })?;
-    Ok(path)
+        .map_err(|error: PinError| failed(error.into()))?;
+    let pinned = MapData::from_pin(&path).map_err(|error| failed(error.into()))?;
+    let pinned = Map::ProgramArray(pinned).try_into();
+    let stages = pinned.map_err(|error: MapError| failed(error.into()))?;
+    Ok((stages, path))
 }
 
 /// Compares a pinned map with what the layout says.

@@ -81,7 +81,7 @@ pub(super) fn measure(rig: &mut Rig) -> Result<Section> {
         flows: FLOWS,
         flows6: FLOWS6_UNUSED,
     };
-    let loaded = Program::load(&state, sizes)?;
+    let loaded = Program::load(&state, sizes, false)?;
     // Each run of a program that hangs nowhere waits for all CPUs twice, for the kernel rewrites its
     // XDP dispatcher for it.
     links::adopt(&state, loaded.program.fd()?)?;

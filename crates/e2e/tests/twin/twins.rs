@@ -67,7 +67,8 @@ impl Twins {
             flows,
             flows6: flows,
         };
-        let loaded = Program::load(&state, sizes)?;
+        let has_ipv6 = native.memory.config.borrow().ipv6 != 0;
+        let loaded = Program::load(&state, sizes, has_ipv6)?;
         // A test run of a program that hangs nowhere patches the kernel's text before and after;
         // one that hangs on a loopback without addresses costs what its packets cost.
         links::attach(&state, loaded.program.fd()?, LOOPBACK, Mode::Generic)?;
