@@ -1,7 +1,7 @@
 //! A site of both versions of IP: what [`usual`] has, the same of IPv6, and two prefixes that stand for
 //! IPv4 addresses.
 
-use std::{net::IpAddr, rc::Rc};
+use std::net::IpAddr;
 
 use abi::{Address, Ip6, NextHop, Prefix64};
 use datapath::world::{Route, RouteQuery};
@@ -38,6 +38,13 @@ pub fn dual_with(change: impl FnOnce(&mut Intent)) -> Site {
 
 /// The same, with these prefixes, and room for so many flows of each version.
 pub fn dual_of(prefixes: [Prefix64; 2], flows: usize, change: impl FnOnce(&mut Intent)) -> Site {
+    let mut intent = both(prefixes);
+    change(&mut intent);
+    Site::new(intent, flows)
+}
+
+/// What such a site is for.
+pub fn both(prefixes: [Prefix64; 2]) -> Intent {
     let mut intent = usual();
     intent.prefixes = prefixes.to_vec();
     for (pool, addresses) in intent.pools.iter_mut().zip([&WEB[..], &BANK]) {
@@ -54,10 +61,7 @@ pub fn dual_of(prefixes: [Prefix64; 2], flows: usize, change: impl FnOnce(&mut I
         anywhere("fd07::/16", "bank"),
         anywhere("fd00::/8", "web"),
     ]);
-    change(&mut intent);
-    let site = Site::new(intent, flows);
-    *site.memory.v6.routes.borrow_mut() = Rc::new(route6);
-    site
+    intent
 }
 
 /// Where packets of both versions go.

@@ -32,7 +32,7 @@ use gateway::{
     quota::{Amount, Books, Correction, Judged, Opening},
 };
 
-use super::{Left, Sketch, sound, take};
+use super::{Left, Sketch, dual::route6, sound, take};
 
 /// The interface that faces the clients.
 pub const INSIDE: u32 = 1;
@@ -114,6 +114,7 @@ impl Site {
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
         *memory.v4.routes.borrow_mut() = Rc::new(route);
+        *memory.v6.routes.borrow_mut() = Rc::new(route6);
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,

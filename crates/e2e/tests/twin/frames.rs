@@ -1,5 +1,7 @@
 //! All kinds of frames, in an order that is always the same.
 
+mod six;
+
 use std::collections::VecDeque;
 
 use abi::{Ip4, Port, Protocol};
@@ -17,6 +19,8 @@ const FRAME_MIN: usize = 14;
 /// All kinds of frames, in an order that is always the same.
 pub struct Frames {
     random: u64,
+    /// Whether half of them have to do with IPv6.
+    has_ipv6: bool,
     first: VecDeque<Frame>,
     sent: Vec<Frame>,
     seen: Vec<Frame>,
@@ -24,8 +28,9 @@ pub struct Frames {
 
 impl Frames {
     /// These frames, and then others.
-    pub fn after(first: Vec<Frame>) -> Self {
+    pub fn after(first: Vec<Frame>, has_ipv6: bool) -> Self {
         Self {
+            has_ipv6,
             random: 0x9e37_79b9_7f4a_7c15,
             first: first.into(),
             sent: Vec::new(),
@@ -61,6 +66,7 @@ impl Frames {
             return frame;
         }
         let frame = match self.random(16) {
+            _ if self.has_ipv6 && self.random(2) == 0 => self.of_ipv6(),
             0 => self.noise(),
             1..=3 => self.again().unwrap_or_else(|| self.sketched()),
             4..=6 => self.answer().unwrap_or_else(|| self.sketched()),
@@ -220,8 +226,14 @@ impl Frames {
             None
         }
         .unwrap_or_else(|| self.sketched());
+        self.damage(&mut frame, 58);
+        frame
+    }
+
+    /// Makes some bytes before `end` others, or cuts the frame short.
+    fn damage(&mut self, frame: &mut Frame, end: u64) {
         for _ in 0..=self.random(3) {
-            let place = (12 + self.random(46) as usize).min(frame.bytes.len() - 1);
+            let place = (12 + self.random(end - 12) as usize).min(frame.bytes.len() - 1);
             frame.bytes[place] = match self.random(3) {
                 0 => frame.bytes[place] ^ 1 << self.random(8),
                 1 => frame.bytes[place].wrapping_add(1),
@@ -233,6 +245,5 @@ impl Frames {
                 FRAME_MIN + self.random((frame.bytes.len() - FRAME_MIN) as u64 + 1) as usize;
             frame.bytes.truncate(length);
         }
-        frame
     }
 }

@@ -8,11 +8,15 @@ use abi::{
 };
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
-use datapath::{Exit, native::Frame};
+use datapath::{
+    Exit,
+    native::{Frame, Kind},
+};
 use kernel::{
     Program, Sizes, State, Tables,
     held::Ring,
     links::{self, Mode},
+    tables::In,
 };
 use nix::net::if_::if_nametoindex;
 
@@ -114,12 +118,17 @@ impl Twins {
         for (index, value) in memory.interfaces.all() {
             tables.interfaces.put(&self.numbers[&index], &value)?;
         }
-        for (key, value) in memory.v4.flows.all() {
-            tables.flows.put(&key, &value.picture())?;
+        for (key, value) in memory.v6.externals.all() {
+            tables.externals6.put(&key, &value)?;
         }
-        for (key, value) in memory.v4.mappings.all() {
-            tables.mappings.put(&key, &value)?;
+        for (key, value) in memory.v6.classes.all() {
+            tables.classes6.put(&key, &value)?;
         }
+        for (key, value) in memory.pools6.all() {
+            tables.pools6.put(&key, &value)?;
+        }
+        fill(&memory.v4, tables)?;
+        fill(&memory.v6, tables)?;
         for (number, value) in memory.numbered.all() {
             tables.numbered.put(&number.into(), &value)?;
         }
@@ -172,8 +181,11 @@ impl Twins {
         }
         let reasons = self.counters()?;
         self.held()?;
-        let flows = self.flows()?;
-        self.mappings_and_ports()?;
+        let memory = &self.native.memory;
+        let flows = self.flows(&memory.v4)? + self.flows(&memory.v6)?;
+        self.mappings(&memory.v4)?;
+        self.mappings(&memory.v6)?;
+        self.ports()?;
         self.uses()?;
         Ok(Agreed { flows, reasons })
     }
@@ -248,17 +260,12 @@ impl Twins {
     }
 
     /// Compares all flow entries but for their times; returns how many flows there are.
-    fn flows(&self) -> Result<usize> {
-        let ours: BTreeMap<FlowKey, Flow<Picture>> = self
-            .native
-            .memory
-            .v4
-            .flows
-            .all()
-            .into_iter()
+    fn flows<A: In>(&self, kind: &Kind<A>) -> Result<usize> {
+        let ours: BTreeMap<FlowKey<A>, Flow<Picture, A>> = (kind.flows.all().into_iter())
             .map(|(key, flow)| (key, flow.picture()))
             .collect();
-        let kernels: BTreeMap<_, _> = self.tables.flows.all()?.into_iter().collect();
+        let kernels = A::flows(&self.tables).all()?;
+        let kernels: BTreeMap<_, _> = kernels.into_iter().collect();
         ensure!(
             ours.len() == kernels.len(),
             "{} entries, {}",
@@ -269,7 +276,7 @@ impl Twins {
             let kernels = kernels
                 .get(key)
                 .with_context(|| format!("the kernel has no {key:?}"))?;
-            let what = |flow: &Flow<Picture>| {
+            let what = |flow: &Flow<Picture, A>| {
                 let rewrite = (flow.to, flow.ip_delta, flow.l4_delta);
                 (
                     rewrite,
@@ -314,18 +321,22 @@ impl Twins {
         Ok(())
     }
 
-    fn mappings_and_ports(&self) -> Result<()> {
-        let ours = self.native.memory.v4.mappings.all();
+    fn mappings<A: In>(&self, kind: &Kind<A>) -> Result<()> {
+        let ours = kind.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
             .map(|(key, value)| (key, (value.port, value.rule())))
             .collect();
-        let kernels = self.tables.mappings.all()?;
+        let kernels = A::mappings(&self.tables).all()?;
         let kernels: BTreeMap<_, _> = kernels
             .into_iter()
             .map(|(key, it)| (key, (it.port, it.rule())))
             .collect();
         ensure!(ours == kernels, "mappings differ");
+        Ok(())
+    }
+
+    fn ports(&self) -> Result<()> {
         for bitmap in 0..BITMAPS as u32 {
             let words = self.native.memory.bitmap(bitmap);
             for (ours, kernels) in words.iter().zip(self.tables.ports.words(bitmap)) {
@@ -335,6 +346,17 @@ impl Twins {
         }
         Ok(())
     }
+}
+
+/// Copies flows and mappings of one kind of address.
+fn fill<A: In>(kind: &Kind<A>, tables: &Tables) -> Result<()> {
+    for (key, value) in kind.flows.all() {
+        A::flows(tables).put(&key, &value.picture())?;
+    }
+    for (key, value) in kind.mappings.all() {
+        A::mappings(tables).put(&key, &value)?;
+    }
+    Ok(())
 }
 
 /// The number that XDP has for an exit.
