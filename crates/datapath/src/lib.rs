@@ -367,19 +367,18 @@ fn recognize<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tabl
     match parse::<V, A, _, _>(packet, world, arrival, why) {
         Parsed::Arrival => Turn::Follow,
         Parsed::Leaves => Turn::Leave,
-        Parsed::Part => match *why {
-            Reason::IcmpError => Turn::Error,
-            Reason::Fragment => {
-                match fragment::find::<V, A, _, _>(packet, world, arrival).refusal() {
-                    None => Turn::Follow,
-                    Some(reason) => {
-                        *why = reason;
-                        Turn::Refuse
-                    }
+        Parsed::Part if matches!(*why, Reason::IcmpError) => Turn::Error,
+        Parsed::Part if matches!(*why, Reason::Fragment) => {
+            let found = fragment::find::<V, A, _, _>(packet, world, arrival);
+            match found.refusal() {
+                None => Turn::Follow,
+                Some(reason) => {
+                    *why = reason;
+                    Turn::Refuse
                 }
             }
-            _ => Turn::Refuse,
-        },
+        }
+        Parsed::Part => Turn::Refuse,
     }
 }
 

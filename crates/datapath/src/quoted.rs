@@ -119,15 +119,12 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
     left: &mut Left,
 ) -> Option<Stage> {
     let mut room = Tables::<A>::room(world)?;
-    let Room {
-        error, translated, ..
-    } = &mut *room;
-    if V::read_error(packet, error) {
-        if let Some(flow) = Tables::<A>::flow(world, &error.key) {
-            left.reason = about::<V, A, _, _>(packet, world, error, translated, &flow, left);
+    if V::read_error(packet, &mut room.error) {
+        if let Some(flow) = Tables::<A>::flow(world, &room.error.key) {
+            left.reason = about::<V, A, _, _>(packet, world, &mut room, &flow, left);
             return None;
         }
-        if open::has_wide_flow(world, &error.key) {
+        if open::has_wide_flow(world, &room.error.key) {
             return Some(Stage::Cross);
         }
     }
@@ -141,11 +138,13 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
 fn about<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    error: &Error<A>,
-    translated: &mut Translated<A>,
+    room: &mut Room<A>,
     flow: &Flow<Live, A>,
     left: &mut Left,
 ) -> Reason {
+    let Room {
+        error, translated, ..
+    } = room;
     match V::hops(packet) {
         Some(2..) => {}
         Some(_) => return Reason::TtlExceeded,
