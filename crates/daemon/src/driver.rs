@@ -420,10 +420,10 @@ impl Driver {
             return Ok(());
         }
         self.world.load_ipv6()?;
-        tracing::info!(
-            instructions = self.world.program().verified_instructions(),
-            "loaded the programs for IPv6"
-        );
+        let instructions = self.world.program().verified_instructions();
+        tracing::info!(instructions, "loaded the programs for IPv6");
+        self.shared
+            .update(|view| view.program.instructions = instructions.map(u64::from));
         if let Err(error) = capabilities::drop_loading() {
             tracing::warn!(%error, "cannot give up the capability to load programs");
         }

@@ -4,6 +4,8 @@
 mod crossing_errors;
 mod hairpins;
 
+use std::time::Duration;
+
 use abi::{Behaviour, Dependence, Ip4, Ip6, Port, Prefix64, Protocol, Reason, Tuple, prefix64};
 use datapath::Exit;
 
@@ -12,7 +14,7 @@ use crate::rig::{
     dual::{arriving, dual, dual_of, dual_with, own_prefix, send6},
     keeper::Keeper,
     laws::sound,
-    site::{INSIDE, OUTSIDE, own_mac, peer_mac, tuple},
+    site::{INSIDE, OUTSIDE, TIMEOUTS, own_mac, peer_mac, tuple},
     sketch::{ACK, Message, RST},
     sketch6::{ip6, tuple6},
     take,
@@ -682,4 +684,37 @@ fn an_endpoint_has_one_external_port_for_all_remotes_and_prefixes() {
         }
     }
     sound(&site.memory);
+}
+
+/// RFC 6146 §3.5: the lifetimes are those of every flow, whichever versions it has.
+#[test]
+fn silent_sessions_are_kept_as_long_as_those_of_ipv4() {
+    for (protocol, lifetime) in [
+        (Protocol::Udp, TIMEOUTS.udp),
+        (Protocol::Tcp, TIMEOUTS.tcp_established),
+        (Protocol::Icmp, TIMEOUTS.icmp),
+    ] {
+        let mut site = dual();
+        let answer = begun(&site, protocol);
+        assert!(site.send(OUTSIDE, &answer).is_translated());
+        // The ACK that opens a connection.
+        let more = Sketch6::answer(protocol, asked(protocol)).flags(ACK);
+        if protocol != Protocol::Icmp {
+            assert!(send6(&site, INSIDE, &more).is_translated());
+        }
+
+        site.pass(lifetime - Duration::from_secs(2));
+        site.sweep();
+        assert!(site.send(OUTSIDE, &answer).is_translated(), "{protocol:?}");
+        if protocol == Protocol::Tcp {
+            assert!(send6(&site, INSIDE, &more).is_translated());
+        } else {
+            out(&site, &Sketch6::first(protocol, asked(protocol)));
+        }
+
+        site.pass(lifetime + Duration::from_secs(2));
+        site.sweep();
+        let left = site.send(OUTSIDE, &answer);
+        assert!(!left.is_translated(), "{protocol:?}: {:?}", left.reason);
+    }
 }
