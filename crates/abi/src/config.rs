@@ -19,7 +19,10 @@ pub struct Config {
     /// How many of these one sender gets.
     pub errors_each: u32,
     /// Not zero where there are programs for packets of IPv6; else those are the kernel's.
-    pub ipv6: u64,
+    pub ipv6: u32,
+    /// The longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can be
+    /// (RFC 7915 §4.1: lowest-ipv6-mtu), in bytes.
+    pub lowest_mtu6: u32,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],

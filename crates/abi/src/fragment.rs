@@ -114,7 +114,7 @@ impl Clone for Fragments<Picture> {
 impl Copy for Fragments<Picture> {}
 
 /// What the packet path tells the daemon of a packet in fragments: in front of a frame, that this
-/// came before the first one; alone, that the first one has come.
+/// came before the first one, or is to be cut into smaller ones; alone, that the first one has come.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
@@ -125,19 +125,28 @@ pub struct Held {
     /// The interface the frame came by.
     pub ingress: u32,
     /// Bytes of the frame; zero if there is none.
-    pub length: u32,
+    pub length: u16,
+    /// Bytes of the longest IPv6 packet that its pieces may become; zero if it is not to be cut.
+    pub mtu: u16,
 }
 
 impl Held {
     /// A frame that came before the first one of its packet.
     #[inline(always)]
-    pub const fn early(at: u64, key: FragmentKey<Ip6>, ingress: u32, length: u32) -> Self {
+    pub const fn early(at: u64, key: FragmentKey<Ip6>, ingress: u32, length: u16) -> Self {
         Self {
             at,
             key,
             ingress,
             length,
+            mtu: 0,
         }
+    }
+
+    /// The same, to be cut into pieces that become IPv6 packets of at most `mtu` bytes.
+    #[inline(always)]
+    pub const fn cut(self, mtu: u16) -> Self {
+        Self { mtu, ..self }
     }
 
     /// The first one has come.

@@ -107,6 +107,7 @@ reasons! {
     NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum, in fragments or too long, from IPv4 to IPv6, which wants one (RFC 7915 §4.5).";
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
     Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
+    CutUp = 49, Drop, "cut_up", "An IPv4 packet that as IPv6 is longer than nat64.lowest_mtu, and that its sender allows to be fragmented: handed to the daemon, which cuts it up; its pieces come, and are counted, by themselves.";
 }
 
 impl Reason {

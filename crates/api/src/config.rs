@@ -161,6 +161,9 @@ pub struct ClientQuota {
 pub struct Nat64 {
     /// The prefixes whose addresses stand for IPv4 ones (RFC 6052): `64:ff9b::/96`.
     pub prefixes: Option<Vec<String>>,
+    /// Bytes of the longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can
+    /// be (RFC 7915 §4.1): `1500`.
+    pub lowest_mtu: Option<u64>,
 }
 
 /// How long a flow is kept after its last packet: `2h4m`, `90s`.

@@ -179,15 +179,24 @@ async fn keep(
 }
 
 fn event(tables: &Tables, record: Held, bytes: Vec<u8>) -> io::Result<Event> {
-    let Held { key, at, .. } = record;
+    let Held {
+        key,
+        at,
+        ingress,
+        mtu,
+        ..
+    } = record;
     if record.length == 0 {
         return Ok(Event::First(key));
     }
-    let ingress = record.ingress;
+    let frame = Frame { ingress, bytes };
+    if mtu != 0 {
+        return Ok(Event::TooLong { frame, mtu });
+    }
     Ok(Event::Early {
         key,
         at,
-        frame: Frame { ingress, bytes },
+        frame,
         // Asked after the fragment was awaited: from then on, its first one says when it comes.
         is_known: is_known(tables, &key)?,
     })

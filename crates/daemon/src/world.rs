@@ -447,7 +447,7 @@ fn say_ipv6(tables: &Tables, has_ipv6: bool) -> Result<(), WorldError> {
     let Some(config) = read("CONFIG", tables.config.get(&0))? else {
         return Ok(());
     };
-    let ipv6 = u64::from(has_ipv6);
+    let ipv6 = u32::from(has_ipv6);
     write("CONFIG", tables.config.put(&0, &Config { ipv6, ..config }))
 }
 

@@ -54,9 +54,14 @@ const fn key<A: Address>(identity: &Identity<A>) -> FragmentKey<A> {
     )
 }
 
-/// Hands over a fragment that came before the first one of its packet; says what came of that.
+/// Hands over a fragment that came before the first one of its packet, or with an `mtu` a packet that is
+/// to be cut up; says what came of that.
 #[inline(never)]
-pub fn hold<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> Reason {
+pub fn hold<V: Version, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    mtu: u16,
+) -> Reason {
     let Some(identity) = V::identify(packet, world) else {
         return Reason::Malformed;
     };
@@ -76,10 +81,13 @@ pub fn hold<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, wo
         return Reason::FragmentsFull;
     }
     taken.set(taken.get() + 1);
-    world.await_first(&key);
-    match world.hold(packet, &key) {
-        true => Reason::FragmentHeld,
-        false => Reason::FragmentsFull,
+    if mtu == 0 {
+        world.await_first(&key);
+    }
+    match (world.hold(packet, &key, mtu), mtu) {
+        (true, 0) => Reason::FragmentHeld,
+        (true, _) => Reason::CutUp,
+        (false, _) => Reason::FragmentsFull,
     }
 }
 

@@ -87,6 +87,15 @@ pub trait Translate<A: Address>: Version {
         flow: &Flow<Live, A>,
     ) -> bool;
 
+    /// The longest IPv6 packet that the packet's pieces may become, in bytes, if it must be cut up; else
+    /// zero.
+    fn cuts<P: Packet, W: World>(
+        packet: &mut P,
+        world: &W,
+        arrival: &Arrival<A>,
+        flow: &Flow<Live, A>,
+    ) -> u16;
+
     /// Edits the headers, or says why that cannot be done. Without a next hop the kernel will send the
     /// packet, and count the hop itself.
     fn rewrite<P: Packet>(

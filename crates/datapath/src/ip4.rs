@@ -1,6 +1,6 @@
 //! IPv4: how its packets are read and rewritten (RFC 791, RFC 3022 §4).
 
-use abi::{Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
+use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
 
 use crate::{
     Arrival, Begun, Piece,
@@ -178,6 +178,11 @@ impl Translate<Ip4> for V4 {
     }
 
     #[inline(always)]
+    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<Ip4>, _: &Flow<Live, Ip4>) -> u16 {
+        0
+    }
+
+    #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         arrival: &Arrival<Ip4>,
@@ -252,6 +257,33 @@ impl Translate<Ip6> for V4 {
     #[inline(always)]
     fn forbids_fragments<P: Packet>(_: &mut P, _: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> bool {
         true
+    }
+
+    /// A sender that does not forbid fragments does not listen to who says that its packets are too long:
+    /// they must fit whatever link is on the way (RFC 7915 §4). Fragments of ICMP could not be translated
+    /// (RFC 7915 §1.2), so it is left whole.
+    #[inline(always)]
+    fn cuts<P: Packet, W: World>(
+        packet: &mut P,
+        world: &W,
+        arrival: &Arrival<Ip6>,
+        flow: &Flow<Live, Ip6>,
+    ) -> u16 {
+        let Some(config) = world.config() else {
+            return 0;
+        };
+        let (length, mtu) = (cross::length6(arrival), config.lowest_mtu6 as u16);
+        let mtu = match flow.mtu() {
+            next @ cross::LOWEST_MTU.. if next < mtu => next,
+            _ => mtu,
+        };
+        let may_be_cut = arrival.protocol as u8 != Protocol::Icmp as u8
+            && flow.to.target.ip4().is_none()
+            && !dont_fragment(packet);
+        match length > mtu && may_be_cut {
+            true => mtu,
+            false => 0,
+        }
     }
 
     #[inline(always)]

@@ -379,6 +379,11 @@ impl Translate<Ip6> for V6 {
     }
 
     #[inline(always)]
+    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> u16 {
+        0
+    }
+
+    #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         arrival: &Arrival<Ip6>,

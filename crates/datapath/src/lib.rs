@@ -338,19 +338,26 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
                     let tuple = &arrival.key.tuple;
                     known = Some((tuple.source_port, tuple.target_port));
                 }
-                Some(flow) => match fragment::note::<V, A, _, _>(packet, world, &arrival) {
-                    Some(reason) => left.reason = reason,
-                    None => {
-                        send::<V, A, _, _>(packet, world, &arrival, &flow, &mut left);
+                Some(flow) => {
+                    let mtu = V::cuts(packet, world, &arrival, &flow);
+                    if mtu != 0 {
+                        left.reason = fragment::hold::<V, _, _>(packet, world, mtu);
                         return Next::Leave(leave(packet, world, bytes, left));
                     }
-                },
+                    match fragment::note::<V, A, _, _>(packet, world, &arrival) {
+                        Some(reason) => left.reason = reason,
+                        None => {
+                            send::<V, A, _, _>(packet, world, &arrival, &flow, &mut left);
+                            return Next::Leave(leave(packet, world, bytes, left));
+                        }
+                    }
+                }
             }
         }
     }
     left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known.as_ref());
     if let Reason::FragmentHeld = left.reason {
-        left.reason = fragment::hold::<V, _, _>(packet, world);
+        left.reason = fragment::hold::<V, _, _>(packet, world, 0);
     }
     Next::Leave(leave(packet, world, bytes, left))
 }

@@ -513,10 +513,10 @@ impl World for Memory {
         Some(held_by.entry(sender).or_insert_with(none).clone())
     }
 
-    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>, mtu: u16) -> bool {
         let mut bytes = std::vec![0; packet.len()];
-        let (at, length) = (self.now.get().nanos(), bytes.len() as u32);
-        let record = Held::early(at, *key, packet.ingress(), length);
+        let (at, length) = (self.now.get().nanos(), bytes.len() as u16);
+        let record = Held::early(at, *key, packet.ingress(), length).cut(mtu);
         packet.copy(&mut bytes) && self.held.borrow_mut().put(record, bytes)
     }
 

@@ -151,8 +151,9 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     /// [`HELD_SHARES`](abi::limits::HELD_SHARES).
     fn held_by(&self, sender: u32) -> Option<Self::Ref<'_, Shared<u32>>>;
     /// Hands over a fragment that came before the first one of its packet, to be sent through again
-    /// when that has come; `false` if there is no room.
-    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool;
+    /// when that has come; or with an `mtu`, see [`Held::mtu`](abi::Held::mtu), a packet to be sent through
+    /// again in pieces. `false` if there is no room.
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>, mtu: u16) -> bool;
     /// Tells whoever holds fragments of this packet that its first one has passed.
     fn first_passed(&self, key: &FragmentKey<Ip6>);
 

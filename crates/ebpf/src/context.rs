@@ -347,7 +347,7 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>, mtu: u16) -> bool {
         let Some(record) = maps::RECORD.get_ptr_mut(0) else {
             return false;
         };
@@ -359,7 +359,7 @@ impl World for Kernel {
         if length > HELD_FRAME_MAX || !packet.copy(&mut record.frame) {
             return false;
         }
-        record.held = Held::early(now, *key, packet.ingress(), length as u32);
+        record.held = Held::early(now, *key, packet.ingress(), length as u16).cut(mtu);
         // SAFETY: the record without what the frame leaves of its room.
         let bytes = unsafe {
             slice::from_raw_parts(

@@ -39,6 +39,12 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
         ));
     }
     prefixes(&before.prefixes, &after.prefixes, &mut changes);
+    if before.lowest_mtu6 != after.lowest_mtu6 {
+        changes.push(format!(
+            "nat64.lowest_mtu is {} instead of {}, for the flows there are too",
+            after.lowest_mtu6, before.lowest_mtu6
+        ));
+    }
     if before.api_socket != after.api_socket {
         let socket = after.api_socket.display();
         changes.push(format!(

@@ -8,6 +8,8 @@
 //! likely to be completed, because fragments that overtake each other do so by milliseconds. How
 //! many come by at all is bounded before, in the packet path: by sender, and by a ring.
 
+mod cut;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use abi::{FragmentKey, Ip6};
@@ -55,6 +57,13 @@ pub enum Event {
     },
     /// The first one of a packet has passed.
     First(FragmentKey<Ip6>),
+    /// A packet came that is too long for IPv6, and may be fragmented.
+    TooLong {
+        /// The frame.
+        frame: Frame,
+        /// Bytes of the longest IPv6 packet that a piece of it may become.
+        mtu: u16,
+    },
     /// [`Holder::deadline`] has come.
     Tick,
 }
@@ -68,6 +77,8 @@ pub struct Tally {
     pub expired: u64,
     /// Given up to make room for others, or not taken because there were too many of their packet.
     pub displaced: u64,
+    /// Cut from packets that were too long for IPv6.
+    pub pieces: u64,
     /// Packets of which fragments are held.
     pub packets: usize,
     /// Fragments that are held.
@@ -130,6 +141,11 @@ impl Holder {
                 Vec::new()
             }
             Event::First(key) => self.release(&key),
+            Event::TooLong { frame, mtu } => {
+                let pieces = cut::cut(&frame, mtu);
+                self.tally.pieces += pieces.len() as u64;
+                pieces
+            }
             Event::Tick => Vec::new(),
         }
     }

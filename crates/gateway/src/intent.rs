@@ -54,6 +54,9 @@ pub struct Intent {
     /// The prefixes whose addresses stand for IPv4 ones: none overlaps another, none holds a pool's
     /// address; at most [`abi::limits::PREFIXES64_MAX`].
     pub prefixes: Vec<Prefix64>,
+    /// The longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can be, in
+    /// bytes: at least 1280.
+    pub lowest_mtu6: u16,
     /// How long silent flows are kept.
     pub timeouts: Timeouts,
     /// The same of open flows to certain ports; the first that matches decides.

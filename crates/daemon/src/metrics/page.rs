@@ -192,13 +192,14 @@ fn sessions(text: &mut Text, readings: &Readings) {
 fn fragments(text: &mut Text, view: &View) {
     let Fates { held, failed } = view.holding.fates();
     let done = [
-        (HeldFate::Released, held.released - failed),
+        (HeldFate::Released, held.released.saturating_sub(failed)),
         (HeldFate::Expired, held.expired),
         (HeldFate::Displaced, held.displaced),
         (HeldFate::Failed, failed),
     ];
     let done = done.map(|(fate, count)| ((Became(fate),), count.into()));
     text.add(&list::HELD_FRAGMENTS_DONE, done);
+    text.add_one(&list::CUT_PIECES, held.pieces);
     text.add_one(&list::HELD_FRAGMENTS, held.fragments as u64);
     text.add_one(&list::HELD_BYTES, held.bytes as u64);
     text.add_one(&list::HELD_BYTES_MAX, BYTES_MAX as u64);

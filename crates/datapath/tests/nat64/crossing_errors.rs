@@ -44,7 +44,10 @@ fn sent(site: &Site, protocol: Protocol, length: usize) -> Left {
 
 /// A packet to the client, as it left.
 fn received(site: &Site, protocol: Protocol, length: usize) -> Left {
-    let answer = begun(site, protocol).payload(&vec![7; length]);
+    let answer = Sketch {
+        dont_fragment: true,
+        ..begun(site, protocol).payload(&vec![7; length])
+    };
     let left = site.send(OUTSIDE, &answer);
     assert_eq!(left.reason, Reason::TranslatedIn);
     left

@@ -167,8 +167,8 @@ impl World for Interrupted<'_> {
     fn held_by(&self, sender: u32) -> Option<Rc<Shared<u32>>> {
         self.asked().held_by(sender)
     }
-    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>) -> bool {
-        self.asked().hold(packet, key)
+    fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>, mtu: u16) -> bool {
+        self.asked().hold(packet, key, mtu)
     }
     fn first_passed(&self, key: &FragmentKey<Ip6>) {
         self.asked().first_passed(key);

@@ -37,7 +37,7 @@ impl Keeper {
         bytes: Vec<u8>,
         between: impl FnOnce(),
     ) -> Vec<Left> {
-        let Held { key, at, .. } = record;
+        let Held { key, at, mtu, .. } = record;
         let is_known = is_known(memory, &record);
         between();
         let frame = gateway::fragments::Frame {
@@ -46,6 +46,7 @@ impl Keeper {
         };
         let event = match record.length {
             0 => Event::First(key),
+            _ if mtu != 0 => Event::TooLong { frame, mtu },
             _ => Event::Early {
                 key,
                 at,

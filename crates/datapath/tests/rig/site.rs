@@ -603,6 +603,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         pools,
         rules,
         prefixes: Vec::new(),
+        lowest_mtu6: 1280,
         timeouts: TIMEOUTS,
         services: Vec::new(),
         limits: Limits {

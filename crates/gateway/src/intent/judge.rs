@@ -27,6 +27,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let timeouts = settings::timeouts(config, report);
     let pools = pools::judge(config, &timeouts, report);
     let prefixes = nat64::judge(config, &pools.owners, report);
+    let lowest_mtu6 = nat64::lowest_mtu(config, report);
     let rules = rules::judge(config, &pools, &prefixes, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
     pools::room(&pools.pools, limits, report);
@@ -35,6 +36,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         pools: pools.pools,
         rules,
         prefixes,
+        lowest_mtu6,
         timeouts,
         services: settings::services(&config.timeouts, &Path::ROOT.field("timeouts"), report),
         limits,

@@ -89,6 +89,7 @@ timeouts:
   icmp: 90s
 nat64:
   prefixes: [64:ff9b::/96]
+  lowest_mtu: 1400
 limits:
   flows: 1000000
   flows6: 500000
@@ -185,6 +186,7 @@ state: /sys/fs/bpf/test
             },
         ],
         prefixes: vec![Prefix64::WELL_KNOWN],
+        lowest_mtu6: 1400,
         services: Vec::new(),
         timeouts: Timeouts {
             tcp_established: Duration::from_secs(86_400),

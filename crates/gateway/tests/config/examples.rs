@@ -114,6 +114,7 @@ fn every_field_stands_in_the_reference() {
         "limits.flows",
         "limits.flows6",
         "nat64.prefixes",
+        "nat64.lowest_mtu",
         "api.socket",
         "metrics.listen",
         "state",

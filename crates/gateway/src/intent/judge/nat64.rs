@@ -1,4 +1,4 @@
-//! The prefixes whose addresses stand for IPv4 ones.
+//! The prefixes whose addresses stand for IPv4 ones, and how long packets from there may be.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,9 +10,29 @@ use super::{
         report::{Path, Report},
         words::{self, complaint},
     },
-    each, given,
+    accept, each, given,
     pools::Owners,
 };
+
+/// What every IPv6 link takes, in bytes (RFC 8200 §5).
+const LOWEST_MTU_DEFAULT: u16 = 1280;
+/// The largest packet that a network whose links are Ethernet's takes, jumbo frames included.
+const LOWEST_MTU_MAX: u16 = 9000;
+
+pub(super) fn lowest_mtu(config: &Config, report: &mut Report<'_>) -> u16 {
+    let section = Path::ROOT.field("nat64");
+    let Some((path, bytes)) = given(report, &section, "lowest_mtu", &config.nat64.lowest_mtu)
+    else {
+        return LOWEST_MTU_DEFAULT;
+    };
+    let mtu = u16::try_from(*bytes).ok();
+    let mtu = mtu.filter(|mtu| (LOWEST_MTU_DEFAULT..=LOWEST_MTU_MAX).contains(mtu));
+    let mtu = mtu.ok_or_else(|| {
+        let help = format!("write from {LOWEST_MTU_DEFAULT} to {LOWEST_MTU_MAX}");
+        complaint(format!("{bytes} bytes are no IPv6 MTU"), help)
+    });
+    accept(report, &path, mtu).unwrap_or(LOWEST_MTU_DEFAULT)
+}
 
 pub(super) fn judge(config: &Config, owners: &Owners, report: &mut Report<'_>) -> Vec<Prefix64> {
     let section = Path::ROOT.field("nat64");
