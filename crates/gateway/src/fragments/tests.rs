@@ -226,3 +226,71 @@ proptest! {
         prop_assert_eq!(came, left + tally.expired + tally.displaced + tally.fragments as u64);
     }
 }
+
+/// An IPv4 packet behind an Ethernet header.
+fn packet(place: u16, options: usize, body: &[u8]) -> Frame {
+    let mut bytes = vec![0; 14 + 20 + 4 * options];
+    bytes[12] = 8;
+    bytes[14] = 0x45 + options as u8;
+    let total = (20 + 4 * options + body.len()) as u16;
+    bytes[16..18].copy_from_slice(&total.to_be_bytes());
+    bytes[20..22].copy_from_slice(&place.to_be_bytes());
+    bytes[23] = 6;
+    bytes.extend_from_slice(body);
+    Frame { ingress: 1, bytes }
+}
+
+fn place_of(frame: &Frame) -> (usize, bool) {
+    let place = u16::from_be_bytes([frame.bytes[20], frame.bytes[21]]);
+    (usize::from(place & 0x1fff) * 8, place & 0x2000 != 0)
+}
+
+proptest! {
+    /// Whatever is cut comes together again, and every piece of it fits.
+    #[test]
+    fn the_pieces_of_a_packet_are_the_packet(
+        (start, more) in (0..4000_u16, any::<bool>()),
+        options in 0..=10_usize,
+        body in prop::collection::vec(any::<u8>(), 1360..3000),
+        mtu in 1280..1400_u16,
+    ) {
+        let place = start | if more { 0x2000 } else { 0 };
+        let whole = packet(place, options, &body);
+        let pieces = Holder::default().handle(Event::TooLong { frame: whole, mtu }, 0);
+
+        prop_assert!(pieces.len() > 1);
+        let header = 14 + 20 + 4 * options;
+        let mut together = Vec::new();
+        for (number, piece) in pieces.iter().enumerate() {
+            let (offset, has_more) = place_of(piece);
+            prop_assert_eq!(offset, usize::from(start) * 8 + together.len());
+            prop_assert_eq!(has_more, more || number + 1 < pieces.len());
+            prop_assert!(piece.bytes.len() - header + 48 <= usize::from(mtu));
+            let total = u16::from_be_bytes([piece.bytes[16], piece.bytes[17]]);
+            prop_assert_eq!(usize::from(total), piece.bytes.len() - 14);
+            together.extend_from_slice(&piece.bytes[header..]);
+        }
+        prop_assert_eq!(together, body);
+    }
+
+    /// Packets are hostile: nothing panics, and nothing comes of what is broken.
+    #[test]
+    fn what_is_no_packet_is_not_cut(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        is_packet in any::<bool>(),
+        mtu in any::<u16>(),
+    ) {
+        if is_packet && bytes.len() > 34 {
+            bytes[14] = 0x45;
+            let total = (bytes.len() - 14) as u16;
+            bytes[16..18].copy_from_slice(&total.to_be_bytes());
+        }
+        let length = bytes.len();
+        let frame = Frame { ingress: 1, bytes };
+        for piece in Holder::default().handle(Event::TooLong { frame, mtu }, 0) {
+            prop_assert!(piece.bytes.len() < length);
+            let (start, _) = place_of(&piece);
+            prop_assert!(start <= usize::from(u16::MAX));
+        }
+    }
+}
