@@ -179,7 +179,7 @@ metrics! {
          daemon started: `released` behind the first one, `expired` because that did not come in two \
          seconds, `displaced` because too many were held, or `failed` because the kernel did not take \
          them back.";
-    CUT_PIECES: () = Counter of Fragments, "egret_cut_pieces_total",
+    CUT_PIECES: () = Counter of Fragments, "egret_cut_fragments_total",
         "Fragments that were cut from IPv4 packets that as IPv6 were longer than `nat64.lowest_mtu`, since \
          the daemon started.";
     HELD_FRAGMENTS: () = Gauge of Fragments, "egret_held_fragments",
