@@ -155,6 +155,7 @@ impl Frames {
                 sketch.id = self.random(4) as u16;
             }
             1 => sketch.options = vec![1; 8],
+            2 => sketch.part = (true, 0),
             _ => {}
         }
         if let Message::Udp { is_summed, .. } = &mut sketch.message {
