@@ -222,7 +222,7 @@ fn to_a_mapping<A: Address, W: World + Tables<A>>(
 ) -> Option<Step> {
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
-    if is_hairpin && !beginning.behaviour.hairpins() {
+    if is_hairpin && !called.hairpins() {
         return Some(Step::Leave(Reason::Hairpin));
     }
     let unsolicited = match protocol {

@@ -12,6 +12,7 @@ mod exhaustion;
 mod fragments;
 mod hold;
 mod mangled;
+mod model;
 mod overload;
 mod policy;
 mod quotas;

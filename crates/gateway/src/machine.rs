@@ -306,10 +306,14 @@ impl Gateway {
         {
             return Err(Refusal::Classes(policy.classes.len()));
         }
-        for (address, external) in &numbers.externals {
-            if self.numbers.externals.get(address) != Some(external) || self.policy.is_none() {
-                actions.push(Action::PutExternal(*address, *external));
-            }
+        let is_new = |(address, external): &(&Ip4, &External)| {
+            self.numbers.externals.get(address) != Some(*external) || self.policy.is_none()
+        };
+        let mut externals: Vec<_> = numbers.externals.iter().filter(is_new).collect();
+        // Whoever gives its planes up first: they say what it has in use, until another gets them.
+        externals.sort_by_key(|(_, external)| external.planes != 0);
+        for (address, external) in externals {
+            actions.push(Action::PutExternal(*address, *external));
         }
         self.numbers = numbers;
         // Before a rule is in force, so that no flow begins under it that its quota does not count.

@@ -5,6 +5,8 @@
 pub mod interrupted;
 pub mod keeper;
 pub mod laws;
+pub mod model;
+pub mod play;
 pub mod site;
 pub mod sketch;
 pub mod story;

@@ -1,0 +1,700 @@
+//! The gateway and the [model](super::model) of it, side by side: bytes say what happens to both, and
+//! they must agree in everything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use abi::{
+    Behaviour, Dependence, End as Entry, FlowKey, Ip4, Port, Protocol, Reason, Side, Tuple,
+    hash::hash, limits::SLOTS, policy,
+};
+use datapath::world::{Route, RouteQuery};
+use gateway::{
+    Event,
+    intent::{
+        Action, HoldDown, Intent, Pool, PortRange, Service, ServiceTimeout, Timeouts,
+    },
+};
+
+use super::{
+    Left, Site, Sketch,
+    laws::whole,
+    model::{Choices, End, Fate, Nat, Packet, Way, What, sweep::Swept},
+    site::{ARM, INSIDE, OUTSIDE, TIMEOUTS, from_pool, intent, pool, route, rule},
+    sketch::{ACK, FIN, RST, SYN, read},
+    sums::IP,
+};
+
+/// Sessions that fit: few, so that full tables are soon met.
+const ROOM: usize = 40;
+/// Exchanges that are remembered, of which some have ended.
+const PAST: usize = 48;
+
+/// What is still to be done.
+struct Words<'a>(&'a [u8]);
+
+impl Words<'_> {
+    /// The next word; the last ones are zeros.
+    fn next(&mut self) -> u8 {
+        let (word, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *word
+    }
+
+    fn below(&mut self, bound: u8) -> u8 {
+        self.next() % bound
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::from(self.next()) % all.len()]
+    }
+}
+
+/// An exchange as both sides saw it when it last began.
+#[derive(Clone, Copy)]
+struct Exchange {
+    protocol: Protocol,
+    inside: End,
+    seen: End,
+    external: End,
+    peer: End,
+}
+
+/// Both.
+struct Play {
+    site: Site,
+    nat: Nat,
+    wanted: Intent,
+    past: Vec<Exchange>,
+    operations: u64,
+    is_told: bool,
+}
+
+/// Plays what bytes say. Returns the number of operations in which the two agreed.
+pub fn play(bytes: &[u8]) -> u64 {
+    run(bytes, false)
+}
+
+/// Plays what bytes say, and prints it.
+pub fn tell(bytes: &[u8]) {
+    run(bytes, true);
+}
+
+fn run(bytes: &[u8], is_told: bool) -> u64 {
+    let mut words = Words(bytes);
+    let wanted = wanted(&mut words);
+    let mut play = Play {
+        nat: Nat::new(&wanted, ROOM, way),
+        site: Site::new(wanted.clone(), ROOM),
+        wanted,
+        past: Vec::new(),
+        operations: 0,
+        is_told,
+    };
+    play.told(|play| play.policy());
+    while !words.0.is_empty() {
+        play.step(&mut words);
+        play.operations += 1;
+    }
+    play.sweep();
+    play.operations
+}
+
+impl Play {
+    fn step(&mut self, words: &mut Words<'_>) {
+        match words.below(32) {
+            0..=8 => self.dial(words),
+            9..=13 => self.answer(words),
+            14..=15 => self.go_on(words),
+            16..=18 => self.knock(words),
+            19..=20 => self.call(words),
+            21 => self.stray(words),
+            22 => self.tell(words),
+            23..=24 => self.pass(Duration::from_millis(u64::from(words.next()) * 40)),
+            25 => self.pass(Duration::from_secs(u64::from(words.next()) * 3)),
+            26..=29 => {
+                self.pass(Duration::from_secs(1));
+                self.sweep();
+            }
+            30 => self.configure(words),
+            _ => {
+                if words.below(4) == 0 {
+                    self.restart();
+                }
+                self.quiet(words);
+            }
+        }
+    }
+
+    fn told(&self, what: impl FnOnce(&Self) -> String) {
+        if self.is_told {
+            println!("{}", what(self));
+        }
+    }
+
+    fn policy(&self) -> String {
+        let pools = self.wanted.pools.iter().map(|it| format!("\n  {it:?}"));
+        let rules = self.wanted.rules.iter().map(|it| format!("\n  {it:?}"));
+        let text: String = pools.chain(rules).collect();
+        format!("policy{text}\n  {:?}", self.wanted.services)
+    }
+
+    /// A client sends to somebody.
+    fn dial(&mut self, words: &mut Words<'_>) {
+        let (source, protocol) = client(words);
+        let ip = match words.below(12) {
+            0 => Ipv4Addr::new(198, 18, 0, 1),
+            1 => Ipv4Addr::new(198, 18, 1, 1),
+            2 => Ipv4Addr::new(198, 18, 3, 1),
+            3 => Ipv4Addr::new(10, 255, 255, 1),
+            4 => Ipv4Addr::new(10, 2, 0, 1),
+            last => Ipv4Addr::new(198, 51, 100, last % 4),
+        };
+        let target = remote(protocol, ip, words);
+        let ingress = words.one_of(&[INSIDE, INSIDE, INSIDE, ARM, OUTSIDE]);
+        let what = first(protocol, words);
+        self.send(ingress, protocol, (source, target), what);
+    }
+
+    /// A remote answers, or goes on.
+    fn answer(&mut self, words: &mut Words<'_>) {
+        if let Some(it) = self.exchange(words) {
+            let flags = words.one_of(&[SYN | ACK, SYN | ACK, ACK, ACK, FIN | ACK, RST, SYN]);
+            let what = match it.protocol {
+                Protocol::Tcp => What::Segment(flags),
+                Protocol::Udp => What::Datagram,
+                Protocol::Icmp => What::Reply,
+            };
+            let ingress = facing(it.peer);
+            self.send(ingress, it.protocol, (it.peer, it.external), what);
+        }
+    }
+
+    /// A client goes on with what it began.
+    fn go_on(&mut self, words: &mut Words<'_>) {
+        if let Some(it) = self.exchange(words) {
+            let flags = words.one_of(&[ACK, ACK, ACK, FIN | ACK, RST, SYN, SYN | ACK, RST | ACK]);
+            let what = match it.protocol {
+                Protocol::Tcp => What::Segment(flags),
+                Protocol::Udp => What::Datagram,
+                Protocol::Icmp => What::Question,
+            };
+            self.send(INSIDE, it.protocol, (it.inside, it.seen), what);
+        }
+    }
+
+    /// A remote that was not asked, or by another port, sends to an external endpoint.
+    fn knock(&mut self, words: &mut Words<'_>) {
+        if let Some(it) = self.exchange(words) {
+            let ip = match words.below(3) {
+                0 => *it.peer.ip(),
+                _ => Ipv4Addr::new(198, 51, 100, words.below(4)),
+            };
+            let source = remote(it.protocol, ip, words);
+            let what = match it.protocol {
+                Protocol::Icmp => What::Reply,
+                Protocol::Tcp | Protocol::Udp => first(it.protocol, words),
+            };
+            self.send(facing(source), it.protocol, (source, it.external), what);
+        }
+    }
+
+    /// A client sends to what is another's external endpoint, or its own.
+    fn call(&mut self, words: &mut Words<'_>) {
+        if let (Some(from), Some(to)) = (self.exchange(words), self.exchange(words)) {
+            let protocol = to.protocol;
+            let source = match words.below(2) {
+                0 => client(words).0,
+                _ => from.inside,
+            };
+            let what = first(protocol, words);
+            self.send(INSIDE, protocol, (source, to.external), what);
+        }
+    }
+
+    /// Somebody outside sends to any port of an external address.
+    fn stray(&mut self, words: &mut Words<'_>) {
+        let protocol = words.one_of(&Protocol::ALL);
+        let source = remote(protocol, Ipv4Addr::new(198, 51, 100, words.below(4)), words);
+        let ip = Ipv4Addr::new(192, 0, 2, words.below(12));
+        let port = u16::from_be_bytes([words.next(), words.next()]);
+        let mut ends = (source, End::new(ip, port));
+        let what = match (protocol, words.below(2)) {
+            (Protocol::Icmp, 0) => {
+                ends = (End::new(*source.ip(), port), End::new(ip, 0));
+                What::Question
+            }
+            (Protocol::Icmp, _) => What::Reply,
+            (Protocol::Tcp | Protocol::Udp, _) => first(protocol, words),
+        };
+        let ingress = words.one_of(&[OUTSIDE, ARM]);
+        self.send(ingress, protocol, ends, what);
+    }
+
+    /// Somebody tells by ICMP that a packet did not arrive.
+    fn tell(&mut self, words: &mut Words<'_>) {
+        let Some(it) = self.exchange(words) else {
+            return;
+        };
+        let Exchange {
+            protocol,
+            inside,
+            seen,
+            external,
+            peer,
+        } = it;
+        let is_outside = words.below(2) == 0;
+        let (source, target, what) = match is_outside {
+            true => (external, peer, What::Question),
+            false => (seen, inside, What::Reply),
+        };
+        let what = match protocol {
+            Protocol::Icmp => what,
+            Protocol::Tcp => What::Segment(ACK),
+            Protocol::Udp => What::Datagram,
+        };
+        let about = sketch(protocol, (source, target), what).frame().bytes;
+        let from = match is_outside {
+            true => Ip4([198, 51, 100, 200]),
+            false => Ip4(inside.ip().octets()),
+        };
+        let error = Sketch::error(words.one_of(&[3, 11, 12]), from, &about, about.len());
+        let ingress = if is_outside { facing(peer) } else { INSIDE };
+        let left = self.site.send(ingress, &error);
+        match self.nat.quoted(protocol, source, target) {
+            Some(quoted) => {
+                let wanted = match way(*quoted.0.ip()) {
+                    Way::Sent => Reason::ErrorTranslated,
+                    Way::KernelSends | Way::Unresolved => Reason::ErrorKernelSends,
+                    Way::Local | Way::Nowhere => Reason::NoRoute,
+                };
+                assert_eq!(left.reason, wanted, "an error about {source} to {target}");
+                let message = &left.after.bytes[IP + 28..];
+                let quote = [&[0; IP][..], message].concat();
+                assert_eq!(ends(&quote), Some((protocol, quoted)), "what it quotes");
+                assert_eq!(left.after.bytes[30..34], quoted.0.ip().octets(), "to whom");
+            }
+            None if self.nat.addresses().any(|address| address == *source.ip()) => {
+                assert_eq!(left.reason, Reason::IcmpError);
+            }
+            None => {}
+        }
+    }
+
+    /// Nothing happens for a while but sweeps.
+    fn quiet(&mut self, words: &mut Words<'_>) {
+        let step = Duration::from_secs(words.one_of(&[1, 2, 20, 130]));
+        for _ in 0..words.below(6) {
+            self.pass(step);
+            self.sweep();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.told(|_| format!("{time:?} pass"));
+        self.site.pass(time);
+        self.nat.pass(time);
+    }
+
+    fn configure(&mut self, words: &mut Words<'_>) {
+        self.wanted = wanted(words);
+        self.told(Self::policy);
+        self.site
+            .handle(Event::Configure(Box::new(self.wanted.clone())));
+        self.nat.configure(&self.wanted);
+    }
+
+    /// The daemon dies and its successor takes over.
+    fn restart(&mut self) {
+        self.told(|_| "restart".to_owned());
+        let idle = Site::new(self.wanted.clone(), 0);
+        self.site = std::mem::replace(&mut self.site, idle).restarted();
+        self.site
+            .handle(Event::Configure(Box::new(self.wanted.clone())));
+        self.nat.restart();
+    }
+
+    /// One of the exchanges that were, the latest more often.
+    fn exchange(&mut self, words: &mut Words<'_>) -> Option<Exchange> {
+        let back = usize::from(words.next()) % PAST;
+        let (back, count) = (back * back / PAST, self.past.len());
+        self.past.get(count.checked_sub(back + 1)?).copied()
+    }
+
+    /// A packet goes through both.
+    fn send(&mut self, ingress: u32, protocol: Protocol, ends: (End, End), what: What) {
+        // Only who asks has an identifier.
+        let ends = match what {
+            What::Question => (ends.0, End::new(*ends.1.ip(), 0)),
+            What::Reply => (End::new(*ends.0.ip(), 0), ends.1),
+            What::Datagram | What::Segment(_) => ends,
+        };
+        let packet = Packet {
+            protocol,
+            source: ends.0,
+            target: ends.1,
+            what,
+            is_inside: ingress != OUTSIDE,
+        };
+        let left = self.site.send(ingress, &sketch(protocol, ends, what));
+        self.told(|_| format!("{packet:?}: {:?}, {:?}", left.reason, self::ends(&left.after.bytes)));
+        let made = Made::new(&self.site, &self.nat, &packet, &left);
+        let known = self.nat.sessions().len();
+        let Fate { reason, sent } = self.nat.packet(&packet, &made);
+        assert_eq!(left.reason, reason, "{packet:?}");
+        let Some(sent) = sent else { return };
+        let seen = self::ends(&left.after.bytes);
+        assert_eq!(seen, Some((protocol, sent)), "{packet:?}");
+        if self.nat.sessions().len() != known {
+            self.remember(&packet, sent);
+        }
+    }
+
+    fn remember(&mut self, packet: &Packet, sent: (End, End)) {
+        let is_out = !matches!(self.site.memory.v4.externals.get(&ip4(packet.source)), Some(_))
+            && *packet.source.ip() != *sent.0.ip();
+        let (inside, seen, external, peer) = match is_out {
+            true => (packet.source, packet.target, sent.0, sent.1),
+            false => (sent.1, sent.0, packet.target, packet.source),
+        };
+        if self.past.len() == PAST {
+            self.past.remove(0);
+        }
+        let protocol = packet.protocol;
+        self.past.push(Exchange {
+            protocol,
+            inside,
+            seen,
+            external,
+            peer,
+        });
+    }
+
+    /// A sweep, after which both must have the same sessions and mappings.
+    fn sweep(&mut self) {
+        let swept = self.site.sweep_during(|_| {});
+        self.told(|_| format!("sweep: {} ended, {:?}", swept.ended.len() / 2, swept.unmapped));
+        let tuple = |key: &FlowKey| {
+            let protocol = Protocol::from_number(key.protocol).expect("one of ours");
+            let (source, target) = both(key.tuple);
+            (protocol, source, target)
+        };
+        let keys: Vec<_> = swept.ended.chunks(2).map(|both| tuple(&both[0])).collect();
+        let unmapped = swept.unmapped.iter().filter_map(|key| match key.what() {
+            Some(Entry::Inward { port }) => {
+                let protocol = Protocol::from_number(key.protocol).expect("one of ours");
+                Some((protocol, end(key.external, port)))
+            }
+            Some(Entry::Outward { .. } | Entry::Permit { .. }) | None => None,
+        });
+        let externals = self.site.memory.v4.externals.all();
+        self.nat.sweep(Swept {
+            ended: keys,
+            unmapped: unmapped.collect(),
+            held: self.held(),
+            addresses: externals.iter().map(|(it, _)| Ipv4Addr::from(it.0)).collect(),
+        });
+        self.agree();
+    }
+
+    /// The ports that are held back, where no sessions share them.
+    fn held(&self) -> BTreeSet<(Protocol, End)> {
+        let memory = &self.site.memory;
+        let mut held = BTreeSet::new();
+        for (address, external) in memory.v4.externals.all() {
+            for protocol in Protocol::ALL {
+                if protocol == Protocol::Tcp && external.planes != 0 {
+                    continue;
+                }
+                let words = memory.bitmap(abi::ports::bitmap(external.index, protocol));
+                for (index, word) in words.iter().enumerate() {
+                    let bits = word.held.get();
+                    let set = (0..64).filter(|bit| bits != 0 && bits & 1 << bit != 0);
+                    held.extend(
+                        set.map(|bit| (protocol, end(address, abi::ports::port(index, bit)))),
+                    );
+                }
+            }
+        }
+        held
+    }
+
+    /// Both have the same sessions and mappings.
+    fn agree(&self) {
+        let memory = &self.site.memory;
+        whole(memory);
+        let mut flows = BTreeMap::new();
+        for (key, flow) in memory.v4.flows.all() {
+            if flow.side() == Side::Outbound {
+                flows.insert((key.protocol, both(key.tuple)), both(flow.to));
+            }
+        }
+        let sessions = self.nat.sessions();
+        let sessions = sessions.map(|it| {
+            let key = (it.protocol as u8, (it.inside, it.seen));
+            (key, (it.external, it.peer))
+        });
+        assert_eq!(flows, sessions.collect(), "sessions");
+        let mut mapped = BTreeMap::new();
+        for (key, mapping) in memory.v4.mappings.all() {
+            if let Some(Entry::Inward { port }) = key.what() {
+                let external = end(key.external, port);
+                mapped.insert((key.protocol, external), end(mapping.internal, mapping.port));
+            }
+        }
+        let mappings = self.nat.mappings();
+        let mappings = mappings.map(|((protocol, external), internal)| {
+            ((protocol as u8, external), internal)
+        });
+        assert_eq!(mapped, mappings.collect(), "mappings");
+    }
+}
+
+/// What the gateway chose for a packet.
+struct Made<'a> {
+    site: &'a Site,
+    reason: Reason,
+    port: Option<u16>,
+}
+
+impl<'a> Made<'a> {
+    fn new(site: &'a Site, nat: &Nat, packet: &Packet, left: &Left) -> Self {
+        let port = match left.is_translated() {
+            true => ends(&left.after.bytes).map(|(_, (source, _))| source.port()),
+            false if left.reason == Reason::Filtered => new_port(site, nat, packet),
+            false => None,
+        };
+        Self {
+            site,
+            reason: left.reason,
+            port,
+        }
+    }
+}
+
+/// The port that a packet's sender has been given although the packet went nowhere.
+fn new_port(site: &Site, nat: &Nat, packet: &Packet) -> Option<u16> {
+    let known: BTreeSet<_> = nat.mappings().map(|(external, _)| external).collect();
+    let all = site.memory.v4.mappings.all();
+    let mut new = all.iter().filter_map(|(key, mapping)| {
+        let Some(Entry::Inward { port }) = key.what() else {
+            return None;
+        };
+        let is_its = key.protocol == packet.protocol as u8
+            && end(mapping.internal, mapping.port) == packet.source
+            && !known.contains(&(packet.protocol, end(key.external, port)));
+        is_its.then_some(port.get())
+    });
+    new.next()
+}
+
+impl Choices for Made<'_> {
+    fn address(&self, pool: &str, client: Ipv4Addr) -> Ipv4Addr {
+        let version = self.site.memory.config.borrow().version;
+        let number = self.site.gateway.numbers().pools[pool];
+        let pool = self.site.memory.pools.get(&policy::pool_index(version, number));
+        let pool = pool.expect("pools of rules are written");
+        let (high, low) = abi::Address::words(Ip4(client.octets()));
+        Ipv4Addr::from(pool.slots[hash(0, high, low) as usize % SLOTS].address.0)
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    fn reason(&self) -> Reason {
+        self.reason
+    }
+}
+
+fn ip4(end: End) -> Ip4 {
+    Ip4(end.ip().octets())
+}
+
+fn end(address: Ip4, port: Port) -> End {
+    End::new(address.0.into(), port.get())
+}
+
+fn both(tuple: Tuple) -> (End, End) {
+    (
+        end(tuple.source, tuple.source_port),
+        end(tuple.target, tuple.target_port),
+    )
+}
+
+/// Protocol and ends of a frame.
+fn ends(frame: &[u8]) -> Option<(Protocol, (End, End))> {
+    let (protocol, tuple) = read(frame)?;
+    Some((protocol, both(tuple)))
+}
+
+fn sketch(protocol: Protocol, (source, target): (End, End), what: What) -> Sketch {
+    let tuple = Tuple {
+        source: ip4(source),
+        target: ip4(target),
+        source_port: Port::new(source.port()),
+        target_port: Port::new(target.port()),
+    };
+    match what {
+        What::Reply => Sketch::answer(protocol, tuple),
+        What::Datagram | What::Question => Sketch::first(protocol, tuple),
+        What::Segment(flags) => Sketch::first(protocol, tuple).flags(flags),
+    }
+}
+
+/// The site's routes, as the model asks for them.
+fn way(target: Ipv4Addr) -> Way {
+    let query = RouteQuery {
+        ingress: INSIDE,
+        tuple: Tuple {
+            target: Ip4(target.octets()),
+            ..Tuple::default()
+        },
+        protocol: 0,
+    };
+    match route(&query) {
+        Ok(hop) if [INSIDE, OUTSIDE, ARM].contains(&hop.ifindex) => Way::Sent,
+        Ok(_) | Err(Route::Elsewhere | Route::Known) => Way::KernelSends,
+        Err(Route::Unresolved) => Way::Unresolved,
+        Err(Route::Local) => Way::Local,
+        Err(Route::Nowhere) => Way::Nowhere,
+    }
+}
+
+/// The interface by which somebody's packets come.
+fn facing(sender: End) -> u32 {
+    match sender.ip().octets() {
+        [10, ..] => INSIDE,
+        _ => OUTSIDE,
+    }
+}
+
+/// Few clients, ports and remotes, so that they meet again.
+fn client(words: &mut Words<'_>) -> (End, Protocol) {
+    let net = words.one_of(&[1, 1, 1, 7, 9]);
+    let ip = Ipv4Addr::new(10, net, 0, words.below(4));
+    let port = 4000 + u16::from(words.below(5));
+    (End::new(ip, port), words.one_of(&Protocol::ALL))
+}
+
+fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words<'_>) -> End {
+    match protocol {
+        Protocol::Icmp => End::new(ip, 0),
+        Protocol::Tcp | Protocol::Udp => End::new(ip, 440 + u16::from(words.below(4))),
+    }
+}
+
+/// What mostly begins something.
+fn first(protocol: Protocol, words: &mut Words<'_>) -> What {
+    match protocol {
+        Protocol::Tcp => What::Segment(words.one_of(&[
+            SYN,
+            SYN,
+            SYN,
+            SYN,
+            ACK,
+            SYN | ACK,
+            RST,
+            FIN | ACK,
+        ])),
+        Protocol::Udp => What::Datagram,
+        Protocol::Icmp => words.one_of(&[What::Question, What::Question, What::Question, What::Reply]),
+    }
+}
+
+/// A policy: its pools, their behaviours, its rules.
+fn wanted(words: &mut Words<'_>) -> Intent {
+    let sets: &[&[u8]] = &[&[1], &[2], &[1, 2], &[2, 3, 4], &[4, 5]];
+    let a = words.one_of(sets);
+    let b = words.one_of(&[&[9][..], &[9, 10]]);
+    let pools = vec![any_pool("a", a, words), any_pool("b", b, words)];
+    let any = "0.0.0.0/0";
+    let mut rules = vec![
+        rule("10.0.0.0/8", "10.0.0.0/8", Action::Pass),
+        rule("10.7.0.0/16", any, from_pool("b")),
+        rule("10.0.0.0/15", any, from_pool("a")),
+    ];
+    match words.below(6) {
+        0 => {
+            rules[1].services = vec![Service::Ports(Protocol::Tcp, 441, 442)];
+            rules.push(rule("10.0.0.0/8", any, from_pool("a")));
+        }
+        1 => {
+            let mut pass = rule("10.0.0.0/8", "198.51.100.0/31", Action::Pass);
+            pass.services = vec![Service::Protocol(Protocol::Icmp)];
+            rules.insert(0, pass);
+        }
+        2 => {
+            rules.remove(0);
+        }
+        _ => {}
+    }
+    let mut wanted = intent(pools, rules);
+    if words.below(4) == 0 {
+        wanted.services = vec![service(Protocol::Tcp, 440, 700), service(Protocol::Udp, 441, 7)];
+    }
+    wanted
+}
+
+fn service(protocol: Protocol, port: u16, seconds: u64) -> ServiceTimeout {
+    ServiceTimeout {
+        protocol,
+        ports: PortRange {
+            first: port,
+            last: port,
+        },
+        timeout: Duration::from_secs(seconds),
+    }
+}
+
+fn any_pool(name: &str, addresses: &[u8], words: &mut Words<'_>) -> Pool {
+    let ports = words.one_of(&[
+        (1024, 65_535),
+        (1024, 1031),
+        (2000, 2039),
+        (2020, 2059),
+        (40_000, 40_001),
+    ]);
+    let mut mode = || match words.below(5) {
+        0..=2 => Dependence::Endpoint,
+        3 => Dependence::Address,
+        _ => Dependence::AddressAndPort,
+    };
+    let mapping = [mode(), mode(), mode()];
+    let mut filter = || words.one_of(&Dependence::ALL);
+    let filtering = [filter(), filter(), filter()];
+    let mut behaviour = Behaviour::new(mapping, filtering, words.below(4) != 0, 0);
+    if words.below(5) == 0 {
+        behaviour = behaviour.overloading();
+    }
+    if words.below(4) == 0 {
+        behaviour = behaviour.with_any_parity();
+    }
+    let hold = |seconds, ports| HoldDown {
+        time: Duration::from_secs(seconds),
+        ports,
+    };
+    let holds = [
+        HoldDown::DEFAULT,
+        HoldDown::OFF,
+        hold(5, 65_536),
+        hold(30, 3),
+    ];
+    let mut it = Pool {
+        behaviour,
+        hold: words.one_of(&holds),
+        ..pool(name, addresses.iter().copied(), ports)
+    };
+    if words.below(4) == 0 {
+        it.timeouts = Some(Timeouts {
+            udp: Duration::from_secs(30),
+            tcp_established: Duration::from_secs(200),
+            ..TIMEOUTS
+        });
+        it.services = vec![service(Protocol::Udp, 440, 90)];
+    }
+    it
+}
