@@ -24,8 +24,33 @@ impl Ip6 {
     /// An IPv4 address as a table for both versions writes it: `::ffff:0:0/96` and the address.
     #[inline(always)]
     pub const fn mapped(address: Ip4) -> Self {
-        let [a, b, c, d] = address.0;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        Self::of_value(0xffff << 32 | u32::from_be_bytes(address.0) as u128)
+    }
+}
+
+impl Ip6 {
+    /// The address of these two words, see [`Address::words`].
+    #[inline(always)]
+    pub const fn of_words(high: u64, low: u64) -> Self {
+        Self::of_value((high as u128) << 64 | low as u128)
+    }
+
+    /// Taken apart and put together as one number: byte by byte, the compiler for BPF would keep it so,
+    /// with a place on the stack for each.
+    #[inline(always)]
+    const fn of_value(value: u128) -> Self {
+        Self(value.to_be_bytes())
+    }
+
+    #[inline(always)]
+    const fn value(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
+    /// The IPv4 address of a mapped one, see [`Ip6::mapped`]; of another, its last four bytes.
+    #[inline(always)]
+    pub const fn unmapped(self) -> Ip4 {
+        Ip4((self.value() as u32).to_be_bytes())
     }
 }
 
@@ -63,22 +88,18 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + Default + 'static {
     fn holding(port: Port) -> Self;
     /// The port that stands there.
     fn held(self) -> Port;
+    /// That IPv6 address; of IPv4 ones, which have none, no address.
+    fn of_ip6(address: Ip6) -> Self;
     /// Its bits, in the order of bytes on the wire.
     fn bits(self) -> Self::Bits;
     /// The first `length` of such bits, the others zero.
     fn cut(bits: Self::Bits, length: u32) -> Self::Bits;
     /// Two words to hash.
     fn words(self) -> (u64, u64);
-    /// The sum of its 16-bit words as this machine reads them; at most eight times 0xffff.
-    fn sum(self) -> u32;
+    /// The sum of its 32-bit words as this machine reads them; at most four times 0xffff_ffff.
+    fn sum(self) -> u64;
     /// The same of the complements of its words.
-    fn inverse_sum(self) -> u32;
-}
-
-/// The 16-bit word that two bytes are to this machine, for one's complement sums.
-#[inline(always)]
-const fn word(high: u8, low: u8) -> u32 {
-    u16::from_ne_bytes([high, low]) as u32
+    fn inverse_sum(self) -> u64;
 }
 
 impl Address for Ip4 {
@@ -122,6 +143,11 @@ impl Address for Ip4 {
     }
 
     #[inline(always)]
+    fn of_ip6(_: Ip6) -> Self {
+        Self::NONE
+    }
+
+    #[inline(always)]
     fn bits(self) -> u32 {
         u32::from_ne_bytes(self.0)
     }
@@ -136,14 +162,13 @@ impl Address for Ip4 {
     }
 
     #[inline(always)]
-    fn sum(self) -> u32 {
-        let [a, b, c, d] = self.0;
-        word(a, b) + word(c, d)
+    fn sum(self) -> u64 {
+        self.bits() as u64
     }
 
     #[inline(always)]
-    fn inverse_sum(self) -> u32 {
-        2 * 0xffff - self.sum()
+    fn inverse_sum(self) -> u64 {
+        !self.bits() as u64
     }
 }
 
@@ -157,8 +182,7 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn is(self, other: Self) -> bool {
-        let ([a, b, c, d], [w, x, y, z]) = (self.bits(), other.bits());
-        (a ^ w) | (b ^ x) | (c ^ y) | (d ^ z) == 0
+        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(other.0)
     }
 
     #[inline(always)]
@@ -180,8 +204,7 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn holding(port: Port) -> Self {
-        let [high, low] = port.0;
-        Self([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        Self::of_value((port.get() as u128) << 112)
     }
 
     #[inline(always)]
@@ -191,14 +214,14 @@ impl Address for Ip6 {
     }
 
     #[inline(always)]
+    fn of_ip6(address: Ip6) -> Self {
+        address
+    }
+
+    #[inline(always)]
     fn bits(self) -> [u32; 4] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
-        ]
+        let value = u128::from_le_bytes(self.0);
+        [0, 32, 64, 96].map(|shift| ((value >> shift) as u32).to_le())
     }
 
     fn cut(bits: [u32; 4], length: u32) -> [u32; 4] {
@@ -212,29 +235,20 @@ impl Address for Ip6 {
 
     #[inline(always)]
     fn words(self) -> (u64, u64) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        (
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-        )
+        let value = self.value();
+        ((value >> 64) as u64, value as u64)
     }
 
     #[inline(always)]
-    fn sum(self) -> u32 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        word(a, b)
-            + word(c, d)
-            + word(e, f)
-            + word(g, h)
-            + word(i, j)
-            + word(k, l)
-            + word(m, n)
-            + word(o, p)
+    fn sum(self) -> u64 {
+        let [a, b, c, d] = self.bits();
+        a as u64 + b as u64 + c as u64 + d as u64
     }
 
     #[inline(always)]
-    fn inverse_sum(self) -> u32 {
-        8 * 0xffff - self.sum()
+    fn inverse_sum(self) -> u64 {
+        let [a, b, c, d] = self.bits();
+        !a as u64 + !b as u64 + !c as u64 + !d as u64
     }
 }
 
@@ -335,12 +349,27 @@ impl<A: Copy> Tuple<A> {
 }
 
 impl<A: Address> Tuple<A> {
+    /// Nobody to nobody.
+    pub const NONE: Self = Self {
+        source: A::NONE,
+        target: A::NONE,
+        source_port: Port::new(0),
+        target_port: Port::new(0),
+    };
+
+    /// Whether its addresses are IPv4.
+    #[inline(always)]
+    pub fn is_ip4(&self) -> bool {
+        self.target.ip4().is_some()
+    }
+
     /// The same, as tables for both versions of IP hold it.
     #[inline(always)]
     pub fn wide(self) -> Tuple<Ip6> {
         Tuple {
             source: self.source.wide(),
-            target: self.target.wide(),
+            // Read alone: together with the ports it would not be aligned on the BPF stack.
+            target: core::hint::black_box(self.target).wide(),
             source_port: self.source_port,
             target_port: self.target_port,
         }

@@ -1,6 +1,6 @@
 //! What the daemon tells the packet path beside its policy.
 
-use crate::{Ip4, Ip6, Prefix64, limits::PREFIXES64_MAX};
+use crate::{Address, Ip4, Ip6, Prefix64, limits::PREFIXES64_MAX};
 
 /// The words that every packet may need.
 #[repr(C)]
@@ -100,7 +100,7 @@ impl Interface {
     /// Its own IPv6 address, if it has one.
     #[inline(always)]
     pub fn address6(&self) -> Option<Ip6> {
-        (self.address6 != Ip6([0; 16])).then_some(self.address6)
+        (!self.address6.is(Ip6::NONE)).then_some(self.address6)
     }
 
     /// Its own IPv4 address, if it has one.

@@ -3,10 +3,14 @@
 //! An entry says everything the packet path needs to send the packet on. Nothing points from one
 //! direction to the other; whoever wants both computes the other's key ([`Flow::twin`]).
 
-use crate::{Ip4, Ip6, Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX};
+use crate::{
+    Address, Ip4, Ip6, Live, Picture, Protocol, Shared, Tick, Tuple, View, limits::POOLS_MAX,
+};
 
 /// What a packet carries when it arrives.
-#[repr(C)]
+///
+/// Aligned so that neighbours that are read and written together on the BPF stack are aligned together.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FlowKey<A = Ip4> {
     /// Addresses and ports.
@@ -24,6 +28,19 @@ impl<A: Copy> FlowKey<A> {
         Self {
             tuple,
             protocol: protocol as u8,
+            _pad: 0,
+            _pad16: 0,
+        }
+    }
+}
+
+impl<A: Address> FlowKey<A> {
+    /// The same, as tables for both versions of IP hold it.
+    #[inline(always)]
+    pub fn wide(&self) -> FlowKey<Ip6> {
+        FlowKey {
+            tuple: self.tuple.wide(),
+            protocol: self.protocol,
             _pad: 0,
             _pad16: 0,
         }
@@ -141,6 +158,15 @@ const SIDE: u8 = 0x80;
 /// Where the rule's number stands in the word that counts packets.
 const RULE: u32 = 48;
 
+/// A pool and a side in one byte.
+#[inline(always)]
+const fn place(side: Side, pool: u8) -> u8 {
+    match side {
+        Side::Outbound => pool & !SIDE,
+        Side::Inbound => pool | SIDE,
+    }
+}
+
 impl<V: View, A: Copy> Flow<V, A> {
     /// The pool whose address the flow uses, as an index.
     #[inline(always)]
@@ -175,16 +201,12 @@ impl<A: Copy> Flow<Live, A> {
         (ip_delta, l4_delta): (u16, u16),
         now: Tick,
     ) -> Self {
-        let side = match side {
-            Side::Outbound => 0,
-            Side::Inbound => SIDE,
-        };
         Self {
             to,
             ip_delta,
             l4_delta,
             created: now,
-            place: (pool & !SIDE) | side,
+            place: place(side, pool),
             seen: Shared::from(0),
             mtu: Shared::from(0),
             last_seen: Shared::from(now.0),
@@ -193,6 +215,24 @@ impl<A: Copy> Flow<Live, A> {
             bytes: Shared::from(0),
             generation: Shared::from(0),
             macs: [Shared::from(0), Shared::from(0), Shared::from(0)],
+        }
+    }
+
+    /// Makes it a new entry of a rule's, but for what it turns packets into.
+    #[inline(always)]
+    pub fn begin(&mut self, (side, pool, rule): (Side, u8, u16), deltas: (u16, u16), now: Tick) {
+        (self.ip_delta, self.l4_delta) = deltas;
+        self.created = now;
+        self.place = place(side, pool);
+        self.seen.set(0);
+        self.mtu.set(0);
+        self.last_seen.set(now.0);
+        self.ifindex.set(0);
+        self.packets.set((rule as u64) << RULE);
+        self.bytes.set(0);
+        self.generation.set(0);
+        for word in &self.macs {
+            word.set(0);
         }
     }
 
@@ -237,6 +277,12 @@ impl<A: Copy> Flow<Live, A> {
     pub fn under(self, rule: u16) -> Self {
         self.packets.set((rule as u64) << RULE);
         self
+    }
+
+    /// Packets passed.
+    #[inline(always)]
+    pub fn passed(&self) -> u64 {
+        self.packets.get() & ((1 << RULE) - 1)
     }
 
     /// Counts a packet. Not atomic: a flow's packets arrive on one CPU, but for moments of change.

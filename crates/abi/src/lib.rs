@@ -23,6 +23,7 @@ pub mod external;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
+pub mod lease;
 pub mod limits;
 pub mod mapping;
 pub mod policy;
@@ -42,7 +43,8 @@ pub use event::Opened;
 pub use external::{External, ExternalState};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments, Held};
-pub use mapping::{End, Mapping, MappingKey};
+pub use lease::Lease;
+pub use mapping::{Admits, End, Mapping, MappingKey};
 pub use policy::{Action, ClassKey, Dimension, Pool, Rule, RuleSet, Slot, Slots6};
 pub use ports::PortWord;
 pub use prefix64::Prefix64;
@@ -62,6 +64,9 @@ pub mod map {
     /// `MappingKey` → `Mapping`: which external port an internal endpoint has, whose an external port
     /// is, and who may send to it (RFC 4787 §4 and §5).
     pub const MAPPINGS: &str = "MAPPINGS";
+    /// `MappingKey` → `Lease`: until when mappings stand that were asked for, under their external
+    /// ends. For the daemon only; here so that a restart loses none.
+    pub const LEASES: &str = "LEASES";
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.
     pub const FRAGMENTS: &str = "FRAGMENTS";
@@ -132,6 +137,7 @@ pub mod map {
         FLOWS6,
         MAPPINGS,
         MAPPINGS6,
+        LEASES,
         FRAGMENTS,
         AWAITED,
         HELD,
@@ -202,6 +208,8 @@ mod layouts {
     unsafe impl Layout for MappingKey {}
     // SAFETY: as above.
     unsafe impl Layout for Mapping {}
+    // SAFETY: as above.
+    unsafe impl Layout for Lease {}
     // SAFETY: as above.
     unsafe impl Layout for Ip4 {}
     // SAFETY: as above.

@@ -55,6 +55,24 @@ pub const INTERFACES_MAX: usize = 64;
 /// written, the old one is in use.
 pub const CLASSES_MAX: usize = 1 << 17;
 
+/// External ports that configured forwards have, over all pools. Each is two entries of the mapping
+/// table that packets cannot have.
+pub const FORWARDED_MAX: usize = 4096;
+
+/// External ports that were asked for while the gateway runs, at one time: as many as configured ones.
+pub const LEASES_MAX: usize = 4096;
+
+/// Of these, those of one client. A host that wants more ports than this is a server, and is better
+/// forwarded to by the configuration.
+pub const LEASES_OF_CLIENT_MAX: usize = 64;
+
+/// Prefixes of callers of all forwards together. Old and new ones stand side by side while they change.
+pub const CALLERS_MAX: usize = 4096;
+
+/// Bytes of the name by which the owner of a mapping that was asked for is known again. RFC 6887's
+/// nonce has twelve.
+pub const OWNER_BYTES: usize = 32;
+
 /// The smallest flow table: below this the kernel's per-CPU free lists starve each other.
 pub const FLOWS_MIN: u32 = 1024;
 
@@ -114,3 +132,7 @@ const _: () = assert!(
 );
 const _: () = assert!(HELD_SHARES.is_power_of_two(), "a share is found likewise");
 const _: () = assert!(SLOTS >= 4 * ADDRESSES_MAX);
+const _: () = assert!(
+    FORWARDED_MAX < u16::MAX as usize,
+    "each forwarded port could have a list of callers of its own"
+);

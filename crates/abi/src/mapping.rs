@@ -1,9 +1,13 @@
 //! What joins an internal endpoint to its external one, and who outside may use the joint
 //! (RFC 4787 §4 and §5).
 //!
-//! A mapping is two entries, one under each of its ends. Both are there only while flows use them.
+//! A mapping is two entries, one under each of its ends. Packets make it, and then both are there only
+//! while flows use them; or somebody asks for it, and then they stand until it is withdrawn.
 
-use crate::{Address, Ip4, Ip6, Port, Protocol, Tick};
+use crate::{
+    Address, Ip4, Ip6, Port, Protocol, Tick,
+    limits::{PREFIXES64_MAX, RULE_NUMBERS},
+};
 
 /// Under what an entry stands.
 #[repr(u8)]
@@ -94,6 +98,20 @@ impl<A: Address> MappingKey<A> {
         }
     }
 
+    /// The same entry in the tables of IPv4, if all its addresses are.
+    #[inline(always)]
+    pub fn narrow(&self) -> Option<MappingKey> {
+        Some(MappingKey {
+            external: self.external.ip4()?,
+            address: self.address.ip4()?,
+            remote: Ip4::holding(self.remote.held()),
+            port: self.port,
+            protocol: self.protocol,
+            kind: self.kind,
+            _fill: (),
+        })
+    }
+
     /// Which kind of entry it is, and what it is about; nothing for one this version does not know.
     pub fn what(&self) -> Option<End<A>> {
         Some(match self.kind {
@@ -135,19 +153,46 @@ pub enum End<A = Ip4> {
     },
 }
 
+/// Who outside may begin flows to an external port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admits {
+    /// The remotes that its pool's filtering lets in; so it is for mappings that packets made.
+    Filtered,
+    /// Everybody.
+    Everyone,
+    /// The callers that this list has, see [`crate::ClassKey::caller`]; nobody else, whomever the
+    /// internal end has sent to.
+    Listed(u16),
+}
+
+impl Admits {
+    /// The highest number of a list; zero is none's.
+    pub const LIST_MAX: u16 = u16::MAX;
+}
+
+/// In what a mapping says of its origin: where the prefix stands behind the rule's number.
+const PREFIX: u32 = 13;
+/// In there as well: somebody asked for the mapping.
+const ASKED_FOR: u16 = 1 << 15;
+const RULE: u16 = (1 << PREFIX) - 1;
+const _: () = assert!(RULE_NUMBERS <= 1 << PREFIX && PREFIXES64_MAX <= 1 << (15 - PREFIX));
+
 /// What stands at an end of a mapping.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping<A = Ip4> {
     /// Outward: external port or ICMP identifier. Inward: the internal one.
     pub port: Port,
-    /// Inward: the number of the rule under which the port was claimed; zero if it has none.
-    pub rule: u16,
+    /// Inward: the number of the rule under which the port was claimed, zero if it has none; by which of
+    /// the prefixes that stand for IPv4 addresses the internal end knows its remotes, if it has IPv6 and
+    /// they have not, see `Config::prefixes`; and whether somebody asked for the mapping.
+    origin: u16,
     /// When it was made.
     pub created: Tick,
     /// Inward: the internal address.
     pub internal: A,
-    /// Inward: the remote address that the internal end sent to first.
+    /// Inward: the remote address that the internal end sent to first. Of a mapping that somebody asked
+    /// for, the number of the list of those whom it admits, in the first two bytes; zero is everybody.
     pub remote: A,
 }
 
@@ -163,17 +208,72 @@ impl<A: Address> Mapping<A> {
     pub const fn inward((internal, port): (A, Port), remote: A, created: Tick) -> Self {
         Self {
             port,
-            rule: 0,
+            origin: 0,
             created,
             internal,
             remote,
         }
     }
 
-    /// The same, claimed under the rule with this number.
+    /// The same, claimed under the rule with this number, by an internal end that knows its remotes by
+    /// this prefix.
     #[inline(always)]
-    pub const fn under(self, rule: u16) -> Self {
-        Self { rule, ..self }
+    pub fn under(self, rule: u16, prefix: u16) -> Self {
+        Self {
+            origin: self.origin & ASKED_FOR | prefix << PREFIX | rule & RULE,
+            ..self
+        }
+    }
+
+    /// The number of the rule; zero if it has none.
+    #[inline(always)]
+    pub const fn rule(&self) -> u16 {
+        self.origin & RULE
+    }
+
+    /// The prefix, as an index.
+    #[inline(always)]
+    pub const fn prefix(&self) -> usize {
+        ((self.origin & !ASKED_FOR) >> PREFIX) as usize
+    }
+
+    /// The same, asked for: it stands whether flows use it or not, and admits these. Not
+    /// [`Admits::Filtered`], which takes that back.
+    pub fn admitting(self, admits: Admits) -> Self {
+        let origin = self.origin & !ASKED_FOR;
+        match admits {
+            Admits::Filtered => Self {
+                origin,
+                remote: A::NONE,
+                ..self
+            },
+            Admits::Everyone => Self {
+                origin: origin | ASKED_FOR,
+                remote: A::NONE,
+                ..self
+            },
+            Admits::Listed(list) => Self {
+                origin: origin | ASKED_FOR,
+                remote: A::holding(Port::new(list)),
+                ..self
+            },
+        }
+    }
+
+    /// Who may begin flows to the external port.
+    #[inline(always)]
+    pub fn admits(&self) -> Admits {
+        match (self.is_asked_for(), self.remote.held().get()) {
+            (false, _) => Admits::Filtered,
+            (true, 0) => Admits::Everyone,
+            (true, list) => Admits::Listed(list),
+        }
+    }
+
+    /// Whether somebody asked for it.
+    #[inline(always)]
+    pub const fn is_asked_for(&self) -> bool {
+        self.origin & ASKED_FOR != 0
     }
 
     /// What stands at a permit: nothing but its age.
@@ -183,7 +283,35 @@ impl<A: Address> Mapping<A> {
     }
 }
 
+const _: () = assert!(
+    RULE_NUMBERS <= ASKED_FOR as usize,
+    "a rule's number has fifteen bits in a mapping"
+);
 const _: () = assert!(size_of::<MappingKey>() == 16);
 const _: () = assert!(size_of::<Mapping>() == 16);
 const _: () = assert!(size_of::<MappingKey<Ip6>>() == 56);
 const _: () = assert!(size_of::<Mapping<Ip6>>() == 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_mapping_admits_is_read_back_and_packets_make_none_that_was_asked_for() {
+        let made = Mapping::<Ip4>::outward(Port::new(7), Tick(1)).under(77, 3);
+        assert_eq!(made.admits(), Admits::Filtered);
+        assert!(!made.is_asked_for());
+
+        for admits in [
+            Admits::Everyone,
+            Admits::Listed(1),
+            Admits::Listed(Admits::LIST_MAX),
+        ] {
+            let asked = made.admitting(admits);
+            assert_eq!(asked.admits(), admits);
+            assert!(asked.is_asked_for() && asked.rule() == 77);
+            assert_eq!(asked.under(78, 3).admits(), admits);
+            assert_eq!(asked.admitting(Admits::Filtered), made);
+        }
+    }
+}

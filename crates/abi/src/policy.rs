@@ -24,25 +24,30 @@ pub enum Dimension {
     Service = 3,
     /// Protocol: the rules that translate it on some port or on all.
     Touched = 4,
+    /// Who may call an external port that was asked for. Of no policy: a list of callers has its
+    /// number where others have their version.
+    Caller = 5,
 }
 
 /// A prefix of one dimension, laid out as the kernel's longest-prefix-match trie wants its keys.
 ///
 /// Prefixes of IPv6 addresses stand in a table of their own; services, which both versions share, beside
 /// those of IPv4.
-#[repr(C)]
+#[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClassKey<A: Address = Ip4> {
     /// Bits that count, from the version on.
     bits: u32,
-    // Whole words in network byte order, because the trie compares from the first byte on.
-    version: u32,
-    dimension: u32,
+    // Version and dimension, in network byte order, because the trie compares from the first byte on. In
+    // one word, so that the value behind it is aligned to eight bytes, as the BPF stack wants it.
+    lead: u32,
     value: A::Bits,
 }
 
 /// Bits before a prefix's own: the version and the dimension.
-const LEAD_BITS: u32 = 64;
+const LEAD_BITS: u32 = 32;
+/// Bits of the dimension in there. What is left for the version lasts for 500 million changes.
+const DIMENSION_BITS: u32 = 3;
 
 impl<A: Address> ClassKey<A> {
     /// A prefix of `bits` bits of `value`.
@@ -50,8 +55,7 @@ impl<A: Address> ClassKey<A> {
     const fn new(version: u32, dimension: Dimension, value: A::Bits, bits: u32) -> Self {
         Self {
             bits: LEAD_BITS + bits,
-            version: version.to_be(),
-            dimension: (dimension as u32).to_be(),
+            lead: (version << DIMENSION_BITS | dimension as u32).to_be(),
             value,
         }
     }
@@ -62,6 +66,28 @@ impl<A: Address> ClassKey<A> {
         Self::new(version, dimension, address.bits(), bits)
     }
 
+    /// A prefix of a list of callers; what stands under it does not matter.
+    #[inline(always)]
+    pub fn caller(list: u16, address: A, bits: u32) -> Self {
+        Self::new(list as u32, Dimension::Caller, address.bits(), bits)
+    }
+
+    /// The list of callers that the prefix is of, if it is of one.
+    pub const fn list(&self) -> Option<u16> {
+        match self.dimension() == Dimension::Caller as u32 {
+            true => Some(self.version() as u16),
+            false => None,
+        }
+    }
+
+    /// The same prefix, of another list of callers.
+    pub const fn of_list(self, list: u16) -> Self {
+        Self {
+            lead: ((list as u32) << DIMENSION_BITS | self.dimension()).to_be(),
+            ..self
+        }
+    }
+
     /// Bits of the prefix proper: 0 to 32, or 128.
     pub const fn own_bits(&self) -> u32 {
         self.bits - LEAD_BITS
@@ -69,7 +95,11 @@ impl<A: Address> ClassKey<A> {
 
     /// The policy version it belongs to.
     pub const fn version(&self) -> u32 {
-        u32::from_be(self.version)
+        u32::from_be(self.lead) >> DIMENSION_BITS
+    }
+
+    const fn dimension(&self) -> u32 {
+        u32::from_be(self.lead) & ((1 << DIMENSION_BITS) - 1)
     }
 
     /// The prefix of this one that is `bits` long, which must not be longer than it.
@@ -239,8 +269,8 @@ pub const fn pool_index(version: u32, index: u8) -> u32 {
     (version & 1) * POOLS_MAX as u32 + index as u32
 }
 
-const _: () = assert!(size_of::<ClassKey>() == 16);
-const _: () = assert!(size_of::<ClassKey<Ip6>>() == 28);
+const _: () = assert!(size_of::<ClassKey>() == 12);
+const _: () = assert!(size_of::<ClassKey<Ip6>>() == 24);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
 const _: () = assert!(size_of::<Slot>() == 8);

@@ -53,47 +53,51 @@ impl Prefix64 {
 
     /// The IPv6 address that stands for this IPv4 one.
     #[inline(always)]
-    pub const fn embed(&self, address: Ip4) -> Ip6 {
-        let [a, b, c, d] = address.0;
-        let [p, q, r, s, t, u, v, w, _, x, y, z, ..] = self.address.0;
-        Ip6(match self.bits {
-            32 => [p, q, r, s, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0],
-            40 => [p, q, r, s, t, a, b, c, 0, d, 0, 0, 0, 0, 0, 0],
-            48 => [p, q, r, s, t, u, a, b, 0, c, d, 0, 0, 0, 0, 0],
-            56 => [p, q, r, s, t, u, v, a, 0, b, c, d, 0, 0, 0, 0],
-            64 => [p, q, r, s, t, u, v, w, 0, a, b, c, d, 0, 0, 0],
-            _ => [p, q, r, s, t, u, v, w, 0, x, y, z, a, b, c, d],
-        })
+    pub fn embed(&self, address: Ip4) -> Ip6 {
+        let value = u32::from_be_bytes(address.0) as u64;
+        let (mut high, mut low) = self.address.words();
+        if self.bits > 64 {
+            low |= value;
+        } else {
+            let behind = self.behind();
+            high |= value >> behind;
+            low = value << (BEFORE_REST - behind) & REST;
+        }
+        Ip6::of_words(high, low)
     }
 
     /// The IPv4 address that this IPv6 one stands for, if it is of the prefix.
     #[inline(always)]
-    pub const fn extract(&self, address: &Ip6) -> Option<Ip4> {
-        let [e, f, g, h, i, j, k, l, _, m, n, o, a, b, c, d] = address.0;
-        let found = match self.bits {
-            32 => [i, j, k, l],
-            40 => [j, k, l, m],
-            48 => [k, l, m, n],
-            56 => [l, m, n, o],
-            64 => [m, n, o, a],
-            96 => [a, b, c, d],
-            _ => return None,
+    pub fn extract(&self, address: &Ip6) -> Option<Ip4> {
+        if self.bits == 0 {
+            return None;
+        }
+        let ((high, low), (own_high, own_low)) = (address.words(), self.address.words());
+        let (is_same, value) = if self.bits > 64 {
+            (high == own_high && low >> 32 == own_low >> 32, low)
+        } else {
+            let behind = self.behind();
+            let is_same = (high ^ own_high) >> (32 - behind) == 0;
+            (
+                is_same,
+                high << behind | (low & REST) >> (BEFORE_REST - behind),
+            )
         };
-        let [p, q, r, s, t, u, v, w, _, x, y, z, ..] = self.address.0;
-        let is_same = same([e, f, g, h], [p, q, r, s])
-            && (self.bits < 40 || i == t)
-            && (self.bits < 48 || j == u)
-            && (self.bits < 56 || k == v)
-            && (self.bits < 64 || l == w)
-            && (self.bits < 96 || same([address.0[8], m, n, o], [0, x, y, z]));
-        if is_same { Some(Ip4(found)) } else { None }
+        is_same.then_some(Ip4((value as u32).to_be_bytes()))
+    }
+
+    /// How many bits of an IPv4 address stand in the second half, behind eight zeros, if the prefix
+    /// itself does not reach there.
+    #[inline(always)]
+    const fn behind(&self) -> u32 {
+        self.bits.wrapping_sub(32) & 0x3f
     }
 }
 
-#[inline(always)]
-const fn same(a: [u8; 4], b: [u8; 4]) -> bool {
-    u32::from_ne_bytes(a) == u32::from_ne_bytes(b)
-}
+/// Bits of the second half before an IPv4 address that begins there ends (RFC 6052 §2.2).
+const BEFORE_REST: u32 = 56;
+/// The bits of the second half that an IPv4 address may have.
+const REST: u64 = u64::MAX >> 8;
 
 const _: () = assert!(size_of::<Prefix64>() == 20);
 

@@ -64,9 +64,9 @@ reasons! {
     TimeExceededSent = 3, Send, "time_exceeded_sent", "The packet's TTL ran out here; its sender was told by ICMP (RFC 792, type 11).";
     TooBigSent = 4, Send, "too_big_sent", "Larger than the next link's MTU with Don't Fragment set; its sender was told the MTU by ICMP (RFC 1191).";
     Unconfigured = 5, Pass, "unconfigured", "No policy is in force yet; the kernel has the packet.";
-    NotIpv4 = 6, Pass, "not_ipv4", "ARP, IPv6 or another protocol that is not translated; the kernel has it.";
+    NotIp = 6, Pass, "not_ip", "ARP or another protocol that is not IP; the kernel has it.";
     VlanTagged = 7, Pass, "vlan_tagged", "The frame carries a VLAN tag; the kernel has it. Attach to an interface that shows the frames untagged to have them translated.";
-    NotForUs = 8, Pass, "not_for_us", "Not addressed to this interface's MAC address (broadcast, multicast, or flooded by a switch); the kernel decides.";
+    NotForUs = 8, Pass, "not_for_us", "Not addressed to this interface's MAC address (broadcast, multicast, or flooded by a switch), or of the link alone (IPv6 neighbour discovery, link-local addresses); the kernel decides.";
     Malformed = 9, Pass, "malformed", "The headers contradict each other or the frame's length; left to the kernel, which drops and counts it.";
     NoRule = 10, Pass, "no_rule", "No rule wants the packet; the kernel has it, untouched.";
     RulePass = 11, Pass, "rule_pass", "A rule says to leave the packet to the kernel.";
@@ -103,6 +103,9 @@ reasons! {
     QuotaPorts = 42, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
     QuotaRate = 43, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";
     QuotaTableFull = 44, Drop, "quota_table_full", "The table of clients with a quota is full; the flow was refused, because it could not be counted. Give quotas per client to fewer clients.";
+    IcmpFragment = 45, Drop, "icmp_fragment", "A fragment of an ICMP message between IPv4 and IPv6: its checksum covers the length of the whole, which nobody knows (RFC 7915 §1.2).";
+    NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum, in fragments or too long, from IPv4 to IPv6, which wants one (RFC 7915 §4.5).";
+    OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
 }
 
 impl Reason {

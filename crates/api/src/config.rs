@@ -73,6 +73,25 @@ pub struct Pool {
     pub refusal: Option<String>,
     /// How long its flows are kept; what it leaves out is as for all pools.
     pub timeouts: Timeouts,
+    /// External ports through which internal hosts are reached from outside.
+    pub forwards: Option<Vec<Forward>>,
+}
+
+/// External ports of a pool through which an internal host is reached from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Forward {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// The external ports: `tcp/443`, `udp/5000-5099`.
+    pub service: Option<String>,
+    /// Which of the pool's addresses; a pool of one address need not say.
+    pub address: Option<String>,
+    /// The internal host, `10.0.0.5`, and the port that the first external one stands for,
+    /// `10.0.0.5:8443`; without, they are the same.
+    pub to: Option<String>,
+    /// Prefixes that callers are in; absent is everybody.
+    pub from: Option<Vec<String>>,
 }
 
 /// A behaviour by protocol: `endpoint-independent`, `address-dependent` or

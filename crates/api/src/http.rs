@@ -9,6 +9,7 @@
 mod apply;
 mod counters;
 mod flows;
+mod mappings;
 mod pools;
 mod status;
 mod who;
@@ -16,6 +17,7 @@ mod who;
 pub use apply::{Applied, ApplyRequest};
 pub use counters::{Counters, Drops, Exit, Verdict};
 pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
+pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};
 pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
@@ -39,6 +41,10 @@ pub mod path {
     pub const WHO: &str = "/v1/who";
     /// `GET` answers [`Pools`](super::Pools).
     pub const POOLS: &str = "/v1/pools";
+    /// `GET` answers [`Mappings`](super::Mappings). `POST` a
+    /// [`MappingRequest`](super::MappingRequest), answers the [`Mapping`](super::Mapping) that is
+    /// granted. `DELETE` with a [`WithdrawQuery`](super::WithdrawQuery) answers the one that was.
+    pub const MAPPINGS: &str = "/v1/mappings";
     /// `GET` answers [`Drops`](super::Drops).
     pub const DROPS: &str = "/v1/drops";
     /// `GET` answers [`Counters`](super::Counters).

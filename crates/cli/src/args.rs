@@ -92,6 +92,14 @@ Examples:
     Who(WhoArgs),
     /// Show the external addresses: ports used and free, traffic, new flows.
     Pools,
+    /// List external ports that were asked for, ask for one, or withdraw one.
+    ///
+    /// Those that the configuration forwards are listed too; they change with the configuration only.
+    Mappings {
+        /// What is to be done [default: list].
+        #[command(subcommand)]
+        command: Option<MappingsCommand>,
+    },
     /// Show dropped packets by reason, with the sentence that explains it.
     Drops {
         /// Also reasons that never occurred.
@@ -236,6 +244,64 @@ impl WhoArgs {
     }
 }
 
+/// What is done about external ports.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MappingsCommand {
+    /// List them.
+    List,
+    /// Ask for an external port that leads to an internal endpoint, or for more time for it.
+    ///
+    /// The client must be one that the rules give a pool. A mapping that nobody renews ends; the flows
+    /// it has go on until they end.
+    Add(AddArgs),
+    /// Withdraw what was granted to an internal endpoint.
+    ///
+    /// The flows it has go on until they end.
+    Remove(RemoveArgs),
+}
+
+/// Which external port, for whom, and for how long.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  egret mappings add tcp 10.1.0.7:8443
+  egret mappings add tcp 10.1.0.7:8443 --external :443 --lifetime 12h --owner team-a
+  egret mappings add udp 10.1.0.7:5060 --external 192.0.2.10:5060 --only")]
+pub struct AddArgs {
+    /// tcp or udp.
+    #[arg(value_parser = one_of(&PORTED, Protocol::label))]
+    pub protocol: Protocol,
+    /// The internal endpoint, an address and a port.
+    #[arg(value_name = "ENDPOINT")]
+    pub internal: String,
+    /// The external endpoint that would be best: an address, a port (:443), or both.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub external: Option<String>,
+    /// Rather none than another external endpoint than that.
+    #[arg(long, requires = "external")]
+    pub only: bool,
+    /// For how long, 90s, 30m, 12h; at most one day [default: 2h].
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub lifetime: Option<Duration>,
+    /// A name that must be given again to renew or withdraw the mapping.
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+}
+
+/// Which external port is no longer needed.
+#[derive(Args, Clone, Debug)]
+pub struct RemoveArgs {
+    /// tcp or udp.
+    #[arg(value_parser = one_of(&PORTED, Protocol::label))]
+    pub protocol: Protocol,
+    /// The internal endpoint, an address and a port.
+    #[arg(value_name = "ENDPOINT")]
+    pub internal: String,
+    /// The name that was given when it was asked for.
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+}
+
 /// What is put in force, and how.
 #[derive(Args, Debug)]
 pub struct ApplyArgs {
@@ -272,6 +338,29 @@ where
             .find(|value| label(*value) == word)
             .ok_or("not a value of this option")
     })
+}
+
+/// The protocols that have ports.
+const PORTED: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(|unit: char| unit.is_ascii_alphabetic()) {
+        Some(number) => (number, text.get(number.len()..).unwrap_or_default()),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = number.parse().ok().zip(seconds);
+    seconds
+        .and_then(|(number, unit): (u64, u64)| number.checked_mul(unit))
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time from 1s to 1d is wanted, such as 90s, 30m or 12h".to_owned())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

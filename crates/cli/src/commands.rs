@@ -5,6 +5,7 @@ mod check;
 mod exits;
 mod flow;
 mod flows;
+mod mappings;
 mod pools;
 mod status;
 mod watch;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Flow { tuple } => waiting(flow::run(&daemon, output, &tuple)),
         Command::Who(asked) => waiting(who::run(&daemon, output, asked)),
         Command::Pools => waiting(ask(&daemon, output, Request::get(path::POOLS), pools::show)),
+        Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
         Command::Drops { all } => waiting(exits::drops(&daemon, output, all)),
         Command::Counters => waiting(exits::counters(&daemon, output)),
         Command::Apply(apply) => waiting(apply::run(&daemon, output, apply)),

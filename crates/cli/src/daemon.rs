@@ -72,6 +72,14 @@ impl Request {
         }
     }
 
+    /// Asks that a part of what stands under a path be gone.
+    pub fn delete(path: &str, query: &impl Serialize) -> Self {
+        Self {
+            method: Method::DELETE,
+            ..Self::query(path, query)
+        }
+    }
+
     /// What errors call it: the query is not part of it, it may be long.
     fn name(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();

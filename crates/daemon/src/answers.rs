@@ -8,10 +8,12 @@
 //! - [`flows`]: the flow table, through a [`selection`]; one flow by its [`tuple`].
 //! - [`who`]: who had an external endpoint, from the session log and the flow table.
 //! - [`pools`]: ports and traffic. [`exits`]: what became of every packet.
+//! - [`mappings`]: external ports that somebody asked for.
 //! - [`words`]: the API's words for what the tables hold.
 
 pub mod exits;
 pub mod flows;
+pub mod mappings;
 pub mod pools;
 pub mod selection;
 pub mod status;

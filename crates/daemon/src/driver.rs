@@ -2,12 +2,17 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, sync::Arc, time::Duration};
 
-use abi::{Counter, Holder, Reason};
+use abi::{Counter, Holder, MappingKey, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
-use gateway::{Action, Event, Gateway, changes, intent::SessionLog, quota::Judged};
+use gateway::{
+    Action, Event, Gateway, changes,
+    intent::SessionLog,
+    mappings::{Ask, Denied, Granted, Withdraw},
+    quota::Judged,
+};
 use jiff::Timestamp;
 use kernel::{
     Events, Mode, Tables,
@@ -174,10 +179,7 @@ impl Driver {
                     next_sweep = Instant::now() + self.end_sweep(done)?;
                 }
                 command = commands.recv() => match command {
-                    Some(Command { request, reply }) => {
-                        let outcome = self.serve(&request)?;
-                        let _ = reply.send(outcome);
-                    }
+                    Some(command) => self.obey(command)?,
                     None => break,
                 },
                 events = self.events.take(EVENTS_AT_ONCE) => {
@@ -194,13 +196,26 @@ impl Driver {
 
     /// Does what the gateway decided, and what it decides about what came of that.
     fn act(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
+        let before = self.gateway.mappings().missing().len();
+        self.apply_all(actions)?;
+        let missing = self.gateway.mappings().missing().len();
+        if before == 0 && missing > 0 {
+            tracing::error!(
+                entries = missing,
+                "the mapping table has no room for what was asked for; it is tried again"
+            );
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn apply_all(&mut self, actions: Vec<Action>) -> Result<(), DriverError> {
         for action in actions {
             if let Some(event) = self.world.apply(action)? {
                 let more = self.gateway.handle(event)?;
-                self.act(more)?;
+                self.apply_all(more)?;
             }
         }
-        self.show();
         Ok(())
     }
 
@@ -234,6 +249,62 @@ impl Driver {
         }
         systemd::ready();
         Ok(())
+    }
+
+    /// Does what somebody wants, and tells them what became of it, if they still wait.
+    fn obey(&mut self, command: Command) -> Result<(), DriverError> {
+        match command {
+            Command::Apply(request, reply) => {
+                let outcome = self.serve(&request)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Ask(ask, reply) => {
+                let outcome = self.grant(&ask)?;
+                let _ = reply.send(outcome);
+            }
+            Command::Withdraw(withdraw, reply) => {
+                let outcome = match self.gateway.withdraw(&withdraw) {
+                    Ok((granted, actions)) => {
+                        self.act(actions)?;
+                        Ok(granted)
+                    }
+                    Err(denied) => Err(denied),
+                };
+                let _ = reply.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, ask: &Ask) -> Result<Result<Granted, Denied>, DriverError> {
+        let tables = self.world.tables().clone();
+        // An entry that cannot be read is none: the port of another one is granted then.
+        let port_of = |key: &MappingKey| Some(tables.mappings.get(key).ok()??.port);
+        let words = |bitmap| tables.ports.words(bitmap);
+        let granted = self.gateway.ask(ask, kernel::now(), port_of, words);
+        let (granted, actions) = match granted {
+            Ok(granted) => granted,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        self.act(actions)?;
+        if self.gateway.mappings().stands(&granted.key()) {
+            return Ok(Ok(granted));
+        }
+        let Granted {
+            protocol,
+            internal,
+            owner,
+            ..
+        } = granted;
+        let withdraw = Withdraw {
+            protocol,
+            internal,
+            owner,
+        };
+        if let Ok((_, actions)) = self.gateway.withdraw(&withdraw) {
+            self.act(actions)?;
+        }
+        Ok(Err(Denied::TableFull))
     }
 
     fn serve(&mut self, request: &api::http::ApplyRequest) -> Result<Outcome, DriverError> {
@@ -356,6 +427,7 @@ impl Driver {
             patience: self.gateway.patience()?,
             externals: self.gateway.numbers().externals.clone(),
             unwanted_pools: self.gateway.unwanted_pools(),
+            asked: self.world.asked().clone(),
             quotas: self.gateway.quotas(),
             unwanted_rules: self.gateway.unwanted_rules(),
             log: self.sessions.clone(),
@@ -405,6 +477,7 @@ impl Driver {
             Event::Idle(report.idle),
             Event::PoolsIdle(report.idle_pools),
             Event::RulesIdle(report.idle_rules),
+            Event::Swept(now, report.swept.asked.clone()),
         ] {
             let actions = self.gateway.handle(event)?;
             self.act(actions)?;
@@ -472,6 +545,12 @@ impl Driver {
         self.sessions.name_pools(numbers);
         self.shared.update(|view| {
             view.interfaces = interfaces;
+            if !view.leases.iter().eq(self.gateway.mappings().leases()) {
+                view.leases = Arc::new(self.gateway.mappings().leases().copied().collect());
+            }
+            if *view.unmapped != *self.gateway.mappings().missing() {
+                view.unmapped = Arc::new(self.gateway.mappings().missing().clone());
+            }
             view.notes = notes;
             if *view.numbers != *numbers {
                 view.numbers = Arc::new(numbers.clone());
@@ -493,6 +572,13 @@ impl Driver {
                 )),
                 Some(_) => {}
             }
+        }
+        let missing = self.gateway.mappings().missing().len();
+        if missing > 0 {
+            notes.push(format!(
+                "the mapping table has no room for {missing} entries of mappings that were asked \
+                 for; they are tried again each second. Raise limits.flows"
+            ));
         }
         let wanted = self
             .gateway

@@ -151,6 +151,8 @@ fn first_view(path: &Path, config: &Config, world: &World) -> View {
         },
         intent: Arc::new(config.parsed.intent.clone()),
         numbers: Arc::default(),
+        leases: Arc::default(),
+        unmapped: Arc::default(),
         interfaces: Vec::new(),
         links: Arc::default(),
         sweep: SweepView::default(),

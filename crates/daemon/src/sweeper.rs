@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip4, Protocol};
+use abi::{External, ExternalState, FlowKey, Ip4, MappingKey, Protocol};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
@@ -17,7 +17,7 @@ use gateway::{
 };
 use kernel::Tables;
 
-use crate::{quotas, sessions::Sessions};
+use crate::{quotas, sessions::Sessions, world::Asked};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// Entries that are removed at once when their flows are logged.
 const LOGGED_AT_ONCE: usize = 4096;
+/// Entries of mappings that are removed at once.
+const UNMAPPED_AT_ONCE: usize = 4096;
 
 /// What one sweep is told.
 pub struct Order {
@@ -38,6 +40,8 @@ pub struct Order {
     pub externals: BTreeMap<Ip4, External>,
     /// The numbers of pools that are not wanted any more.
     pub unwanted_pools: BTreeSet<u8>,
+    /// Entries of mappings that are not removed whatever was found.
+    pub asked: Asked,
     /// What rules allow.
     pub quotas: Quotas,
     /// The numbers of rules that are not wanted any more.
@@ -104,7 +108,7 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     let judged = quotas::judge(tables, &opening, &swept, books);
     spare_the_revived(tables, order, &mut swept)?;
     let removed = remove(tables, &swept.ended, &order.log)?;
-    tables.mappings.remove_all(&swept.unmapped)?;
+    unmap(tables, &swept.unmapped, &order.asked)?;
     quotas::give_back(tables, &swept.ended, &swept)?;
     quotas::correct(tables, &judged)?;
     count_removed(tables, &swept)?;
@@ -130,6 +134,17 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
         idle_pools,
         duration: began.elapsed(),
     })
+}
+
+/// Removes entries of mappings that no flow uses, some at a time: meanwhile none can be asked for.
+fn unmap(tables: &Tables, unmapped: &[MappingKey], asked: &Asked) -> io::Result<()> {
+    for some in unmapped.chunks(UNMAPPED_AT_ONCE) {
+        let asked = asked.lock();
+        let idle = some.iter().filter(|key| !asked.contains(*key));
+        let some: Vec<_> = idle.copied().collect();
+        tables.mappings.remove_all(&some)?;
+    }
+    Ok(())
 }
 
 /// Removes what ended, and tells the log. Its last words are read just before it goes, some at a

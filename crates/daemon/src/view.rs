@@ -1,15 +1,22 @@
 //! What the daemon shows: a picture that the driver replaces as a whole, and readers share.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
+use abi::MappingKey;
 use api::{
     Problems,
     http::{InterfaceStatus, Program},
 };
-use gateway::{Swept, intent::Intent, numbers::Numbers};
+use gateway::{
+    Swept,
+    intent::Intent,
+    mappings::{Ask, Denied, Granted, Withdraw},
+    numbers::Numbers,
+};
 use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
@@ -49,23 +56,29 @@ impl Shared {
         change(Arc::make_mut(&mut view));
     }
 
-    /// Sends the driver a command; `None` if it is gone, or has too much to do.
-    pub async fn command(&self, request: api::http::ApplyRequest) -> Option<Outcome> {
+    /// Sends the driver a command, made with the way back of its answer; `None` if the driver is gone, or
+    /// has too much to do.
+    pub async fn command<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.commands.try_send(Command { request, reply }).ok()?;
+        self.commands.try_send(command(reply)).ok()?;
         answer.await.ok()
     }
 }
 
-/// Somebody wants another configuration.
-pub struct Command {
-    /// Which, and whether in earnest.
-    pub request: api::http::ApplyRequest,
-    /// Who waits for the outcome.
-    pub reply: oneshot::Sender<Outcome>,
+/// What somebody wants of the driver, and how they are told what became of it.
+pub enum Command {
+    /// Another configuration: which, and whether in earnest.
+    Apply(api::http::ApplyRequest, Reply<Outcome>),
+    /// A mapping.
+    Ask(Ask, Reply<Result<Granted, Denied>>),
+    /// A mapping no more.
+    Withdraw(Withdraw, Reply<Result<Granted, Denied>>),
 }
 
-/// What became of a command.
+/// Who waits for an answer.
+pub type Reply<T> = oneshot::Sender<T>;
+
+/// What became of another configuration.
 pub type Outcome = Result<api::http::Applied, Refused>;
 
 /// Why a command changed nothing.
@@ -95,6 +108,10 @@ pub struct View {
     pub intent: Arc<Intent>,
     /// The numbers of pools and addresses in the tables.
     pub numbers: Arc<Numbers>,
+    /// Mappings that were granted.
+    pub leases: Arc<Vec<Granted>>,
+    /// Entries of mappings that should be in force and are not, because there was no room.
+    pub unmapped: Arc<BTreeSet<MappingKey>>,
     /// The interfaces it names.
     pub interfaces: Vec<InterfaceStatus>,
     /// All interfaces of this host, to name indices.

@@ -1,9 +1,13 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use abi::{Config, limits::POOLS_MAX, policy::pool_index};
-use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, policy};
+use abi::{Config, Mapping, MappingKey, limits::POOLS_MAX, policy::pool_index};
+use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, mappings, policy};
 use kernel::{
     AttachError, Attached, Events, LoadError, Program, State, StateError, Tables,
     held::{Injector, Ring},
@@ -46,6 +50,7 @@ pub struct World {
     tables: Arc<Tables>,
     attached: BTreeMap<u32, Attached>,
     adopted: bool,
+    asked: Asked,
 }
 
 impl World {
@@ -70,7 +75,14 @@ impl World {
                 .map(|link| (link.ifindex, link))
                 .collect(),
             adopted: loaded.adopted,
+            asked: Asked::default(),
         })
+    }
+
+    /// Which entries of the mapping table sweeps must leave alone, whatever they were when they were
+    /// looked at.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// The tables, for everybody.
@@ -143,6 +155,12 @@ impl World {
                 pools.insert(number, name);
             }
         }
+        let mut mappings = BTreeMap::new();
+        let walked = tables.mappings.walk(|keys, values| {
+            let asked = keys.iter().zip(values).filter(|(_, it)| it.is_asked_for());
+            mappings.extend(asked.map(|(key, mapping)| (*key, *mapping)));
+        });
+        read("MAPPINGS", walked)?;
         let numbered = read("NUMBERED", tables.numbered.all())?;
         let rules = numbered.into_iter().filter_map(|(number, entry)| {
             Some((u16::try_from(number).ok()?, policy::rule_name(&entry)?))
@@ -151,6 +169,8 @@ impl World {
             rules: rules.collect(),
             config,
             pools,
+            mappings,
+            leases: read("LEASES", tables.leases.all())?.into_iter().collect(),
             externals: read("EXTERNALS", tables.externals.all())?
                 .into_iter()
                 .collect(),
@@ -202,6 +222,20 @@ impl World {
             Action::RemoveClasses(keys) => {
                 write("CLASSES", tables.classes.remove_all(&keys))?;
             }
+            Action::TakePort(bitmaps, port) => {
+                for bitmap in bitmaps {
+                    bitmaps::take(port, tables.ports.words(bitmap));
+                }
+            }
+            Action::PutMapping(key, mapping) => return self.put_mapping(key, mapping),
+            Action::PutLease(key, lease) => {
+                write("LEASES", tables.leases.put(&key, &lease))?;
+                tracing::info!(external = ?key, until = lease.until, "a mapping is granted");
+            }
+            Action::RemoveLease(key) => {
+                write("LEASES", tables.leases.remove(&key))?;
+                tracing::info!(external = ?key, "a mapping that was granted has ended");
+            }
             Action::SetConfig(config) => write("CONFIG", tables.config.put(&0, &config))?,
             Action::PutInterface(ifindex, interface) => {
                 write("INTERFACES", tables.interfaces.put(&ifindex, &interface))?;
@@ -223,6 +257,43 @@ impl World {
                 }
             }
         }
+        Ok(None)
+    }
+
+    /// Puts an entry of a mapping that somebody asked for, or did until now. That there is no room is an
+    /// event.
+    fn put_mapping(&self, key: MappingKey, mapping: Mapping) -> Result<Option<Event>, WorldError> {
+        let table = &self.tables.mappings;
+        let mut asked = self.asked.lock();
+        if let Some((inward, internal)) = mappings::leads_back(&key, &mapping) {
+            let found = read("MAPPINGS", table.get(&inward))?;
+            if found.is_none_or(|it| (it.internal, it.port) != internal) {
+                let stood = read("MAPPINGS", table.get(&key))?;
+                if stood.is_some_and(|it| it.port == mapping.port) {
+                    write("MAPPINGS", table.remove(&key))?;
+                    asked.remove(&key);
+                }
+                return Ok(Some(Event::NotMapped(key)));
+            }
+        }
+        let before = read("MAPPINGS", table.get(&key))?;
+        if let Some(displaced) = before.and_then(|it| mappings::displaced(&key, &it, &mapping)) {
+            for outward in displaced.outward {
+                let found = read("MAPPINGS", table.get(&outward))?;
+                if found.is_some_and(|it| it.port == displaced.port) {
+                    write("MAPPINGS", table.remove(&outward))?;
+                    asked.remove(&outward);
+                }
+            }
+        }
+        if let Err(error) = table.put(&key, &mapping) {
+            tracing::debug!(%error, ?key, "an entry of a mapping cannot be written");
+            return Ok(Some(Event::NotMapped(key)));
+        }
+        match mapping.is_asked_for() {
+            true => asked.insert(key),
+            false => asked.remove(&key),
+        };
         Ok(None)
     }
 
@@ -269,6 +340,20 @@ impl World {
             }
         }
         Ok(Event::NotAttached(ifindex))
+    }
+}
+
+/// The entries of the mapping table that somebody asked for and that were put since the daemon began.
+///
+/// A sweep that looked at one when flows had made it, and found that they have ended, must not remove
+/// it any more.
+#[derive(Clone, Default)]
+pub struct Asked(Arc<Mutex<BTreeSet<MappingKey>>>);
+
+impl Asked {
+    /// While it is held, none comes or goes.
+    pub fn lock(&self) -> MutexGuard<'_, BTreeSet<MappingKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -55,6 +55,7 @@ fn every_path_of_the_api_is_documented() {
         path::FLOW,
         path::WHO,
         path::POOLS,
+        path::MAPPINGS,
         path::DROPS,
         path::COUNTERS,
         path::CONFIG,

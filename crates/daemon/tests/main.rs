@@ -10,6 +10,7 @@ mod rig;
 
 mod changes;
 mod flows;
+mod mappings;
 mod metrics;
 mod paths;
 mod pools;

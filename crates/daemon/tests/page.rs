@@ -44,6 +44,8 @@ fn readings() -> Readings {
         },
         intent: Arc::new(gateway::intent::parse("test.yaml", CONFIG).unwrap().intent),
         numbers: Arc::default(),
+        leases: Arc::default(),
+        unmapped: Arc::default(),
         interfaces: vec![InterfaceStatus {
             name: "a\\\"\nb".to_owned(),
             ifindex: Some(7),

@@ -2,7 +2,10 @@
 
 use api::{
     Problems,
-    http::{ApiError, Applied, Counters, Drops, Flow, Flows, Pools, Status, Who, path},
+    http::{
+        ApiError, Applied, Counters, Drops, Flow, Flows, Mapping, Mappings, Pools, Status, Who,
+        path,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -63,6 +66,8 @@ fn is_understood(name: &str, body: &Value) -> bool {
         "Flow" => taken::<Flow>(body),
         "Who" => taken::<Who>(body),
         "Pools" => taken::<Pools>(body),
+        "Mappings" => taken::<Mappings>(body),
+        "Mapping" => taken::<Mapping>(body),
         "Drops" => taken::<Drops>(body),
         "Counters" => taken::<Counters>(body),
         "Applied" => taken::<Applied>(body),
@@ -99,7 +104,7 @@ fn every_documented_path_is_served_with_the_documented_body() {
         check(&document, operation, &format!("GET {path}"), &answer);
         asked += 1;
     }
-    assert_eq!(asked, 12);
+    assert_eq!(asked, 13);
 }
 
 #[test]
@@ -124,6 +129,39 @@ fn every_answer_to_a_configuration_is_documented() {
     ] {
         assert_eq!(answer.status, status, "{}", answer.text());
         check(&document, operation, &format!("status {status}"), &answer);
+    }
+}
+
+#[test]
+fn every_answer_about_a_mapping_is_documented() {
+    let gateway = Gateway::start();
+    let document: Value = gateway.get(path::OPENAPI);
+    let ask = |internal: &str, more: &str| {
+        let body = format!(r#"{{"protocol": "tcp", "internal": "{internal}"{more}}}"#);
+        ("post", Request::post(path::MAPPINGS, body))
+    };
+    let withdraw = |query: &str| {
+        let target = format!("{}?protocol=tcp&internal={query}", path::MAPPINGS);
+        ("delete", Request::new("DELETE", &target, Vec::new()))
+    };
+    let owned = r#", "external": ":8443", "lifetime_seconds": 60, "owner": "a""#;
+
+    for (status, (method, request)) in [
+        (200, ask("10.1.0.7:443", owned)),
+        (200, ("get", Request::get(path::MAPPINGS))),
+        (403, ask("10.1.0.7:443", "")),
+        (403, withdraw("10.1.0.7:443")),
+        (200, withdraw("10.1.0.7:443&owner=a")),
+        (404, withdraw("10.1.0.7:443")),
+        (400, ask("10.1.0.7", "")),
+        (400, withdraw("10.1.0.7")),
+        (409, ask("10.9.0.7:443", "")),
+    ] {
+        let answer = gateway.ask(&request);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        let operation = &document["paths"][path::MAPPINGS][method];
+        let what = format!("{method}, status {status}");
+        check(&document, operation, &what, &answer);
     }
 }
 

@@ -27,12 +27,10 @@ pub fn classify<A: Address, W: World + Tables<A>>(
     (source, target): (A, A),
     (protocol, port): (u8, Port),
 ) -> Wish {
-    let sources = ClassKey::address(version, Dimension::Source, source, A::LENGTH);
-    let Some(sources) = Tables::<A>::class(world, &sources) else {
+    let Some(sources) = class(world, version, Dimension::Source, source) else {
         return Wish::Nothing;
     };
-    let targets = ClassKey::address(version, Dimension::Destination, target, A::LENGTH);
-    let Some(targets) = Tables::<A>::class(world, &targets) else {
+    let Some(targets) = class(world, version, Dimension::Destination, target) else {
         return Wish::Nothing;
     };
     let services = ClassKey::service(version, protocol, port, 16);
@@ -54,12 +52,10 @@ pub fn classify_part<A: Address, W: World + Tables<A>>(
     (source, target): (A, A),
     protocol: u8,
 ) -> Wish {
-    let sources = ClassKey::address(version, Dimension::Source, source, A::LENGTH);
-    let Some(sources) = Tables::<A>::class(world, &sources) else {
+    let Some(sources) = class(world, version, Dimension::Source, source) else {
         return Wish::Nothing;
     };
-    let targets = ClassKey::address(version, Dimension::Destination, target, A::LENGTH);
-    let Some(targets) = Tables::<A>::class(world, &targets) else {
+    let Some(targets) = class(world, version, Dimension::Destination, target) else {
         return Wish::Nothing;
     };
     // No rule names port 0, so only those that take every port are found under it.
@@ -76,6 +72,20 @@ pub fn classify_part<A: Address, W: World + Tables<A>>(
         return action(world, version, certain);
     }
     action(world, version, translating)
+}
+
+/// The rules that want an address.
+#[inline(always)]
+fn class<A: Address, W: World + Tables<A>>(
+    world: &W,
+    version: u32,
+    dimension: Dimension,
+    address: A,
+) -> Option<W::Ref<'_, RuleSet>> {
+    match address.ip4() {
+        Some(address) => world.class(&ClassKey::address(version, dimension, address, 32)),
+        None => world.class(&ClassKey::address(version, dimension, address, A::LENGTH)),
+    }
 }
 
 /// The number after the last rule's. Not an `Option`, because the verifier refuses to have the

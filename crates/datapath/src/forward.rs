@@ -49,10 +49,13 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         reason = Reason::KernelSends;
     }
     if reason as u8 != Reason::Unresolved as u8 && V::leaving(arrival, flow) > flow.mtu() {
-        if V::forbids_fragments(packet) {
+        if V::forbids_fragments(packet, arrival, flow) {
             return match is_later {
                 true => (Reason::TooBig, ingress),
-                false => (V::too_big(packet, world, flow, flow.mtu()), ingress),
+                false => (
+                    V::too_big(packet, world, arrival, flow, flow.mtu()),
+                    ingress,
+                ),
             };
         }
         if reason as u8 != Reason::KernelSends as u8 {
@@ -73,8 +76,8 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         Verdict::Send => Some(flow.next_hop()),
         Verdict::Pass | Verdict::Drop => None,
     };
-    if !V::rewrite(packet, arrival, flow, hop.as_ref()) {
-        return (Reason::Internal, ingress);
+    if let Some(refused) = V::rewrite(packet, arrival, flow, hop.as_ref()) {
+        return (refused, ingress);
     }
     account(world, flow, arrival.bytes);
     (reason, hop.map_or(ingress, |hop| hop.ifindex))

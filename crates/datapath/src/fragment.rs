@@ -9,18 +9,16 @@
 //! over to somebody who asks whether the first has come.
 
 use abi::{
-    Address, FlowKey, FragmentKey, Fragments, Ip4, Protocol, Reason, Shared, Tuple,
+    Address, FlowKey, FragmentKey, Fragments, Protocol, Reason, Shared, Tuple,
     fragment::RUNS,
     hash::hash,
     limits::{HELD_FRAME_MAX, HELD_SHARE, HELD_SHARES},
 };
 
 use crate::{
-    Arrival, Begun, Piece,
-    frame::{Ipv4, Link, Packet, Wire},
-    hit,
-    ip4::V4,
-    part,
+    Arrival,
+    frame::Packet,
+    ip::{Identity, Translate, Version},
     world::{Tables, World},
 };
 
@@ -29,10 +27,14 @@ use crate::{
 ///
 /// To be called when there is the flow that the others are to find.
 #[inline(never)]
-pub fn remember<A: Address, W: World + Tables<A>>(world: &W, arrival: &Arrival<A>) {
+pub fn remember<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
+    world: &W,
+    arrival: &Arrival<A>,
+) {
     let tuple = &arrival.key.tuple;
+    let addresses = (V::own(tuple.source), V::own(tuple.target));
     let protocol = arrival.protocol as u8;
-    let key = FragmentKey::new(tuple.source, tuple.target, arrival.begun.id, protocol);
+    let key = FragmentKey::new(addresses.0, addresses.1, arrival.begun.id, protocol);
     let ports = (tuple.source_port, tuple.target_port);
     world.put_fragments(&key, ports, arrival.begun.end as u16);
     let key = key.wide();
@@ -43,59 +45,22 @@ pub fn remember<A: Address, W: World + Tables<A>>(world: &W, arrival: &Arrival<A
 
 /// What all fragments of a packet have in common.
 #[inline(always)]
-const fn key(ip: &Ipv4) -> FragmentKey {
-    let [high, low] = ip.id;
-    FragmentKey::new(ip.source, ip.target, [0, 0, high, low], ip.protocol)
-}
-
-/// The units of eight bytes that a fragment carries: the first, and the one after the last.
-#[inline(always)]
-fn span(ip: &Ipv4) -> (u16, u16) {
-    let bytes = ip.total().wrapping_sub(ip.header_len() as u16);
-    let start = ip.offset();
-    (start, start.wrapping_add(bytes.div_ceil(8)))
-}
-
-/// Translates a later fragment as its first one was, or leaves it to the kernel as that was, or hands
-/// it over until that comes.
-#[inline(always)]
-pub fn follow<P: Packet, W: World>(packet: &mut P, world: &W, bytes: u64) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    let mut arrival = Arrival {
-        key: FlowKey::new(Protocol::Udp, Tuple::default()),
-        protocol: Protocol::Udp,
-        l4: 0,
-        total: 0,
-        bytes,
-        flags: 0,
-        piece: Piece::Later,
-        begun: Begun { id: [0; 4], end: 0 },
-    };
-    let (reason, known) = match find(packet, world, &mut arrival) {
-        Found::First => match world.flow(&arrival.key) {
-            Some(flow) => return hit::<V4, _, _, _>(packet, world, &arrival, &flow),
-            None => (Reason::Fragment, Some(&arrival.key)),
-        },
-        Found::Nothing => (Reason::FragmentHeld, None),
-        Found::Overlap => (Reason::FragmentOverlap, None),
-        Found::Gaps => (Reason::FragmentGaps, None),
-        Found::Foreign => (Reason::Protocol, None),
-        Found::Broken => (Reason::Fragment, None),
-    };
-    let mut refused = part::refuse(packet, world, reason, known);
-    if matches!(refused, Reason::FragmentHeld) {
-        refused = hold(packet, world);
-    }
-    (refused, ingress)
+const fn key<A: Address>(identity: &Identity<A>) -> FragmentKey<A> {
+    FragmentKey::new(
+        identity.source,
+        identity.target,
+        identity.id,
+        identity.protocol,
+    )
 }
 
 /// Hands over a fragment that came before the first one of its packet; says what came of that.
 #[inline(never)]
-fn hold<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+pub fn hold<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> Reason {
+    let Some(identity) = V::identify(packet, world) else {
         return Reason::Malformed;
     };
-    let key = key(ip).wide();
+    let key = key(&identity).wide();
     if packet.len() > HELD_FRAME_MAX {
         return Reason::Fragment;
     }
@@ -119,7 +84,8 @@ fn hold<P: Packet, W: World>(packet: &mut P, world: &W) -> Reason {
 }
 
 /// What is known of a later fragment.
-enum Found {
+#[derive(Clone, Copy)]
+pub enum Found {
     /// What its first one was.
     First,
     /// Nothing yet.
@@ -134,35 +100,66 @@ enum Found {
     Broken,
 }
 
+impl Found {
+    /// Why such a fragment cannot be treated as its first one.
+    #[inline(always)]
+    pub const fn refusal(self) -> Option<Reason> {
+        match self {
+            Self::First => None,
+            Self::Broken => Some(Reason::Fragment),
+            Self::Nothing => Some(Reason::FragmentHeld),
+            Self::Overlap => Some(Reason::FragmentOverlap),
+            Self::Gaps => Some(Reason::FragmentGaps),
+            Self::Foreign => Some(Reason::Protocol),
+        }
+    }
+}
+
 /// Fills in what a later fragment does not say itself.
 #[inline(never)]
-fn find<P: Packet, W: World>(packet: &mut P, world: &W, arrival: &mut Arrival<Ip4>) -> Found {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+pub fn find<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &mut Arrival<A>,
+) -> Found {
+    let Some(identity) = V::identify(packet, world) else {
         return Found::Broken;
     };
-    let Some(protocol) = Protocol::from_number(ip.protocol) else {
+    let Some(protocol) = Protocol::from_number(identity.protocol) else {
         return Found::Foreign;
     };
-    let key = key(ip);
-    let ((start, end), total) = (span(ip), ip.total());
-    if end <= start {
+    if identity.end <= identity.start {
         return Found::Broken;
     }
-    let known = match world.fragments(&key) {
+    let known = match world.fragments(&key(&identity)) {
         Some(known) if !known.is_old(world.now()) => known,
-        Some(_) | None if start == 0 => return Found::Broken,
+        Some(_) | None if identity.start == 0 => return Found::Broken,
         Some(_) | None => return Found::Nothing,
     };
     let tuple = Tuple {
-        source: key.source,
-        target: key.target,
+        source: V::wide(identity.source),
+        target: V::wide(identity.target),
         source_port: known.source_port,
         target_port: known.target_port,
     };
     arrival.key = FlowKey::new(protocol, tuple);
     arrival.protocol = protocol;
-    arrival.total = total;
-    add(world, &known, start, end)
+    arrival.total = identity.total;
+    arrival.fragment = identity.fragment;
+    arrival.l4 = identity.l4;
+    Found::First
+}
+
+/// Notes that a later fragment passes, or says why it does not.
+#[inline(never)]
+pub fn pass<V: Version, P: Packet, W: World + Tables<V::Own>>(packet: &mut P, world: &W) -> Found {
+    let Some(identity) = V::identify(packet, world) else {
+        return Found::Broken;
+    };
+    match world.fragments(&key(&identity)) {
+        Some(known) => add(world, &known, identity.start, identity.end),
+        None => Found::Broken,
+    }
 }
 
 /// Marks a place that was found, in a byte whose low five bits are the place.

@@ -7,7 +7,9 @@
     reason = "headers are views of bytes; the promises stand with the trait"
 )]
 
-use abi::{Ip4, NextHop, Port};
+use core::hint::black_box;
+
+use abi::{Ip4, Ip6, NextHop, Port};
 
 /// A header: `repr(C)`, alignment 1, any bytes valid.
 ///
@@ -42,6 +44,9 @@ pub trait Packet {
     /// On failure nothing changes.
     fn resize(&mut self, len: usize) -> bool;
 
+    /// Cuts `bytes` bytes off the front. On failure nothing changes.
+    fn advance(&mut self, bytes: usize) -> bool;
+
     /// Makes room for `bytes` bytes in front. What is added is unspecified.
     /// On failure nothing changes.
     fn prepend(&mut self, bytes: usize) -> bool;
@@ -59,6 +64,8 @@ pub fn at<T: Wire>(frame: &mut [u8], offset: usize) -> Option<&mut T> {
 pub mod ethertype {
     /// RFC 894.
     pub const IPV4: [u8; 2] = [0x08, 0x00];
+    /// RFC 2464.
+    pub const IPV6: [u8; 2] = [0x86, 0xdd];
     /// IEEE 802.1Q.
     pub const VLAN: [u8; 2] = [0x81, 0x00];
     /// IEEE 802.1ad.
@@ -92,20 +99,43 @@ impl Link {
     /// Addresses the frame to its next hop.
     #[inline(always)]
     pub const fn readdress(&mut self, hop: &NextHop) {
-        let [x, y, z] = hop.macs;
-        let ([a, b, c, d], [e, f, g, h]) = (x.to_ne_bytes(), y.to_ne_bytes());
-        let [i, j, k, l] = z.to_ne_bytes();
-        self.macs = [a, b, c, d, e, f, g, h, i, j, k, l];
+        self.macs = Self::of(hop.macs, self.ethertype).macs;
     }
 
-    /// The header of an answer.
+    /// Its two addresses in words, as [`NextHop::macs`]. What is kept for later is kept in words: byte by
+    /// byte, the compiler for BPF gives each a place on the stack.
     #[inline(always)]
-    pub const fn answered(self) -> Self {
-        let [a, b, c, d, e, f, u, v, w, x, y, z] = self.macs;
+    pub const fn words(&self) -> [u32; 3] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.macs;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+        ]
+    }
+
+    /// The header of these words.
+    #[inline(always)]
+    pub const fn of([x, y, z]: [u32; 3], ethertype: [u8; 2]) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (x.to_ne_bytes(), y.to_ne_bytes());
+        let [i, j, k, l] = z.to_ne_bytes();
         Self {
-            macs: [u, v, w, x, y, z, a, b, c, d, e, f],
-            ethertype: self.ethertype,
+            macs: [a, b, c, d, e, f, g, h, i, j, k, l],
+            ethertype,
         }
+    }
+
+    /// The same of an answer, which goes the other way round.
+    #[inline(always)]
+    pub fn answer(&self) -> [u32; 3] {
+        let [x, y, z] = self.words();
+        let (x, y, z) = (u32::from_le(x), u32::from_le(y), u32::from_le(z));
+        // Hidden, or the compiler would see through it and keep bytes after all.
+        black_box([
+            (y >> 16 | z << 16).to_le(),
+            (z >> 16 | x << 16).to_le(),
+            (x >> 16 | y << 16).to_le(),
+        ])
     }
 }
 
@@ -166,10 +196,96 @@ impl Ipv4 {
         u16::from_be_bytes(self.fragment) & 0x1fff
     }
 
+    /// Whether more fragments follow.
+    #[inline(always)]
+    pub const fn has_more(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x2000 != 0
+    }
+
     /// Whether it must not be fragmented.
     #[inline(always)]
     pub const fn dont_fragment(&self) -> bool {
         self.fragment[0] & 0x40 != 0
+    }
+}
+
+/// An IPv6 header (RFC 8200 §3).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6 {
+    /// Version, traffic class and flow label.
+    pub first: [u8; 4],
+    /// Length of what follows the header.
+    pub payload: [u8; 2],
+    /// What follows.
+    pub next: u8,
+    /// Hops left.
+    pub hops: u8,
+    /// Source address.
+    pub source: Ip6,
+    /// Destination address.
+    pub target: Ip6,
+}
+
+impl Ipv6 {
+    /// Whether the version field says so.
+    #[inline(always)]
+    pub const fn is_version_6(&self) -> bool {
+        self.first[0] >> 4 == 6
+    }
+
+    /// Length of the packet in bytes, header included.
+    #[inline(always)]
+    pub const fn total(&self) -> usize {
+        Self::LEN + u16::from_be_bytes(self.payload) as usize
+    }
+
+    /// The octet that IPv4 calls TOS.
+    #[inline(always)]
+    pub const fn class(&self) -> u8 {
+        self.first[0] << 4 | self.first[1] >> 4
+    }
+}
+
+/// What may stand between an IPv6 header and the transport's (RFC 8200 §4).
+pub mod extension {
+    /// Options for every hop.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// Nodes to visit.
+    pub const ROUTING: u8 = 43;
+    /// A part of a packet, see [`super::Fragment`].
+    pub const FRAGMENT: u8 = 44;
+    /// Nothing follows.
+    pub const NOTHING: u8 = 59;
+    /// Options for the receiver.
+    pub const DESTINATION: u8 = 60;
+}
+
+/// The header of a part of an IPv6 packet (RFC 8200 §4.5).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment {
+    /// What follows.
+    pub next: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Fragment offset, two bits, and whether more follow.
+    pub offset: [u8; 2],
+    /// Identification.
+    pub id: [u8; 4],
+}
+
+impl Fragment {
+    /// Where in the packet's payload it begins, in units of eight bytes.
+    #[inline(always)]
+    pub const fn offset(&self) -> u16 {
+        u16::from_be_bytes(self.offset) >> 3
+    }
+
+    /// Whether more fragments follow.
+    #[inline(always)]
+    pub const fn has_more(&self) -> bool {
+        self.offset[1] & 1 != 0
     }
 }
 
@@ -228,7 +344,7 @@ impl Tcp {
     }
 }
 
-/// The first eight bytes of an ICMP message (RFC 792), as an echo has them.
+/// The first eight bytes of an ICMP message (RFC 792, RFC 4443), as an echo has them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Icmp {
@@ -290,8 +406,43 @@ impl Icmp {
     }
 }
 
+/// Types of ICMPv6 messages (RFC 4443).
+pub mod icmp6 {
+    /// The number of the protocol.
+    pub const NUMBER: u8 = 58;
+
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 1;
+    /// Packet too big.
+    pub const TOO_BIG: u8 = 2;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 3;
+    /// Parameter problem.
+    pub const PARAMETER_PROBLEM: u8 = 4;
+    /// Echo request.
+    pub const ECHO: u8 = 128;
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 129;
+
+    /// Whether it is for the link only: routers, neighbours, redirects (RFC 4861).
+    #[inline(always)]
+    pub const fn is_of_the_link(kind: u8) -> bool {
+        matches!(kind, 133..=137)
+    }
+
+    /// Whether it tells about another packet, which it quotes.
+    #[inline(always)]
+    pub const fn is_error(kind: u8) -> bool {
+        kind < 128
+    }
+}
+
 // SAFETY: byte arrays and wire types only; alignments asserted below.
 unsafe impl Wire for Link {}
+// SAFETY: as above.
+unsafe impl Wire for Ipv6 {}
+// SAFETY: as above.
+unsafe impl Wire for Fragment {}
 // SAFETY: as above.
 unsafe impl Wire for Ipv4 {}
 // SAFETY: as above.
@@ -305,6 +456,8 @@ unsafe impl<const N: usize> Wire for [u8; N] {}
 
 const _: () = assert!(size_of::<Link>() == 14 && align_of::<Link>() == 1);
 const _: () = assert!(size_of::<Ipv4>() == 20 && align_of::<Ipv4>() == 1);
+const _: () = assert!(size_of::<Ipv6>() == 40 && align_of::<Ipv6>() == 1);
+const _: () = assert!(size_of::<Fragment>() == 8 && align_of::<Fragment>() == 1);
 const _: () = assert!(size_of::<Udp>() == 8 && align_of::<Udp>() == 1);
 const _: () = assert!(size_of::<Tcp>() == 20 && align_of::<Tcp>() == 1);
 const _: () = assert!(size_of::<Icmp>() == 8 && align_of::<Icmp>() == 1);

@@ -5,7 +5,7 @@
 //! Errors are few: each CPU sends so many in a tick, and no sender gets more than a share of them
 //! (RFC 1812 §4.3.2.8).
 
-use abi::{Ip4, Port, Protocol, Reason, Tick, hash::hash, limits::ERROR_BUCKETS};
+use abi::{Address, Port, Protocol, Reason, Tick, hash::hash, limits::ERROR_BUCKETS};
 
 use crate::{
     checksum::Sum,
@@ -19,7 +19,7 @@ const QUOTED: usize = Ipv4::LEN + 8;
 /// Where the quotation begins in the finished frame.
 const QUOTE: usize = Link::LEN + Ipv4::LEN + Icmp::LEN;
 /// The differentiated services code point in the field that was once the type of service (RFC 2474).
-const DSCP: u8 = 0xfc;
+pub const DSCP: u8 = 0xfc;
 /// Where errors to all senders are counted, behind those to each.
 const ALL: u32 = ERROR_BUCKETS as u32;
 
@@ -60,8 +60,8 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu:
     let Some(own) = interface.address() else {
         return false;
     };
-    let (Some(link), Some(ip)) = (
-        copy::<Link, _>(packet, 0),
+    let (Some(macs), Some(ip)) = (
+        packet.at::<Link>(0).map(|link| link.answer()),
         copy::<Ipv4, _>(packet, Link::LEN),
     ) else {
         return false;
@@ -98,25 +98,20 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu:
         Icmp::LEN + QUOTED,
         ip.tos & DSCP,
     );
-    put(
-        packet,
-        0,
-        Link {
-            ethertype: ethertype::IPV4,
-            ..link.answered()
-        },
-    ) && put(packet, Link::LEN, header)
+    put(packet, 0, Link::of(macs, ethertype::IPV4))
+        && put(packet, Link::LEN, header)
         && put(packet, Link::LEN + Ipv4::LEN, message)
 }
 
 /// Counts an error to this sender, unless there have been enough in this tick.
 #[inline(always)]
-fn may_send<W: World>(world: &W, sender: Ip4) -> bool {
+pub fn may_send<A: Address, W: World>(world: &W, sender: A) -> bool {
     let Some(config) = world.config() else {
         return false;
     };
     let now = world.now();
-    let bucket = hash(config.seed, u32::from_be_bytes(sender.0) as u64, 0) as u32 % ALL;
+    let (high, low) = sender.words();
+    let bucket = hash(config.seed, high, low) as u32 % ALL;
     count(world, bucket, now, config.errors_each) && count(world, ALL, now, config.errors)
 }
 

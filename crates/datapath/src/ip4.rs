@@ -1,14 +1,16 @@
 //! IPv4: how its packets are read and rewritten (RFC 791, RFC 3022 §4).
 
-use abi::{Flow, FlowKey, Ip4, Live, NextHop, Port, Protocol, Reason, Side, Tuple};
+use abi::{Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
 
 use crate::{
     Arrival, Begun, Piece,
-    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
+    checksum::{Sum, TTL_DECREMENT, patch},
+    cross,
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
     icmp,
-    ip::{Translate, Unusual, Version},
-    reset,
+    ip::{Identity, Translate, Unusual, Version},
+    quoted::{self, Error, Translated},
+    reset, transport,
     world::World,
 };
 
@@ -19,15 +21,20 @@ impl Version for V4 {
     type Own = Ip4;
 
     #[inline(always)]
-    fn parse<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
+    fn parse<P: Packet, W: World>(
+        packet: &mut P,
+        _: &W,
+        bytes: u64,
+    ) -> Result<Arrival<Ip4>, Unusual> {
         let Some(link) = packet.at::<Link>(0) else {
             return Err(Unusual::Leaves(Reason::Malformed));
         };
         if link.ethertype != ethertype::IPV4 {
-            return Err(Unusual::Leaves(match link.ethertype {
-                ethertype::VLAN | ethertype::QINQ => Reason::VlanTagged,
-                _ => Reason::NotIpv4,
-            }));
+            return Err(match link.ethertype {
+                ethertype::IPV6 => Unusual::Other,
+                ethertype::VLAN | ethertype::QINQ => Unusual::Leaves(Reason::VlanTagged),
+                _ => Unusual::Leaves(Reason::NotIp),
+            });
         }
         if link.is_multicast() {
             return Err(Unusual::Leaves(Reason::NotForUs));
@@ -89,6 +96,7 @@ impl Version for V4 {
             key,
             protocol,
             l4,
+            fragment: 0,
             total,
             bytes,
             flags,
@@ -101,15 +109,33 @@ impl Version for V4 {
     }
 
     #[inline(always)]
-    fn hops<P: Packet>(packet: &mut P) -> Option<u8> {
-        packet.at::<Ipv4>(Link::LEN).map(|ip| ip.ttl)
+    fn identify<P: Packet, W: World>(packet: &mut P, _: &W) -> Option<Identity<Ip4>> {
+        let ip = packet.at::<Ipv4>(Link::LEN)?;
+        let [high, low] = ip.id;
+        let (header, start) = (ip.header_len(), ip.offset());
+        let bytes = ip.total().wrapping_sub(header as u16);
+        Some(Identity {
+            source: ip.source,
+            target: ip.target,
+            id: [0, 0, high, low],
+            protocol: ip.protocol,
+            start,
+            end: start.wrapping_add(bytes.div_ceil(8)),
+            fragment: 0,
+            l4: Link::LEN + header,
+            total: ip.total(),
+        })
     }
 
     #[inline(always)]
-    fn forbids_fragments<P: Packet>(packet: &mut P) -> bool {
-        packet
-            .at::<Ipv4>(Link::LEN)
-            .is_some_and(|ip| ip.dont_fragment())
+    fn addresses<P: Packet, W: World>(packet: &mut P, _: &W) -> Option<(Ip4, Ip4, u8)> {
+        let ip = packet.at::<Ipv4>(Link::LEN)?;
+        Some((ip.source, ip.target, ip.protocol))
+    }
+
+    #[inline(always)]
+    fn hops<P: Packet>(packet: &mut P) -> Option<u8> {
+        packet.at::<Ipv4>(Link::LEN).map(|ip| ip.ttl)
     }
 
     #[inline(always)]
@@ -123,10 +149,22 @@ impl Version for V4 {
     }
 }
 
+#[inline(always)]
+fn dont_fragment<P: Packet>(packet: &mut P) -> bool {
+    packet
+        .at::<Ipv4>(Link::LEN)
+        .is_some_and(|ip| ip.dont_fragment())
+}
+
 impl Translate<Ip4> for V4 {
     #[inline(always)]
-    fn arrival<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
-        Self::parse(packet, bytes)
+    fn wide(address: Ip4) -> Ip4 {
+        address
+    }
+
+    #[inline(always)]
+    fn own(address: Ip4) -> Ip4 {
+        address
     }
 
     #[inline(always)]
@@ -135,81 +173,174 @@ impl Translate<Ip4> for V4 {
     }
 
     #[inline(always)]
+    fn forbids_fragments<P: Packet>(packet: &mut P, _: &Arrival<Ip4>, _: &Flow) -> bool {
+        dont_fragment(packet)
+    }
+
+    #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         arrival: &Arrival<Ip4>,
         flow: &Flow,
         hop: Option<&NextHop>,
-    ) -> bool {
-        if let Some(hop) = hop {
-            let Some(link) = packet.at::<Link>(0) else {
-                return false;
-            };
-            link.readdress(hop);
+    ) -> Option<Reason> {
+        match rewrite(packet, arrival, flow, hop) {
+            true => None,
+            false => Some(Reason::Internal),
         }
-        let to = flow.to;
-        let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-            return false;
-        };
-        ip.source = to.source;
-        ip.target = to.target;
-        match hop {
-            Some(_) => {
-                ip.ttl -= 1;
-                ip.check = patch(ip.check, flow.ip_delta);
-            }
-            None => {
-                let undone = Sum::ZERO
-                    .add2(flow.ip_delta.to_ne_bytes())
-                    .swap2(TTL_DECREMENT, [0, 0]);
-                ip.check = patch(ip.check, undone.fold());
-            }
-        }
-        match arrival.protocol {
-            // Its first fragment has the transport header, and the checksum of the whole.
-            _ if matches!(arrival.piece, Piece::Later) => {}
-            Protocol::Tcp => {
-                let Some(tcp) = packet.at::<Tcp>(arrival.l4) else {
-                    return false;
-                };
-                tcp.source = to.source_port;
-                tcp.target = to.target_port;
-                tcp.check = patch(tcp.check, flow.l4_delta);
-            }
-            Protocol::Udp => {
-                let Some(udp) = packet.at::<Udp>(arrival.l4) else {
-                    return false;
-                };
-                udp.source = to.source_port;
-                udp.target = to.target_port;
-                udp.check = patch_udp(udp.check, flow.l4_delta);
-            }
-            Protocol::Icmp => {
-                let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {
-                    return false;
-                };
-                icmp.id = match flow.side() {
-                    Side::Outbound => to.source_port,
-                    Side::Inbound => to.target_port,
-                };
-                icmp.check = patch(icmp.check, flow.l4_delta);
-            }
-        }
-        true
     }
 
     #[inline(always)]
     fn too_big<P: Packet, W: World>(
         packet: &mut P,
         world: &W,
-        _: &Flow<Live, Ip4>,
+        _: &Arrival<Ip4>,
+        _: &Flow,
         mtu: u16,
     ) -> Reason {
         icmp::too_big(packet, world, mtu)
     }
 
     #[inline(always)]
+    fn read_error<P: Packet>(packet: &mut P, error: &mut Error<Ip4>) -> bool {
+        Self::read(packet, error)
+    }
+
+    #[inline(always)]
+    fn is_whole_error<P: Packet>(packet: &mut P, error: &Error<Ip4>) -> bool {
+        Self::is_whole(packet, error)
+    }
+
+    #[inline(always)]
+    fn error_leaving(error: &Error<Ip4>, _: &Flow<Live, Ip4>) -> u16 {
+        error.total
+    }
+
+    #[inline(always)]
+    fn rewrite_error<P: Packet>(
+        packet: &mut P,
+        error: &Error<Ip4>,
+        translated: &Translated<Ip4>,
+    ) -> Option<Reason> {
+        Self::requote(packet, error, translated)
+    }
+
+    #[inline(always)]
     fn reset<P: Packet>(packet: &mut P, arrival: &Arrival<Ip4>) -> Reason {
         reset::answer(packet, arrival)
     }
+}
+
+/// For those who have IPv6 on the other side.
+impl Translate<Ip6> for V4 {
+    #[inline(always)]
+    fn wide(address: Ip4) -> Ip6 {
+        Ip6::mapped(address)
+    }
+
+    #[inline(always)]
+    fn own(address: Ip6) -> Ip4 {
+        address.unmapped()
+    }
+
+    #[inline(always)]
+    fn leaving(arrival: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> u16 {
+        cross::length6(arrival)
+    }
+
+    /// No router fragments IPv6.
+    #[inline(always)]
+    fn forbids_fragments<P: Packet>(_: &mut P, _: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn rewrite<P: Packet>(
+        packet: &mut P,
+        arrival: &Arrival<Ip6>,
+        flow: &Flow<Live, Ip6>,
+        hop: Option<&NextHop>,
+    ) -> Option<Reason> {
+        cross::to_ip6(packet, arrival, flow, hop)
+    }
+
+    #[inline(always)]
+    fn too_big<P: Packet, W: World>(
+        packet: &mut P,
+        world: &W,
+        arrival: &Arrival<Ip6>,
+        _: &Flow<Live, Ip6>,
+        mtu: u16,
+    ) -> Reason {
+        // Who did not forbid fragments does not listen to what is too big.
+        if !dont_fragment(packet) {
+            return Reason::TooBig;
+        }
+        let growth = cross::length6(arrival) - arrival.total;
+        icmp::too_big(packet, world, mtu.saturating_sub(growth))
+    }
+
+    #[inline(always)]
+    fn read_error<P: Packet>(packet: &mut P, error: &mut Error<Ip6>) -> bool {
+        Self::read(packet, error)
+    }
+
+    #[inline(always)]
+    fn is_whole_error<P: Packet>(packet: &mut P, error: &Error<Ip6>) -> bool {
+        Self::is_whole(packet, error)
+    }
+
+    #[inline(always)]
+    fn error_leaving(error: &Error<Ip6>, _: &Flow<Live, Ip6>) -> u16 {
+        error.total.saturating_add(quoted::GROWTH)
+    }
+
+    #[inline(always)]
+    fn rewrite_error<P: Packet>(
+        packet: &mut P,
+        error: &Error<Ip6>,
+        translated: &Translated<Ip6>,
+    ) -> Option<Reason> {
+        quoted::to_ip6(packet, error, translated)
+    }
+
+    #[inline(always)]
+    fn reset<P: Packet>(packet: &mut P, arrival: &Arrival<Ip6>) -> Reason {
+        reset::answer(packet, arrival)
+    }
+}
+
+/// Edits the headers; `false` if it has none.
+#[inline(always)]
+fn rewrite<P: Packet>(
+    packet: &mut P,
+    arrival: &Arrival<Ip4>,
+    flow: &Flow,
+    hop: Option<&NextHop>,
+) -> bool {
+    if let Some(hop) = hop {
+        let Some(link) = packet.at::<Link>(0) else {
+            return false;
+        };
+        link.readdress(hop);
+    }
+    let to = flow.to;
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return false;
+    };
+    ip.source = to.source;
+    ip.target = to.target;
+    match hop {
+        Some(_) => {
+            ip.ttl -= 1;
+            ip.check = patch(ip.check, flow.ip_delta);
+        }
+        None => {
+            let undone = Sum::ZERO
+                .add2(flow.ip_delta.to_ne_bytes())
+                .swap2(TTL_DECREMENT, [0, 0]);
+            ip.check = patch(ip.check, undone.fold());
+        }
+    }
+    transport::rewrite(packet, arrival, flow)
 }

@@ -27,11 +27,15 @@ pub mod world;
 
 mod checksum;
 mod classify;
+mod cross;
+mod embedded;
 mod forward;
 mod fragment;
 mod icmp;
+mod icmp6;
 mod ip;
 mod ip4;
+mod ip6;
 mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
@@ -43,12 +47,15 @@ mod quoted;
 mod refusal;
 mod reset;
 mod route;
+mod transport;
 
-use abi::{Address, Flow, FlowKey, Live, Protocol, Reason, Stage, Verdict};
+use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Port, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
 use ip::{Translate, Unusual, Version};
 use ip4::V4;
-use world::{Beginning, Tables, World};
+use ip6::V6;
+use open::{Beginning, Step};
+use world::{Room, Tables, World};
 
 /// What the hook must do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +78,8 @@ pub(crate) struct Arrival<A> {
     pub protocol: Protocol,
     /// Where the transport header begins in the frame, in bytes.
     pub l4: usize,
+    /// Where IPv6's fragment header does; zero if there is none.
+    pub fragment: usize,
     /// Length of the IP packet, in bytes.
     pub total: u16,
     /// Length of the frame, in bytes.
@@ -93,6 +102,47 @@ pub(crate) struct Begun {
     pub end: u32,
 }
 
+impl<A: Address> Arrival<A> {
+    /// A later fragment, of which no more is known than how long its frame is.
+    #[inline(always)]
+    fn later(bytes: u64) -> Self {
+        Self {
+            key: FlowKey::new(Protocol::Udp, Tuple::NONE),
+            protocol: Protocol::Udp,
+            l4: 0,
+            fragment: 0,
+            total: 0,
+            bytes,
+            flags: 0,
+            piece: Piece::Later,
+            begun: Begun { id: [0; 4], end: 0 },
+        }
+    }
+}
+
+/// A packet, as tables know it whose flows have such addresses.
+#[inline(always)]
+fn widen<V: Translate<A>, A: Address>(arrival: &Arrival<V::Own>) -> Arrival<A> {
+    let own = &arrival.key.tuple;
+    let tuple = Tuple {
+        source: V::wide(own.source),
+        target: V::wide(own.target),
+        source_port: own.source_port,
+        target_port: own.target_port,
+    };
+    Arrival {
+        key: FlowKey::new(arrival.protocol, tuple),
+        protocol: arrival.protocol,
+        l4: arrival.l4,
+        fragment: arrival.fragment,
+        total: arrival.total,
+        bytes: arrival.bytes,
+        flags: arrival.flags,
+        piece: arrival.piece,
+        begun: arrival.begun,
+    }
+}
+
 /// How much of a packet a frame carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Piece {
@@ -103,7 +153,21 @@ pub(crate) enum Piece {
     Later,
 }
 
-/// What becomes of a frame after the first program.
+/// Why a packet leaves, and by which interface.
+#[derive(Clone, Copy)]
+pub(crate) struct Left {
+    pub reason: Reason,
+    pub ifindex: u32,
+}
+
+impl Left {
+    #[inline(always)]
+    pub const fn new(reason: Reason, ifindex: u32) -> Self {
+        Self { reason, ifindex }
+    }
+}
+
+/// What becomes of a frame after one of the programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     /// It is done.
@@ -118,8 +182,13 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     loop {
         next = match next {
             Next::Leave(exit) => return exit,
-            Next::Go(Stage::Open) => return open(packet, world),
+            Next::Go(Stage::Open) => open(packet, world),
             Next::Go(Stage::Part) => part(packet, world),
+            Next::Go(Stage::Six) => six(packet, world),
+            Next::Go(Stage::SixOpen) => six_open(packet, world),
+            Next::Go(Stage::SixPart) => six_part(packet, world),
+            Next::Go(Stage::Cross) => cross(packet, world),
+            Next::Go(Stage::CrossOpen) => cross_open(packet, world),
         };
     }
 }
@@ -128,13 +197,11 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let arrival = match V4::parse(packet, bytes) {
+    let arrival = match V4::parse(packet, world, bytes) {
         Ok(arrival) => arrival,
-        Err(Unusual::Leaves(reason)) => {
-            let left = (reason, packet.ingress());
-            return Next::Leave(leave(packet, world, bytes, left));
-        }
+        Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
         Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
+        Err(Unusual::Other) => return Next::Go(Stage::Six),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
@@ -149,31 +216,217 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     Next::Leave(leave(packet, world, bytes, left))
 }
 
-/// The program for packets that no flow wants.
+/// The program for IPv4 packets that no flow wants.
 #[inline(always)]
-pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
-    newcomer::<V4, _, _, _>(packet, world)
+pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    newcomer::<V4, Ip4, _, _>(packet, world, Stage::Part)
 }
 
-/// The program for fragments and for packets whose ports are not where a flow's are.
+/// The program for IPv4 fragments and for packets whose ports are not where a flow's are.
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    unusual::<V4, Ip4, _, _>(packet, world, Stage::Open)
+}
+
+/// The program for IPv6 packets.
+#[inline(always)]
+pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let left = match V4::parse(packet, bytes) {
-        // A first fragment: a packet as any other, and remembered where its flow is known.
-        Ok(arrival) => match world.flow(&arrival.key) {
-            Some(flow) => {
-                fragment::remember(world, &arrival);
-                hit::<V4, _, _, _>(packet, world, &arrival, &flow)
-            }
-            None => return Next::Go(Stage::Open),
-        },
-        Err(Unusual::Part(Reason::Fragment)) => fragment::follow(packet, world, bytes),
-        Err(Unusual::Part(Reason::IcmpError)) => quoted::translate(packet, world),
-        Err(Unusual::Part(reason)) => (part::refuse(packet, world, reason, None), packet.ingress()),
-        Err(Unusual::Leaves(_)) => (Reason::Internal, packet.ingress()),
+    match ip6::plain(packet, bytes) {
+        Ok(arrival) => {
+            let Some(flow) = world.flow(&arrival.key) else {
+                return Next::Go(Stage::SixOpen);
+            };
+            let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
+            Next::Leave(leave(packet, world, bytes, left))
+        }
+        Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
+        Err(Unusual::Part(_)) => Next::Go(Stage::SixPart),
+        Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// The program for IPv6 packets that no flow wants.
+#[inline(always)]
+pub fn six_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    newcomer::<V6, Ip6, _, _>(packet, world, Stage::Six)
+}
+
+/// The program for IPv6 packets whose transport header does not follow the IP header.
+#[inline(always)]
+pub fn six_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    unusual::<V6, Ip6, _, _>(packet, world, Stage::SixOpen)
+}
+
+/// The program for IPv4 packets to those who have IPv6.
+#[inline(always)]
+pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    unusual::<V4, Ip6, _, _>(packet, world, Stage::CrossOpen)
+}
+
+/// The program for IPv4 packets to those who have IPv6 that no flow wants.
+#[inline(always)]
+pub fn cross_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    newcomer::<V4, Ip6, _, _>(packet, world, Stage::Cross)
+}
+
+/// Remembers a first fragment that this program was the last for: what is sent through again now finds
+/// its flow, if there is one.
+#[inline(always)]
+fn remember<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    next: Next,
+) -> Next {
+    if let (Piece::First, Next::Leave(_)) = (arrival.piece, next) {
+        fragment::remember::<V, _, _>(world, arrival);
+    }
+    next
+}
+
+/// What is to be done with a packet in fragments, or whose ports cannot be read where a flow's are.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// It leaves.
+    Leave,
+    /// It has ports and no flow.
+    Open,
+    /// It belongs to somebody who has IPv6.
+    Cross,
+    /// It is an ICMP error.
+    Error,
+    /// It is dropped if it is ours.
+    Refuse,
+    /// The same, and its ports are known.
+    RefuseKnown,
+}
+
+/// A packet in fragments, or whose ports cannot be read where a flow's are.
+///
+/// Functions one after the other, as in [`begin`].
+#[inline(always)]
+fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    open: Stage,
+) -> Next {
+    let bytes = packet.len() as u64;
+    let mut left = Left::new(Reason::Internal, packet.ingress());
+    let mut ports = (Port::new(0), Port::new(0));
+    let turn = follow::<V, A, _, _>(packet, world, &mut left, &mut ports);
+    let known = match turn {
+        Turn::Leave => return Next::Leave(leave(packet, world, bytes, left)),
+        Turn::Open => return Next::Go(open),
+        Turn::Cross => return Next::Go(Stage::Cross),
+        Turn::Error => {
+            return match quoted::translate::<V, A, _, _>(packet, world, &mut left) {
+                None => Next::Leave(leave(packet, world, bytes, left)),
+                Some(stage) => Next::Go(stage),
+            };
+        }
+        Turn::Refuse => None,
+        Turn::RefuseKnown => Some(&ports),
     };
+    left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known);
+    if let Reason::FragmentHeld = left.reason {
+        left.reason = fragment::hold::<V, _, _>(packet, world);
+    }
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// Translates a fragment of a flow. A later one is a packet as any other, but for its ports, which are
+/// remembered.
+#[inline(never)]
+fn follow<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    left: &mut Left,
+    ports: &mut (Port, Port),
+) -> Turn {
+    let bytes = packet.len() as u64;
+    let mut arrival = Arrival::later(bytes);
+    match parse::<V, A, _, _>(packet, world, &mut arrival, &mut left.reason) {
+        Parsed::Arrival => {}
+        Parsed::Leaves => return Turn::Leave,
+        Parsed::Part if matches!(left.reason, Reason::IcmpError) => return Turn::Error,
+        Parsed::Part if matches!(left.reason, Reason::Fragment) => {
+            if let Some(reason) =
+                fragment::find::<V, A, _, _>(packet, world, &mut arrival).refusal()
+            {
+                left.reason = reason;
+                return Turn::Refuse;
+            }
+        }
+        Parsed::Part => return Turn::Refuse,
+    }
+    let is_later = matches!(arrival.piece, Piece::Later);
+    let Some(flow) = Tables::<A>::flow(world, &arrival.key) else {
+        if !is_later {
+            return Turn::Open;
+        }
+        if open::has_wide_flow(world, &arrival.key) {
+            return Turn::Cross;
+        }
+        let tuple = &arrival.key.tuple;
+        (left.reason, *ports) = (Reason::Fragment, (tuple.source_port, tuple.target_port));
+        return Turn::RefuseKnown;
+    };
+    if is_later && let Some(reason) = fragment::pass::<V, _, _>(packet, world).refusal() {
+        left.reason = reason;
+        return Turn::Refuse;
+    }
+    if let Piece::First = arrival.piece {
+        fragment::remember::<V, _, _>(world, &arrival);
+    }
+    send::<V, A, _, _>(packet, world, &arrival, &flow, left);
+    Turn::Leave
+}
+
+/// What came of reading a packet's headers.
+#[derive(Clone, Copy)]
+enum Parsed {
+    /// A packet that may be a flow's.
+    Arrival,
+    /// Its ports cannot be read.
+    Part,
+    /// It leaves, whoever it belongs to.
+    Leaves,
+}
+
+/// Reads the headers, and why that cannot be done. A function of its own for the programs whose callers
+/// need the stack.
+#[inline(never)]
+fn parse<V: Translate<A>, A: Address, P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &mut Arrival<A>,
+    why: &mut Reason,
+) -> Parsed {
+    match V::parse(packet, world, packet.len() as u64) {
+        Ok(parsed) => {
+            *arrival = widen::<V, A>(&parsed);
+            Parsed::Arrival
+        }
+        Err(Unusual::Part(reason)) => {
+            *why = reason;
+            Parsed::Part
+        }
+        Err(Unusual::Leaves(reason)) => {
+            *why = reason;
+            Parsed::Leaves
+        }
+        Err(Unusual::Other) => {
+            *why = Reason::Internal;
+            Parsed::Leaves
+        }
+    }
+}
+
+/// A packet that leaves as it came, whoever it belongs to.
+#[inline(always)]
+fn as_it_came<P: Packet, W: World>(packet: &P, world: &W, reason: Reason) -> Next {
+    let left = Left::new(reason, packet.ingress());
+    Next::Leave(leave(packet, world, packet.len() as u64, left))
 }
 
 /// Counts a packet, and turns why it leaves and by which interface into what the hook must do.
@@ -182,7 +435,7 @@ fn leave<P: Packet, W: World>(
     packet: &P,
     world: &W,
     bytes: u64,
-    (reason, ifindex): (Reason, u32),
+    Left { reason, ifindex }: Left,
 ) -> Exit {
     world.count(reason, bytes);
     match reason.verdict() {
@@ -193,79 +446,103 @@ fn leave<P: Packet, W: World>(
     }
 }
 
+/// Sends a flow's packet on its way, apart from its caller's stack.
+#[inline(never)]
+fn send<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<A>,
+    flow: &Flow<Live, A>,
+    left: &mut Left,
+) {
+    *left = hit::<V, _, _, _>(packet, world, arrival, flow);
+}
+
 #[inline(always)]
 fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
     flow: &Flow<Live, A>,
-) -> (Reason, u32) {
+) -> Left {
     let Some(config) = world.config() else {
-        return (Reason::Internal, packet.ingress());
+        return Left::new(Reason::Internal, packet.ingress());
     };
     let now = world.now();
     let generation = route::generation(config.generation, now);
-    forward::hit::<V, _, _, _>(packet, world, arrival, flow, (now, generation))
+    let (reason, ifindex) =
+        forward::hit::<V, _, _, _>(packet, world, arrival, flow, (now, generation));
+    Left::new(reason, ifindex)
 }
 
-/// A packet that no flow wants.
+/// A packet that no flow wants; if there is one now, the program that knew of none takes it up again.
 #[inline(always)]
-fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
-) -> Exit {
-    let (bytes, ingress) = (packet.len() as u64, packet.ingress());
-    let Ok(arrival) = V::arrival(packet, bytes) else {
-        return leave(packet, world, bytes, (Reason::Internal, ingress));
-    };
-    let left = begin::<V, _, _, _>(packet, world, &arrival);
-    let exit = leave(packet, world, bytes, left);
-    let refusal = match left.0.is_refusal() {
-        true => Tables::<A>::beginning(world).map(|it| it.behaviour.refusal()),
-        false => None,
-    };
-    match refusal {
-        Some(refusal) if refusal::tell::<V, _, _, _>(packet, world, &arrival, refusal) => {
-            Exit::Transmit
-        }
-        Some(_) | None => exit,
+    again: Stage,
+) -> Next {
+    let mut arrival = Arrival::later(packet.len() as u64);
+    let mut reason = Reason::Internal;
+    match parse::<V, A, _, _>(packet, world, &mut arrival, &mut reason) {
+        Parsed::Arrival => match begin::<V, A, _, _>(packet, world, &arrival) {
+            Some(next) => remember::<V, _, _>(world, &arrival, next),
+            None => Next::Go(again),
+        },
+        Parsed::Part | Parsed::Leaves => as_it_came(packet, world, Reason::Internal),
     }
 }
 
+/// Begins a flow for a packet that has none, or says what becomes of it instead. Nothing, if there is a
+/// flow now; perhaps because another CPU was faster.
 #[inline(always)]
 fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
-) -> (Reason, u32) {
-    let ingress = packet.ingress();
+) -> Option<Next> {
     // Functions one after the other, not one inside the other, because the kernel gives all frames
     // that are open at once 512 bytes of stack.
-    let Some(mut beginning) = Tables::<A>::beginning(world) else {
-        return (Reason::Internal, ingress);
+    let Some(mut room) = Tables::<A>::room(world) else {
+        return Some(as_it_came(packet, world, Reason::Internal));
     };
-    let step = open::judge(packet, world, arrival, &mut beginning);
-    let refused = match step {
-        open::Step::Begin => make(world, arrival, &mut beginning),
-        open::Step::Answer | open::Step::Leave(_) => None,
+    let Room {
+        beginning, flow, ..
+    } = &mut *room;
+    let mut step = open::judge(packet, world, arrival, beginning);
+    if let Step::Begin = step {
+        step = open::call(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::filter(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::aim(packet.ingress(), world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::may_begin(arrival, beginning);
+    }
+    let reason = match step {
+        Step::Begin => match make(world, arrival, beginning, flow) {
+            None | Some(Reason::Collision) if world.flow(&arrival.key).is_some() => return None,
+            None => Reason::Collision,
+            Some(reason) => reason,
+        },
+        Step::Answer => V::reset(packet, arrival),
+        Step::Cross => return Some(Next::Go(Stage::Cross)),
+        Step::Leave(reason) => reason,
     };
-    // What is sent through again now finds the flow, if there is one.
-    if let Piece::First = arrival.piece {
-        fragment::remember(world, arrival);
+    // Through memory, so that to the verifier what follows is one way and not one for each reason.
+    beginning.reason = reason;
+    let reason = *core::hint::black_box(&beginning.reason);
+    let left = Left::new(reason, packet.ingress());
+    let exit = leave(packet, world, arrival.bytes, left);
+    if reason.is_refusal()
+        && refusal::tell::<V, _, _, _>(packet, world, arrival, beginning.behaviour.refusal())
+    {
+        return Some(Next::Leave(Exit::Transmit));
     }
-    match step {
-        open::Step::Begin => {}
-        open::Step::Answer => return (V::reset(packet, arrival), ingress),
-        open::Step::Leave(reason) => return (reason, ingress),
-    }
-    match (world.flow(&arrival.key), refused) {
-        // Also if another CPU was faster with the same flow.
-        (Some(flow), None | Some(Reason::Collision)) => {
-            hit::<V, _, _, _>(packet, world, arrival, &flow)
-        }
-        (_, Some(reason)) => (reason, ingress),
-        (None, None) => (Reason::Collision, ingress),
-    }
+    Some(Next::Leave(exit))
 }
 
 /// Makes a flow that may begin, and what it needs; or says why it did not come to be.
@@ -274,6 +551,7 @@ fn make<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
+    flow: &mut Flow<Live, A>,
 ) -> Option<Reason> {
     let mut refused = open::recall(world, arrival, beginning);
     if refused.is_none() {
@@ -284,7 +562,7 @@ fn make<A: Address, W: World + Tables<A>>(
         refused = open::reserve(world, arrival, beginning);
     }
     if refused.is_none() {
-        refused = open::insert(world, arrival, beginning);
+        refused = open::insert(world, arrival, beginning, flow);
     }
     if refused.is_none() {
         refused = open::publish(world, arrival, beginning);

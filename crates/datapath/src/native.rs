@@ -23,7 +23,7 @@ use abi::{
 
 use crate::{
     frame::{self, Packet, Wire},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 /// A frame in plain memory.
@@ -58,6 +58,15 @@ impl Packet for Frame {
 
     fn resize(&mut self, len: usize) -> bool {
         self.bytes.resize(len, 0);
+        true
+    }
+
+    fn advance(&mut self, bytes: usize) -> bool {
+        // As the kernel: an Ethernet header must be left.
+        if bytes + frame::Link::LEN > self.bytes.len() {
+            return false;
+        }
+        self.bytes.drain(..bytes);
         true
     }
 
@@ -210,8 +219,8 @@ pub struct Kind<A: Address> {
     pub classes: Table<ClassKey<A>, RuleSet>,
     /// What [`Tables::route`] answers; never [`Route::Known`] as an error.
     pub routes: RefCell<Rc<Routes<A>>>,
-    /// See [`Tables::beginning`].
-    pub beginning: RefCell<Beginning<A>>,
+    /// See [`Tables::room`].
+    pub room: RefCell<Room<A>>,
     /// See [`Tables::opened`]: the first [`EVENTS_MAX`] of them.
     pub events: RefCell<Vec<Opened<A>>>,
 }
@@ -225,7 +234,7 @@ impl<A: Address> Kind<A> {
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
             routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
-            beginning: RefCell::new(Beginning::EMPTY),
+            room: RefCell::new(Room::empty()),
             events: RefCell::default(),
         }
     }
@@ -372,8 +381,8 @@ impl Lend for Memory {
 }
 
 impl<A: In> Tables<A> for Memory {
-    fn beginning(&self) -> Option<RefMut<'_, Beginning<A>>> {
-        Some(A::kind(self).beginning.borrow_mut())
+    fn room(&self) -> Option<RefMut<'_, Room<A>>> {
+        Some(A::kind(self).room.borrow_mut())
     }
 
     fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {

@@ -1,16 +1,19 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 use abi::{
-    Action, Address, Behaviour, Dependence, Flow, FlowKey, Mapping, MappingKey, NextHop, Port,
-    Protocol, Reason, Side, Slot, Tuple, hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
+    Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
+    Live, Mapping, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
+    hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
     Arrival,
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
+    embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Tcp},
     ports,
+    quoted::{Error, Translated},
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
@@ -22,6 +25,8 @@ pub enum Step {
     Begin,
     /// Answer it with RST.
     Answer,
+    /// It is for somebody who has IPv6.
+    Cross,
     /// It leaves for this reason.
     Leave(Reason),
 }
@@ -41,6 +46,8 @@ pub enum Way {
 
 /// What a new flow is made from, beside its first packet.
 pub struct Beginning<A> {
+    /// Why the packet leaves if there is no flow.
+    pub(crate) reason: Reason,
     pub(crate) way: Way,
     pool: u8,
     /// Whether `hop` is filled in.
@@ -58,19 +65,40 @@ pub struct Beginning<A> {
     generation: u32,
     pub(crate) seed: u64,
     pub(crate) behaviour: Behaviour,
+    /// That of the external address that is called.
+    called: Behaviour,
     /// In which bitmap the port was claimed, if the flow is the first of its mapping.
     bitmap: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
+    /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one.
+    target: A,
+    /// The prefix by which it does, as an index.
+    prefix: u16,
+    /// The prefix by which whoever has the external port knows IPv4 addresses.
+    known_by: Prefix64,
     /// Whose the external port is that a flow is to.
     pub(crate) internal: A,
     internal_port: Port,
+    /// The remote that they sent to first.
+    first: A,
+    /// Who may call it.
+    admits: Admits,
+    /// Whether they have IPv4 and the packet's sender has not, so that their mapping is in the other
+    /// tables.
+    is_elsewhere: bool,
     hop: NextHop,
+    /// What the packet becomes.
+    sent: Tuple<A>,
+    /// The key of the flow's other direction.
+    back: FlowKey<A>,
 }
 
 impl<A: Address> Beginning<A> {
-    /// To be filled in by [`judge`].
+    /// To be filled in. It is not cleared for the next packet, because on BPF that goes byte by byte:
+    /// each step writes what the next ones read.
     pub const EMPTY: Self = Self {
+        reason: Reason::Internal,
         way: Way::Out,
         pool: 0,
         is_routed: false,
@@ -82,6 +110,7 @@ impl<A: Address> Beginning<A> {
         generation: 0,
         seed: 0,
         behaviour: Behaviour::STRICTEST,
+        called: Behaviour::STRICTEST,
         bitmap: 0,
         slot: Slot {
             address: A::NONE,
@@ -89,9 +118,17 @@ impl<A: Address> Beginning<A> {
             planes: 0,
             filled: 0,
         },
+        target: A::NONE,
+        prefix: 0,
+        known_by: Prefix64::NONE,
         internal: A::NONE,
         internal_port: Port([0; 2]),
+        first: A::NONE,
+        admits: Admits::Filtered,
+        is_elsewhere: false,
         hop: NextHop::EMPTY,
+        sent: Tuple::NONE,
+        back: FlowKey::new(Protocol::Udp, Tuple::NONE),
     };
 
     /// Whether the external port may be several flows', each to a remote of its own. Such a port has
@@ -99,6 +136,30 @@ impl<A: Address> Beginning<A> {
     #[inline(always)]
     pub(crate) const fn shares_ports(&self, protocol: Protocol) -> bool {
         self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
+    }
+}
+
+/// Room for a packet at hand, see `Tables::room`.
+pub struct Room<A> {
+    /// The flow that it begins.
+    pub beginning: Beginning<A>,
+    /// One of its two entries.
+    pub flow: Flow<Live, A>,
+    /// The ICMP error that it is.
+    pub error: Error<A>,
+    /// What that becomes.
+    pub translated: Translated<A>,
+}
+
+impl<A: Address> Room<A> {
+    /// With nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            beginning: Beginning::EMPTY,
+            flow: Flow::new(Side::Outbound, 0, Tuple::NONE, (0, 0), Tick(0)),
+            error: Error::NOTHING,
+            translated: Translated::NOTHING,
+        }
     }
 }
 
@@ -126,14 +187,18 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     }
 
     let tuple = &arrival.key.tuple;
-    let addresses = (tuple.source, tuple.target);
+    let (mut target, mut prefix) = (tuple.target, 0);
+    if let Some((index, address)) = embedded(&config.prefixes, &tuple.target) {
+        (target, prefix) = (A::of_ip4(address), index);
+    }
+    let addresses = (tuple.source, target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let (pool, rule) = match wish {
         Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
         Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
     };
-    let external = world.external(&tuple.target);
+    let external = external(world, target);
     if external.is_none() && pool.is_none() {
         return Step::Leave(match wish {
             Wish::Nothing => Reason::NoRule,
@@ -142,16 +207,27 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
             Wish::Broken => Reason::Internal,
         });
     }
-    // Not for every packet: it is long, and on BPF cleared byte by byte.
-    *beginning = Beginning {
-        seed: config.seed,
-        generation: route::generation(config.generation, world.now()),
-        rule,
-        ..Beginning::EMPTY
-    };
+    beginning.way = Way::Out;
+    beginning.is_new = false;
+    beginning.is_routed = false;
+    beginning.is_elsewhere = false;
+    beginning.is_charged = false;
+    beginning.rule = rule;
+    beginning.client = 0;
+    beginning.seed = config.seed;
+    beginning.generation = route::generation(config.generation, world.now());
+    beginning.target = target;
+    beginning.prefix = prefix;
+    beginning.known_by = Prefix64::NONE;
     if let Some(external) = &external {
+        if is_wide(world, arrival) {
+            return Step::Cross;
+        }
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
-        if has_port && !external.owns(tuple.target_port) {
+        if has_port
+            && !external.owns(tuple.target_port)
+            && !is_asked_for(world, arrival.protocol, (target, tuple.target_port))
+        {
             return foreign_port(packet, world, arrival, beginning);
         }
         beginning.way = match pool {
@@ -159,23 +235,24 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
             None => Way::In,
         };
         beginning.pool = external.pool;
-        beginning.behaviour = external.behaviour;
+        (beginning.behaviour, beginning.called) = (external.behaviour, external.behaviour);
+    }
+    if embedded(&config.prefixes, &tuple.source).is_some() {
+        return Step::Leave(Reason::OwnPrefix);
     }
     if let Some(pool) = pool
         && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
     {
         return Step::Leave(reason);
     }
-    if let Some(external) = &external
-        && let Some(step) = to_a_mapping(world, arrival, &external.behaviour, beginning)
-    {
-        return step;
-    }
-    // Before the packet is judged by what it says, because a segment of this host's own connections
-    // must not be answered.
-    if let Some(reason) = aim(packet.ingress(), world, arrival, beginning) {
-        return Step::Leave(reason);
-    }
+    Step::Begin
+}
+
+/// Whether a packet may begin a flow, by what it is.
+///
+/// Asked last, because a segment of this host's own connections must not be answered.
+#[inline(always)]
+pub fn may_begin<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Step {
     match arrival.protocol {
         Protocol::Udp => Step::Begin,
         Protocol::Icmp => match (beginning.way, arrival.flags) {
@@ -187,9 +264,87 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
     }
 }
 
+/// Whether somebody asked for the external port that the packet is for: it may be one that the pool
+/// does not give out.
+#[inline(never)]
+fn is_asked_for<A: Address, W: World + Tables<A>>(
+    world: &W,
+    protocol: Protocol,
+    end: (A, Port),
+) -> bool {
+    let key = MappingKey::inward(protocol, end);
+    if A::LENGTH != Ip4::LENGTH
+        && let Some(key) = key.narrow()
+    {
+        let inward = Tables::<Ip4>::mapping(world, &key);
+        return inward.is_some_and(|mapping| mapping.is_asked_for());
+    }
+    let inward = Tables::<A>::mapping(world, &key);
+    inward.is_some_and(|mapping| mapping.is_asked_for())
+}
+
 #[inline(always)]
 fn is_syn<A>(arrival: &Arrival<A>) -> bool {
     arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN) == Tcp::SYN
+}
+
+/// What we know of an address as an external one.
+#[inline(always)]
+pub fn external<A: Address, W: World + Tables<A>>(
+    world: &W,
+    address: A,
+) -> Option<W::Ref<'_, External>> {
+    match address.ip4() {
+        Some(address) => world.external(&address),
+        None => world.external(&address),
+    }
+}
+
+/// Fills in a slot of a pool, for whom it is to reach such a target; `false` if there is none.
+#[inline(always)]
+fn fill_slot<A: Address, W: World + Tables<A>>(
+    world: &W,
+    pool: u32,
+    index: usize,
+    beginning: &mut Beginning<A>,
+) -> bool {
+    if beginning.target.ip4().is_none() {
+        let Some(slot) = Tables::<A>::slot(world, pool, index) else {
+            return false;
+        };
+        beginning.slot = slot;
+        return true;
+    }
+    let Some(slot) = Tables::<Ip4>::slot(world, pool, index) else {
+        return false;
+    };
+    beginning.slot = Slot {
+        address: A::of_ip4(slot.address),
+        index: slot.index,
+        planes: slot.planes,
+        filled: slot.filled,
+    };
+    true
+}
+
+/// Whether an IPv4 packet belongs to somebody who has IPv6.
+#[inline(never)]
+pub fn is_wide<A: Address, W: World>(world: &W, arrival: &Arrival<A>) -> bool {
+    if A::LENGTH != Ip4::LENGTH {
+        return false;
+    }
+    if has_wide_flow(world, &arrival.key) {
+        return true;
+    }
+    let key = arrival.key.wide();
+    let end = (key.tuple.target, key.tuple.target_port);
+    Tables::<Ip6>::mapping(world, &MappingKey::inward(arrival.protocol, end)).is_some()
+}
+
+/// Whether an IPv4 packet's flow is somebody's who has IPv6.
+#[inline(always)]
+pub fn has_wide_flow<A: Address, W: World>(world: &W, key: &FlowKey<A>) -> bool {
+    A::LENGTH == Ip4::LENGTH && Tables::<Ip6>::flow(world, &key.wide()).is_some()
 }
 
 /// Fills in what a flow has that a rule sends through a pool.
@@ -205,77 +360,167 @@ fn from_inside<A: Address, W: World + Tables<A>>(
     // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
     // on every gateway that has the same pool.
     let index = hash(0, client.words().0, client.words().1) as usize % SLOTS;
-    beginning.slot = world.slot(pool, index)?;
+    if !fill_slot(world, pool, index, beginning) {
+        return Some(Reason::Internal);
+    }
+    let Some(known) = world.pool(pool) else {
+        return Some(Reason::Internal);
+    };
     beginning.pool = number;
-    beginning.behaviour = world.pool(pool)?.behaviour;
+    beginning.behaviour = known.behaviour;
     (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
 }
 
-/// Fills in whose the external port is that a packet is for, if the filter of the address that was
-/// `called` lets the packet in (RFC 4787 §5).
-#[inline(always)]
-fn to_a_mapping<A: Address, W: World + Tables<A>>(
+/// Fills in whose the external port is that a packet is for.
+#[inline(never)]
+pub fn call<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
-    called: &Behaviour,
     beginning: &mut Beginning<A>,
-) -> Option<Step> {
+) -> Step {
+    if let Way::Out = beginning.way {
+        return Step::Begin;
+    }
+    find(world, arrival, beginning)
+}
+
+/// The same, or why there is nobody.
+#[inline(always)]
+fn find<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Step {
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
-    if is_hairpin && !called.hairpins() {
-        return Some(Step::Leave(Reason::Hairpin));
+    if is_hairpin && !beginning.called.hairpins() {
+        return Step::Leave(Reason::Hairpin);
     }
-    let unsolicited = match protocol {
+    // Who asks for an echo names no port of ours.
+    let is_question = protocol as u8 == Protocol::Icmp as u8 && arrival.flags == Icmp::ECHO;
+    if is_question {
+        return unsolicited(arrival);
+    }
+    let end = (beginning.target, tuple.target_port);
+    let key = MappingKey::inward(protocol, end);
+    let rule;
+    if let Some(mapping) = Tables::<A>::mapping(world, &key) {
+        beginning.internal = mapping.internal;
+        beginning.internal_port = mapping.port;
+        beginning.first = mapping.remote;
+        beginning.admits = mapping.admits();
+        rule = mapping.rule();
+        if let Some(config) = world.config()
+            && let Some(prefix) = config.prefixes.get(mapping.prefix())
+        {
+            beginning.known_by = *prefix;
+        }
+    } else if let (true, Some(key)) = (A::LENGTH != Ip4::LENGTH, key.narrow())
+        && let Some(mapping) = Tables::<Ip4>::mapping(world, &key)
+    {
+        beginning.is_elsewhere = true;
+        beginning.internal = A::of_ip4(mapping.internal);
+        beginning.internal_port = mapping.port;
+        beginning.first = A::of_ip4(mapping.remote);
+        beginning.admits = mapping.admits();
+        rule = mapping.rule();
+    } else {
+        return unsolicited(arrival);
+    }
+    if !is_hairpin {
+        beginning.rule = rule;
+    }
+    // The two directions of such a flow would be one.
+    let is_itself =
+        beginning.internal.is(tuple.source) && beginning.internal_port.0 == tuple.source_port.0;
+    if is_hairpin && is_itself {
+        return Step::Leave(Reason::Hairpin);
+    }
+    Step::Begin
+}
+
+/// What is done with a packet that nobody asked for.
+#[inline(always)]
+fn unsolicited<A>(arrival: &Arrival<A>) -> Step {
+    match arrival.protocol {
         Protocol::Tcp if arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) != Tcp::SYN => {
             stray(arrival)
         }
         Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
-    };
-    // Who asks for an echo names no port of ours.
-    let is_question = protocol as u8 == Protocol::Icmp as u8 && arrival.flags == Icmp::ECHO;
-    if is_question {
-        return Some(unsolicited);
     }
-    let end = (tuple.target, tuple.target_port);
-    let Some(inward) = world.mapping(&MappingKey::inward(protocol, end)) else {
-        return Some(unsolicited);
-    };
-    beginning.internal = inward.internal;
-    beginning.internal_port = inward.port;
-    if !is_hairpin {
-        beginning.rule = inward.rule;
+}
+
+/// Asks the filter of the address that was called whether it lets the packet in (RFC 4787 §5).
+#[inline(never)]
+pub fn filter<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Step {
+    if let Way::Out = beginning.way {
+        return Step::Begin;
     }
-    // The two directions of such a flow would be one.
-    let is_itself = inward.internal.is(tuple.source) && inward.port.0 == tuple.source_port.0;
-    if is_hairpin && is_itself {
-        return Some(Step::Leave(Reason::Hairpin));
+    let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
+    let is_hairpin = matches!(beginning.way, Way::Hairpin);
+    match beginning.admits {
+        Admits::Filtered => {}
+        Admits::Everyone => return Step::Begin,
+        Admits::Listed(list) => {
+            let caller = ClassKey::caller(list, tuple.source, A::LENGTH);
+            return match Tables::<A>::class(world, &caller) {
+                Some(_) => Step::Begin,
+                None => filtered(arrival),
+            };
+        }
     }
-    let first = inward.remote;
-    let remote = if is_hairpin {
-        (
-            beginning.slot.address,
-            known_port(world, arrival, beginning),
-        )
-    } else {
-        (tuple.source, tuple.source_port)
-    };
-    let permit = match called.filtering(protocol) {
-        Dependence::Endpoint => return None,
-        Dependence::Address if first.is(remote.0) => return None,
-        Dependence::Address => MappingKey::permit(protocol, end, (remote.0, Port::new(0))),
-        Dependence::AddressAndPort => MappingKey::permit(protocol, end, remote),
-    };
-    if world.mapping(&permit).is_some() {
-        return None;
+    let mut remote = (tuple.source, tuple.source_port);
+    if is_hairpin {
+        let port = known_port(world, arrival, beginning);
+        remote = (beginning.slot.address, port);
+    }
+    let dependence = beginning.called.filtering(protocol);
+    match dependence {
+        Dependence::Endpoint => return Step::Begin,
+        Dependence::Address if beginning.first.is(remote.0) => return Step::Begin,
+        Dependence::Address => remote.1 = Port::new(0),
+        Dependence::AddressAndPort => {}
+    }
+    let end = (beginning.target, tuple.target_port);
+    if is_permitted(world, protocol, end, remote, beginning.is_elsewhere) {
+        return Step::Begin;
     }
     if is_hairpin {
         beginning.way = Way::Knock;
-        return None;
+        return Step::Begin;
     }
-    Some(match unsolicited {
-        Step::Leave(Reason::Unsolicited) => Step::Leave(Reason::Filtered),
-        Step::Leave(_) | Step::Answer | Step::Begin => unsolicited,
-    })
+    filtered(arrival)
+}
+
+/// What becomes of a packet that no filter lets in.
+#[inline(always)]
+fn filtered<A>(arrival: &Arrival<A>) -> Step {
+    let step = unsolicited(arrival);
+    if let Step::Leave(Reason::Unsolicited) = step {
+        return Step::Leave(Reason::Filtered);
+    }
+    step
+}
+
+/// Whether a remote may send to the external end of a mapping, which may be of IPv4 alone.
+#[inline(always)]
+fn is_permitted<A: Address, W: World + Tables<A>>(
+    world: &W,
+    protocol: Protocol,
+    end: (A, Port),
+    remote: (A, Port),
+    is_elsewhere: bool,
+) -> bool {
+    let key = MappingKey::permit(protocol, end, remote);
+    if A::LENGTH == Ip4::LENGTH || !is_elsewhere {
+        return Tables::<A>::mapping(world, &key).is_some();
+    }
+    key.narrow()
+        .is_some_and(|key| Tables::<Ip4>::mapping(world, &key).is_some())
 }
 
 /// The external port that the packet's sender has already, if that does not depend on whom it
@@ -296,25 +541,28 @@ fn known_port<A: Address, W: World + Tables<A>>(
 }
 
 /// Asks where the flow's packets would go.
-#[inline(always)]
-fn aim<A: Address, W: World + Tables<A>>(
+#[inline(never)]
+pub fn aim<A: Address, W: World + Tables<A>>(
     ingress: u32,
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
-) -> Option<Reason> {
+) -> Step {
+    readdress(arrival, beginning);
     let query = RouteQuery {
         ingress,
-        tuple: readdressed(arrival, beginning),
+        tuple: beginning.sent,
         protocol: arrival.protocol as u8,
     };
     match next_hop(world, &query, &mut beginning.hop) {
         Route::Known => beginning.is_routed = true,
         Route::Unresolved | Route::Elsewhere => beginning.is_routed = false,
-        Route::Local if matches!(beginning.way, Way::Out) => return Some(Reason::LocalDestination),
-        Route::Local | Route::Nowhere => return Some(Reason::NoRoute),
+        Route::Local if matches!(beginning.way, Way::Out) => {
+            return Step::Leave(Reason::LocalDestination);
+        }
+        Route::Local | Route::Nowhere => return Step::Leave(Reason::NoRoute),
     }
-    None
+    Step::Begin
 }
 
 /// A packet for a port of an external address that its pool does not have: the kernel's, if the
@@ -358,28 +606,26 @@ const fn refused(error: InsertError) -> Reason {
     }
 }
 
-/// What a flow's packets become, but for the external port that they leave from.
+/// Fills in what a flow's packets become, but for the external port that they leave from.
 #[inline(always)]
-fn readdressed<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> {
-    let mut tuple = arrival.key.tuple;
+fn readdress<A: Address>(arrival: &Arrival<A>, beginning: &mut Beginning<A>) {
+    let asked = &arrival.key.tuple;
+    let mut source = asked.source;
+    beginning.sent.source_port = asked.source_port;
+    beginning.sent.target = beginning.target;
+    beginning.sent.target_port = asked.target_port;
     if !matches!(beginning.way, Way::In) {
-        tuple.source = beginning.slot.address;
+        source = beginning.slot.address;
     }
     if !matches!(beginning.way, Way::Out) {
-        tuple.target = beginning.internal;
-        tuple.target_port = beginning.internal_port;
+        beginning.sent.target = beginning.internal;
+        beginning.sent.target_port = beginning.internal_port;
     }
-    tuple
-}
-
-/// What a flow's packets become.
-#[inline(always)]
-fn sent<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Tuple<A> {
-    let mut sent = readdressed(arrival, beginning);
-    if !matches!(beginning.way, Way::In) {
-        sent.source_port = beginning.port;
+    beginning.sent.source = source;
+    // Who has IPv6 sees an IPv6 address that stands for it.
+    if let (Some(source), None) = (source.ip4(), beginning.sent.target.ip4()) {
+        embed(&beginning.known_by, source, &mut beginning.sent.source);
     }
-    sent
 }
 
 /// Finds the external port that the sender of a flow from inside has already, if it need not be a new
@@ -393,16 +639,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
     if let Way::In = beginning.way {
         return None;
     }
-    // An internal endpoint has one external port, whomever it talks to (RFC 4787 REQ-1), unless the
-    // pool says that it depends.
-    let mapped = match beginning.behaviour.mapping(arrival.protocol) {
-        Dependence::AddressAndPort => None,
-        Dependence::Endpoint | Dependence::Address => {
-            let outward = outward(arrival, beginning);
-            world.mapping(&outward).map(|mapping| mapping.port)
-        }
-    };
-    if let Some(port) = mapped {
+    if let Some(port) = mapped(world, arrival, beginning) {
         beginning.port = port;
         return None;
     }
@@ -425,15 +662,43 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
         return None;
     }
     if !beginning.is_new {
+        beginning.sent.source_port = beginning.port;
         let is_permitted = permit(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
     }
     match claim(world, arrival, beginning) {
         Some(port) => {
             beginning.port = port;
+            beginning.sent.source_port = port;
             None
         }
         None => Some(Reason::PortsExhausted),
+    }
+}
+
+/// The external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1): because it
+/// was asked for, or else because its flows have it, unless the pool says that it depends.
+#[inline(always)]
+fn mapped<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Option<Port> {
+    let from = (arrival.key.tuple.source, arrival.key.tuple.source_port);
+    let address = beginning.slot.address;
+    let outward_key = MappingKey::outward(arrival.protocol, from, address, A::NONE);
+    let depends = beginning.behaviour.mapping(arrival.protocol);
+    if let Some(mapping) = world.mapping(&outward_key)
+        && (mapping.is_asked_for() || matches!(depends, Dependence::Endpoint))
+    {
+        return Some(mapping.port);
+    }
+    match depends {
+        Dependence::Endpoint | Dependence::AddressAndPort => None,
+        Dependence::Address => {
+            let outward = outward(arrival, beginning);
+            world.mapping(&outward).map(|mapping| mapping.port)
+        }
     }
 }
 
@@ -442,7 +707,7 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
 fn outward<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> MappingKey<A> {
     let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
     let remote = match beginning.behaviour.mapping(protocol) {
-        Dependence::Address => asked.target,
+        Dependence::Address => beginning.target,
         Dependence::Endpoint | Dependence::AddressAndPort => A::NONE,
     };
     let from = (asked.source, asked.source_port);
@@ -465,8 +730,7 @@ pub fn publish<A: Address, W: World + Tables<A>>(
     {
         if is_flow {
             world.remove_flow(&arrival.key);
-            let sent = sent(arrival, beginning);
-            world.remove_flow(&FlowKey::new(arrival.protocol, sent.reversed()));
+            world.remove_flow(&beginning.back);
         }
         return Some(reason);
     }
@@ -474,13 +738,11 @@ pub fn publish<A: Address, W: World + Tables<A>>(
         return Some(Reason::Filtered);
     }
     world.count_opened(beginning.pool, arrival.protocol.space());
-    let sent = sent(arrival, beginning);
     if let Way::In = beginning.way {
-        let outbound = FlowKey::new(arrival.protocol, sent.reversed());
         let external = arrival.key.tuple.reversed();
-        world.opened(&outbound, &external, beginning.pool);
+        world.opened(&beginning.back, &external, beginning.pool);
     } else {
-        world.opened(&arrival.key, &sent, beginning.pool);
+        world.opened(&arrival.key, &beginning.sent, beginning.pool);
     }
     None
 }
@@ -514,11 +776,18 @@ fn map<A: Address, W: World + Tables<A>>(
         });
     }
     let inward = MappingKey::inward(protocol, (slot.address, port));
-    mapping =
-        Mapping::inward((asked.source, asked.source_port), asked.target, now).under(beginning.rule);
-    world.insert_mapping(&inward, &mapping).map_err(|_| {
-        world.remove_mapping(&outward);
-        Reason::MappingTableFull
+    mapping = Mapping::inward((asked.source, asked.source_port), beginning.target, now)
+        .under(beginning.rule, beginning.prefix);
+    world.insert_mapping(&inward, &mapping).map_err(|error| {
+        // What stands there otherwise is another mapping's.
+        if !depends {
+            world.remove_mapping(&outward);
+        }
+        match error {
+            // Somebody asked for the port just now.
+            InsertError::Exists => Reason::Collision,
+            InsertError::Full => Reason::MappingTableFull,
+        }
     })
 }
 
@@ -541,11 +810,11 @@ fn permit<A: Address, W: World + Tables<A>>(
     };
     if let Dependence::Address = beginning.behaviour.filtering(protocol)
         && let Some(inward) = world.mapping(&MappingKey::inward(protocol, end))
-        && inward.remote.is(asked.target)
+        && inward.remote.is(beginning.target)
     {
         return true;
     }
-    let key = MappingKey::permit(protocol, end, (asked.target, remote_port));
+    let key = MappingKey::permit(protocol, end, (beginning.target, remote_port));
     let entry = Mapping::permit(world.now());
     !matches!(world.insert_mapping(&key, &entry), Err(InsertError::Full))
 }
@@ -563,57 +832,37 @@ fn claim<A: Address, W: World + Tables<A>>(
         true => ports::like(hash, asked.source_port),
         false => hash,
     };
-    let sent = readdressed(arrival, beginning);
     let address = (beginning.slot.index, beginning.slot.planes);
-    let remote = (sent.target, sent.target_port);
+    let remote = (beginning.sent.target, beginning.sent.target_port);
     beginning.bitmap = bitmap_towards(seed, address, protocol, remote);
     ports::claim(world, beginning.bitmap, start)
 }
 
 /// Inserts both directions of a flow, or neither and says why.
+///
+/// The two entries are made one after the other in the same room, because the stack has none for them.
 #[inline(never)]
 pub fn insert<A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
+    beginning: &mut Beginning<A>,
+    flow: &mut Flow<Live, A>,
 ) -> Option<Reason> {
     if let Way::Knock = beginning.way {
         return None;
     }
-    let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
-    let sent = sent(arrival, beginning);
-    let (side, other) = match beginning.way {
-        Way::In => (Side::Inbound, Side::Outbound),
-        Way::Out | Way::Hairpin | Way::Knock => (Side::Outbound, Side::Inbound),
-    };
-    let back = FlowKey::new(protocol, sent.reversed());
-    let returned = asked.reversed();
-    // One variable for both entries, because the kernel counts the stack of each.
-    let mut flow = Flow::new(
-        other,
-        beginning.pool,
-        returned,
-        deltas(protocol, &back.tuple, &returned),
-        now,
-    )
-    .under(beginning.rule);
-    let mut result = world.insert_flow(&back, &flow);
+    beginning.back = FlowKey::new(arrival.protocol, beginning.sent.reversed());
+    back(world, arrival, beginning, flow);
+    let mut result = world.insert_flow(&beginning.back, flow);
     let is_back_new = result.is_ok();
     if is_back_new {
-        flow = Flow::new(
-            side,
-            beginning.pool,
-            sent,
-            deltas(protocol, asked, &sent),
-            now,
-        )
-        .under(beginning.rule);
+        forth(world, arrival, beginning, flow);
         if beginning.is_routed {
             flow.remember(&beginning.hop, beginning.generation);
         }
-        result = world.insert_flow(&arrival.key, &flow);
+        result = world.insert_flow(&arrival.key, flow);
         if result.is_err() {
-            world.remove_flow(&back);
+            world.remove_flow(&beginning.back);
         }
     }
     let error = result.err()?;
@@ -625,6 +874,48 @@ pub fn insert<A: Address, W: World + Tables<A>>(
     Some(refused(error))
 }
 
+/// Makes the entry of the packet's own direction.
+#[inline(never)]
+fn forth<A: Address, W: World>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+    flow: &mut Flow<Live, A>,
+) {
+    let (from, to) = (&arrival.key.tuple, &beginning.sent);
+    let side = match beginning.way {
+        Way::In => Side::Inbound,
+        Way::Out | Way::Hairpin | Way::Knock => Side::Outbound,
+    };
+    let deltas = deltas(arrival.protocol, from, to);
+    flow.to.source = to.source;
+    flow.to.target = to.target;
+    flow.to.source_port = to.source_port;
+    flow.to.target_port = to.target_port;
+    flow.begin((side, beginning.pool, beginning.rule), deltas, world.now());
+}
+
+/// Makes the entry of the direction of the answers to it.
+#[inline(never)]
+fn back<A: Address, W: World>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+    flow: &mut Flow<Live, A>,
+) {
+    let (from, to) = (&beginning.back.tuple, &arrival.key.tuple);
+    let side = match beginning.way {
+        Way::In => Side::Outbound,
+        Way::Out | Way::Hairpin | Way::Knock => Side::Inbound,
+    };
+    flow.to.source = to.target;
+    flow.to.target = to.source;
+    flow.to.source_port = to.target_port;
+    flow.to.target_port = to.source_port;
+    let deltas = deltas(arrival.protocol, from, &flow.to);
+    flow.begin((side, beginning.pool, beginning.rule), deltas, world.now());
+}
+
 /// What turning one tuple into another adds to the IP header's sum, with the TTL's decrement, and
 /// to the transport header's.
 #[inline(always)]
@@ -633,12 +924,26 @@ fn deltas<A: Address>(protocol: Protocol, from: &Tuple<A>, to: &Tuple<A>) -> (u1
         .swap(from.source, to.source)
         .swap(from.target, to.target);
     let ports = match protocol {
-        // No pseudo-header, and the identifier is the one port that is not zero.
-        Protocol::Icmp => Sum::ZERO,
+        // Only ICMPv6 has a pseudo-header. The identifier is the one port that is not zero.
+        Protocol::Icmp => pseudo(from, to),
         Protocol::Tcp | Protocol::Udp => addresses,
     };
     let ports = ports
         .swap2(from.source_port.0, to.source_port.0)
         .swap2(from.target_port.0, to.target_port.0);
     (addresses.add2(TTL_DECREMENT).fold(), ports.fold())
+}
+
+/// What turning one tuple into another adds to the sum of the addresses that ICMPv6 covers, and ICMP
+/// does not.
+#[inline(always)]
+fn pseudo<A: Address>(from: &Tuple<A>, to: &Tuple<A>) -> Sum {
+    let mut sum = Sum::ZERO;
+    if !from.is_ip4() {
+        sum = sum.remove(from.source).remove(from.target);
+    }
+    if !to.is_ip4() {
+        sum = sum.add(to.source).add(to.target);
+    }
+    sum
 }

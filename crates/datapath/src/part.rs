@@ -1,12 +1,15 @@
 //! Packets that are no flow's and whose ports cannot be read: fragments, other protocols, ICMP
 //! errors, cut headers.
 
-use abi::{Action, FlowKey, NextHop, Port, Reason, Tuple};
+use abi::{Action, Address, NextHop, Port, Reason, Tuple};
 
 use crate::{
     classify::{Wish, classify, classify_part},
-    frame::{Ipv4, Link, Packet, Wire},
-    world::{Route, RouteQuery, World},
+    embedded::seen,
+    frame::{Link, Packet},
+    ip::Version,
+    open::external,
+    world::{Route, RouteQuery, Tables, World},
 };
 
 /// Drops the packet for `reason` if it is ours, because sent on untranslated it would show a wrong
@@ -14,11 +17,11 @@ use crate::{
 ///
 /// Its ports are `known` if it is a later fragment whose first one has come.
 #[inline(never)]
-pub fn refuse<P: Packet, W: World>(
+pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
     reason: Reason,
-    known: Option<&FlowKey>,
+    known: Option<&(Port, Port)>,
 ) -> Reason {
     let Some(config) = world.config() else {
         return Reason::Internal;
@@ -34,20 +37,20 @@ pub fn refuse<P: Packet, W: World>(
         Some(link) if link.destination() == interface.mac => {}
         _ => return Reason::NotForUs,
     }
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+    let Some((source, target, protocol)) = V::addresses(packet, world) else {
         return Reason::Malformed;
     };
-    let (addresses, protocol) = ((ip.source, ip.target), ip.protocol);
-    if world.external(&addresses.1).is_some() {
+    let addresses = (source, seen(&config.prefixes, &target));
+    if external(world, addresses.1).is_some() {
         return reason;
     }
     if !interface.is_internal() {
         return Reason::NoRule;
     }
     let (wish, source_port, target_port) = match known {
-        Some(FlowKey { tuple, .. }) => {
-            let wish = classify(world, version, addresses, (protocol, tuple.target_port));
-            (wish, tuple.source_port, tuple.target_port)
+        Some(&(source_port, target_port)) => {
+            let wish = classify(world, version, addresses, (protocol, target_port));
+            (wish, source_port, target_port)
         }
         None => {
             let wish = classify_part(world, version, addresses, protocol);
@@ -58,7 +61,6 @@ pub fn refuse<P: Packet, W: World>(
         Wish::Nothing => Reason::NoRule,
         Wish::Do(Action::Pass) => Reason::RulePass,
         Wish::Do(Action::Translate { .. }) => {
-            let (source, target) = addresses;
             let tuple = Tuple {
                 source,
                 target,
@@ -77,8 +79,12 @@ pub fn refuse<P: Packet, W: World>(
 }
 
 /// What this host itself is told must reach it, whatever the rules want.
-#[inline(always)]
-fn unless_local<W: World>(world: &W, query: &RouteQuery, reason: Reason) -> Reason {
+#[inline(never)]
+fn unless_local<A: Address, W: World + Tables<A>>(
+    world: &W,
+    query: &RouteQuery<A>,
+    reason: Reason,
+) -> Reason {
     let mut hop = NextHop::EMPTY;
     match world.route(query, &mut hop) {
         Route::Local => Reason::LocalDestination,

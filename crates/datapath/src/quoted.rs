@@ -3,296 +3,271 @@
 //!
 //! An error changes nothing of the flow it is about: anybody can send one.
 
-use abi::{FlowKey, NextHop, Port, Protocol, Reason, Tuple};
+use abi::{
+    Address, Flow, FlowKey, Live, NextHop, Port, Prefix64, Protocol, Reason, Stage, Tuple,
+    limits::PREFIXES64_MAX,
+};
 
 use crate::{
-    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
-    frame::{Icmp, Ipv4, Link, Packet, Wire},
-    part,
+    Left,
+    checksum::{Sum, patch, patch_udp},
+    embedded::{embed, embedded},
+    frame::{Icmp, Link, Packet, Wire, icmp6},
+    ip::Translate,
+    open, part,
     route::next_hop,
-    world::{Route, RouteQuery, World},
+    world::{Room, Route, RouteQuery, Tables, World},
 };
+
+mod crossing;
+mod v4;
+mod v6;
+
+pub use crossing::{GROWTH, to_ip4, to_ip6};
 
 /// What an error must quote of a transport header (RFC 792).
 const QUOTED: usize = 8;
-/// The longest error whose checksum is checked, in words of four bytes: as much as fits into an
-/// Ethernet frame. RFC 1812 §4.3.2.3 allows 576 bytes.
-const WORDS_MAX: usize = 1500 / 4;
 
-/// Where things are in an error.
+/// Where things are in an error, and what it is about.
 #[derive(Clone, Copy)]
-struct Error {
+pub struct Error<A> {
     /// Its own header.
-    icmp: usize,
+    icmp: u16,
     /// The packet it quotes. Not derived from `icmp` where it is used, because the verifier refuses
     /// pointers into a packet that are found by going back.
-    quote: usize,
+    quote: u16,
     /// The transport header of that.
-    l4: usize,
+    l4: u16,
     /// Length of the IP packet.
-    total: u16,
+    pub total: u16,
+    pub protocol: Protocol,
+    /// Where it comes from.
+    pub source: A,
     /// The flow's entry is under the tuple that an answer to the quoted packet would have.
-    key: FlowKey,
-    protocol: Protocol,
+    pub key: FlowKey<A>,
 }
 
-/// Translates an ICMP error and sends it on; one that is about no flow is refused if it is ours.
-#[inline(always)]
-pub fn translate<P: Packet, W: World>(packet: &mut P, world: &W) -> (Reason, u32) {
-    let ingress = packet.ingress();
-    let mut error = Error {
+/// No header begins behind this; but the verifier knows a bound only when it sees it.
+const PLACE_MASK: usize = 0xff;
+
+impl<A: Address> Error<A> {
+    /// To be filled in.
+    pub const NOTHING: Self = Self {
         icmp: 0,
         quote: 0,
         l4: 0,
         total: 0,
-        key: FlowKey::new(Protocol::Udp, Tuple::default()),
         protocol: Protocol::Udp,
+        source: A::NONE,
+        key: FlowKey::new(Protocol::Udp, Tuple::NONE),
     };
-    if !read(packet, &mut error) {
-        return (
-            part::refuse(packet, world, Reason::IcmpError, None),
-            ingress,
-        );
+
+    /// Where its own header begins in the frame, in bytes.
+    #[inline(always)]
+    pub const fn icmp(&self) -> usize {
+        self.icmp as usize & PLACE_MASK
     }
-    let Some(flow) = world.flow(&error.key) else {
-        return (
-            part::refuse(packet, world, Reason::IcmpError, None),
-            ingress,
-        );
-    };
-    let (from, to) = (error.key.tuple, flow.to);
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return (Reason::Malformed, ingress);
-    };
-    if ip.ttl <= 1 {
-        return (Reason::TtlExceeded, ingress);
+
+    /// Where the packet begins that it quotes.
+    #[inline(always)]
+    pub const fn quote(&self) -> usize {
+        self.quote as usize & PLACE_MASK
     }
-    // Whoever is hidden stays hidden, be it the flow's end or a router before it (RFC 5508 REQ-4).
-    let source = if from.source.0 == to.source.0 {
-        ip.source
-    } else {
-        to.source
+
+    /// Where the transport header of that begins.
+    #[inline(always)]
+    pub const fn l4(&self) -> usize {
+        self.l4 as usize & PLACE_MASK
+    }
+
+    /// Where the frame's bytes of the error end.
+    #[inline(always)]
+    pub const fn end(&self) -> usize {
+        Link::LEN + self.total as usize
+    }
+}
+
+/// What an error becomes.
+#[derive(Clone, Copy)]
+pub struct Translated<A> {
+    /// Its addresses.
+    pub source: A,
+    pub target: A,
+    /// The quoted packet's, as its sender knows them.
+    pub quoted: Tuple<A>,
+    pub hop: NextHop,
+    /// Whether we send it; otherwise the kernel counts the hop itself.
+    pub is_sent: bool,
+}
+
+impl<A: Address> Translated<A> {
+    /// To be filled in.
+    pub const NOTHING: Self = Self {
+        source: A::NONE,
+        target: A::NONE,
+        quoted: Tuple::NONE,
+        hop: NextHop::EMPTY,
+        is_sent: false,
     };
+}
+
+/// Translates an ICMP error and sends it on; one that is about no flow is refused if it is ours.
+#[inline(never)]
+pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    left: &mut Left,
+) -> Option<Stage> {
+    let mut room = Tables::<A>::room(world)?;
+    let Room {
+        error, translated, ..
+    } = &mut *room;
+    if V::read_error(packet, error) {
+        if let Some(flow) = Tables::<A>::flow(world, &error.key) {
+            *left = about::<V, A, _, _>(packet, world, error, translated, &flow);
+            return None;
+        }
+        if open::has_wide_flow(world, &error.key) {
+            return Some(Stage::Cross);
+        }
+    }
+    left.reason = part::refuse::<V, _, _>(packet, world, Reason::IcmpError, None);
+    None
+}
+
+/// Translates an error about this flow.
+#[inline(always)]
+fn about<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+    packet: &mut P,
+    world: &W,
+    error: &Error<A>,
+    translated: &mut Translated<A>,
+    flow: &Flow<Live, A>,
+) -> Left {
+    let ingress = packet.ingress();
+    match V::hops(packet) {
+        Some(2..) => {}
+        Some(_) => return Left::new(Reason::TtlExceeded, ingress),
+        None => return Left::new(Reason::Malformed, ingress),
+    }
+    let route = aim(ingress, world, error, translated, flow);
+    let reason = match route {
+        Route::Known if V::error_leaving(error, flow) <= translated.hop.mtu => {
+            Reason::ErrorTranslated
+        }
+        Route::Known | Route::Unresolved | Route::Elsewhere => Reason::ErrorKernelSends,
+        Route::Local | Route::Nowhere => return Left::new(Reason::NoRoute, ingress),
+    };
+    if !V::is_whole_error(packet, error) {
+        return Left::new(Reason::IcmpError, ingress);
+    }
+    translated.is_sent = matches!(reason, Reason::ErrorTranslated);
+    match V::rewrite_error(packet, error, translated) {
+        Some(refused) => Left::new(refused, ingress),
+        None if translated.is_sent => Left::new(reason, translated.hop.ifindex),
+        None => Left::new(reason, ingress),
+    }
+}
+
+/// Fills in what an error becomes, and asks where that goes.
+#[inline(never)]
+fn aim<A: Address, W: World + Tables<A>>(
+    ingress: u32,
+    world: &W,
+    error: &Error<A>,
+    translated: &mut Translated<A>,
+    flow: &Flow<Live, A>,
+) -> Route {
+    let Some(config) = world.config() else {
+        return Route::Nowhere;
+    };
+    let (from, to) = (&error.key.tuple.source, &flow.to);
+    let ends = (from, &to.source);
+    source(
+        &config.prefixes,
+        &error.source,
+        ends,
+        &mut translated.source,
+    );
+    translated.target = to.target;
+    translated.quoted = to.reversed();
+    translated.hop = NextHop::EMPTY;
     let query = RouteQuery {
         ingress,
         tuple: Tuple {
-            source,
-            target: to.target,
+            source: translated.source,
+            target: translated.target,
             source_port: Port::new(0),
             target_port: Port::new(0),
         },
         protocol: Protocol::Icmp as u8,
     };
-    let mut hop = NextHop::EMPTY;
-    let reason = match next_hop(world, &query, &mut hop) {
-        Route::Known if error.total <= hop.mtu => Reason::ErrorTranslated,
-        Route::Known | Route::Unresolved | Route::Elsewhere => Reason::ErrorKernelSends,
-        Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
-    };
-    if !is_whole(packet, &error) {
-        return (Reason::IcmpError, ingress);
-    }
-    if !rewrite_quote(packet, &error, &to.reversed()) {
-        return (Reason::Internal, ingress);
-    }
-    let is_sent = matches!(reason, Reason::ErrorTranslated);
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return (Reason::Internal, ingress);
-    };
-    let mut sum = Sum::ZERO
-        .swap4(ip.source.0, source.0)
-        .swap4(ip.target.0, to.target.0);
-    (ip.source, ip.target) = (source, to.target);
-    if is_sent {
-        ip.ttl -= 1;
-        sum = sum.add2(TTL_DECREMENT);
-    }
-    ip.check = patch(ip.check, sum.fold());
-    if !is_sent {
-        return (reason, ingress);
-    }
-    let Some(link) = packet.at::<Link>(0) else {
-        return (Reason::Internal, ingress);
-    };
-    link.readdress(&hop);
-    (reason, hop.ifindex)
+    next_hop(world, &query, &mut translated.hop)
 }
 
-/// Finds out what an error is about; `false` if that cannot be one of our flows.
-#[inline(never)]
-fn read<P: Packet>(packet: &mut P, error: &mut Error) -> bool {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return false;
-    };
-    let (header, total) = (ip.header_len(), ip.total());
-    let Some(icmp) = packet.at::<Icmp>(Link::LEN + header) else {
-        return false;
-    };
-    // A redirect is about the sender's own link; source quench means nothing any more (RFC 6633).
-    if matches!(icmp.kind, Icmp::REDIRECT | Icmp::SOURCE_QUENCH) {
-        return false;
-    }
-    let quote = Link::LEN + header + Icmp::LEN;
-    let Some(quoted) = packet.at::<Ipv4>(quote) else {
-        return false;
-    };
-    let inner = quoted.header_len();
-    if !quoted.is_version_4() || inner < Ipv4::LEN || quoted.offset() != 0 {
-        return false;
-    }
-    if (total as usize) < header + Icmp::LEN + inner + QUOTED {
-        return false;
-    }
-    let Some(protocol) = Protocol::from_number(quoted.protocol) else {
-        return false;
-    };
-    let (source, target) = (quoted.source, quoted.target);
-    let l4 = quote + inner;
-    let Some(bytes) = packet.at::<[u8; QUOTED]>(l4) else {
-        return false;
-    };
-    let [a, b, c, d, e, f, ..] = *bytes;
-    let (source_port, target_port) = match (protocol, a) {
-        (Protocol::Tcp | Protocol::Udp, _) => (Port([a, b]), Port([c, d])),
-        (Protocol::Icmp, kind) if Icmp::is_query(kind) => (Port([e, f]), Port::new(0)),
-        (Protocol::Icmp, kind) if Icmp::is_reply(kind) => (Port::new(0), Port([e, f])),
-        (Protocol::Icmp, _) => return false,
-    };
-    let answered = Tuple {
-        source: target,
-        target: source,
-        source_port: target_port,
-        target_port: source_port,
-    };
-    *error = Error {
-        icmp: Link::LEN + header,
-        quote,
-        l4,
-        total,
-        key: FlowKey::new(protocol, answered),
-        protocol,
-    };
-    true
-}
-
-/// Whether the error's checksum and that of the quoted IP header are right (RFC 5508 REQ-3).
-#[inline(never)]
-fn is_whole<P: Packet>(packet: &mut P, error: &Error) -> bool {
-    let icmp = error.icmp;
-    let end = Link::LEN + error.total as usize;
-    let mut sum = 0u64;
-    let mut index = 0;
-    while index < WORDS_MAX {
-        let at = icmp + 4 * index;
-        if at + 4 > end {
-            break;
-        }
-        let Some(word) = packet.at::<[u8; 4]>(at) else {
-            return false;
-        };
-        sum += u32::from_ne_bytes(*word) as u64;
-        index += 1;
-    }
-    let mut at = icmp + 4 * index;
-    if at + 2 <= end {
-        let Some(word) = packet.at::<[u8; 2]>(at) else {
-            return false;
-        };
-        sum += u16::from_ne_bytes(*word) as u64;
-        at += 2;
-    }
-    if at < end {
-        let Ok(last) = u8::try_from(second_of(packet, at - 1)) else {
-            return false;
-        };
-        sum += u16::from_ne_bytes([last, 0]) as u64;
-        at += 1;
-    }
-    if at != end || !is_all_ones(sum) {
-        return false;
-    }
-    let mut sum = 0u64;
-    let mut index = 0;
-    while index < 15 {
-        let at = error.quote + 4 * index;
-        if at >= error.l4 {
-            break;
-        }
-        let Some(word) = packet.at::<[u8; 4]>(at) else {
-            return false;
-        };
-        sum += u32::from_ne_bytes(*word) as u64;
-        index += 1;
-    }
-    is_all_ones(sum)
-}
-
-/// The second of two bytes; more than a byte can be if the frame ends before it.
-///
-/// A function of its own, because the verifier does not understand the check for a single byte that
-/// the compiler would make of it.
-#[inline(never)]
-fn second_of<P: Packet>(packet: &mut P, at: usize) -> u32 {
-    match packet.at::<[u8; 2]>(at) {
-        Some(bytes) => bytes[1] as u32,
-        None => u32::MAX,
+/// Fills in where an error seems to come from on the other side: whoever is hidden stays hidden, be it
+/// the flow's end or a router before it (RFC 5508 REQ-4).
+#[inline(always)]
+fn source<A: Address>(
+    prefixes: &[Prefix64; PREFIXES64_MAX],
+    sender: &A,
+    (from, to): (&A, &A),
+    source: &mut A,
+) {
+    *source = *to;
+    if from.is(*to) {
+        *source = *sender;
+    } else if let Some((prefix, address)) = embedded(prefixes, to)
+        // The same address, as those know it who have IPv6: so they know its routers.
+        && A::of_ip4(address).is(*from)
+        && let Some(sender) = sender.ip4()
+        && let Some(prefix) = prefixes.get(prefix as usize)
+    {
+        embed(prefix, sender, source);
     }
 }
 
-/// Whether a sum of words of any size folds to one's complement zero, as of what carries its own
-/// checksum.
+/// Whether a sum of words folds to one's complement zero, as of what carries its own checksum.
 #[inline(always)]
 const fn is_all_ones(sum: u64) -> bool {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
     sum == 0xffff
 }
 
-/// Gives the quoted packet the tuple that its sender knows it by, and mends every checksum on the way
-/// out: the transport's as far as it is quoted, the quoted header's, the error's.
-#[inline(never)]
-fn rewrite_quote<P: Packet>(packet: &mut P, error: &Error, known: &Tuple) -> bool {
-    let Some(quoted) = packet.at::<Ipv4>(error.quote) else {
-        return false;
-    };
-    let addresses = Sum::ZERO
-        .swap4(quoted.source.0, known.source.0)
-        .swap4(quoted.target.0, known.target.0);
-    (quoted.source, quoted.target) = (known.source, known.target);
-    let check = quoted.check;
-    quoted.check = patch(check, addresses.fold());
-    let mut sum = addresses.swap2(check, quoted.check);
-
-    let Some(ports) = packet.at::<[u8; QUOTED]>(error.l4) else {
-        return false;
-    };
+/// Gives the transport header that is quoted at `l4` the ports that its sender knows, and mends its
+/// checksum as far as it is quoted, of which the addresses' part is `covered`. Returns what that adds
+/// to a sum over it.
+#[inline(always)]
+fn requote<P: Packet, A: Address>(
+    packet: &mut P,
+    error: &Error<A>,
+    (source, target): (Port, Port),
+    covered: Sum,
+) -> Option<Sum> {
+    let ports = packet.at::<[u8; QUOTED]>(error.l4())?;
     let [a, b, c, d, e, f, g, h] = *ports;
     let mut changed = Sum::ZERO;
     match error.protocol {
         Protocol::Tcp | Protocol::Udp => {
-            let ([i, j], [k, l]) = (known.source_port.0, known.target_port.0);
+            let ([i, j], [k, l]) = (source.0, target.0);
             changed = changed.swap2([a, b], [i, j]).swap2([c, d], [k, l]);
             [ports[0], ports[1], ports[2], ports[3]] = [i, j, k, l];
         }
         Protocol::Icmp => {
             // One of them is zero.
-            let [i, j] = if Icmp::is_query(a) {
-                known.source_port.0
+            let [i, j] = if Icmp::is_query(a) || a == icmp6::ECHO {
+                source.0
             } else {
-                known.target_port.0
+                target.0
             };
             changed = changed.swap2([e, f], [i, j]);
             [ports[4], ports[5]] = [i, j];
         }
     }
-    sum = sum.add2(changed.fold().to_ne_bytes());
-    // The transport's own checksum covers addresses too, but ICMP's.
-    let covered = changed.add2(addresses.fold().to_ne_bytes());
+    let mut sum = Sum::ZERO.add2(changed.fold().to_ne_bytes());
+    let covered = changed.add2(covered.fold().to_ne_bytes());
     match error.protocol {
         Protocol::Icmp => {
-            let new = patch([c, d], changed.fold());
+            let new = patch([c, d], covered.fold());
             [ports[2], ports[3]] = new;
             sum = sum.swap2([c, d], new);
         }
@@ -303,9 +278,8 @@ fn rewrite_quote<P: Packet>(packet: &mut P, error: &Error, known: &Tuple) -> boo
         }
         Protocol::Tcp => {
             // Most errors quote no more than eight bytes.
-            let end = Link::LEN + error.total as usize;
-            if error.l4 + 18 <= end
-                && let Some(check) = packet.at::<[u8; 2]>(error.l4 + 16)
+            if error.l4() + 18 <= error.end()
+                && let Some(check) = packet.at::<[u8; 2]>(error.l4() + 16)
             {
                 let new = patch(*check, covered.fold());
                 sum = sum.swap2(*check, new);
@@ -313,9 +287,20 @@ fn rewrite_quote<P: Packet>(packet: &mut P, error: &Error, known: &Tuple) -> boo
             }
         }
     }
-    let Some(icmp) = packet.at::<Icmp>(error.icmp) else {
-        return false;
-    };
-    icmp.check = patch(icmp.check, sum.fold());
-    true
+    Some(sum)
+}
+
+/// The ports of a quoted transport header, as an answer to it would have them: target, then source.
+#[inline(always)]
+fn answered<P: Packet>(packet: &mut P, protocol: Protocol, l4: usize) -> Option<(Port, Port)> {
+    let bytes = packet.at::<[u8; QUOTED]>(l4)?;
+    let [a, b, c, d, e, f, ..] = *bytes;
+    Some(match (protocol, a) {
+        (Protocol::Tcp | Protocol::Udp, _) => (Port([c, d]), Port([a, b])),
+        (Protocol::Icmp, icmp6::ECHO) => (Port::new(0), Port([e, f])),
+        (Protocol::Icmp, icmp6::ECHO_REPLY) => (Port([e, f]), Port::new(0)),
+        (Protocol::Icmp, kind) if Icmp::is_query(kind) => (Port::new(0), Port([e, f])),
+        (Protocol::Icmp, kind) if Icmp::is_reply(kind) => (Port([e, f]), Port::new(0)),
+        (Protocol::Icmp, _) => return None,
+    })
 }

@@ -11,7 +11,7 @@ use abi::{
 };
 
 use crate::frame::Packet;
-pub use crate::open::Beginning;
+pub use crate::open::Room;
 
 /// The ports of one external address and port space, or of one plane of it.
 pub type PortWords = [PortWord; WORDS];
@@ -41,12 +41,13 @@ pub enum Route {
 }
 
 /// A question to the routing tables.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct RouteQuery<A = Ip4> {
-    /// The interface the packet came by.
-    pub ingress: u32,
     /// The packet as it will leave.
     pub tuple: Tuple<A>,
+    /// The interface the packet came by.
+    pub ingress: u32,
     /// The number in its IP header.
     pub protocol: u8,
 }
@@ -72,7 +73,7 @@ pub trait Tables<A: Address>: Lend {
     ///
     /// Not on the stack: there is too little of that, and the verifier would walk everything behind
     /// once for each value it can have.
-    fn beginning(&self) -> Option<Self::Mut<'_, Beginning<A>>>;
+    fn room(&self) -> Option<Self::Mut<'_, Room<A>>>;
 
     /// The flow entry under this key.
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Ref<'_, Flow<Live, A>>>;

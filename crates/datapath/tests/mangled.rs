@@ -313,9 +313,9 @@ fn tagged_frames_and_other_protocols_are_the_kernels() {
     for (ethertype, wanted) in [
         ([0x81, 0x00], Reason::VlanTagged),
         ([0x88, 0xa8], Reason::VlanTagged),
-        ([0x08, 0x06], Reason::NotIpv4),
-        ([0x86, 0xdd], Reason::NotIpv4),
-        ([0x00, 0x2e], Reason::NotIpv4),
+        ([0x08, 0x06], Reason::NotIp),
+        ([0x86, 0xdd], Reason::Malformed),
+        ([0x00, 0x2e], Reason::NotIp),
     ] {
         let mut frame = frame.clone();
         frame[12..14].copy_from_slice(&ethertype);

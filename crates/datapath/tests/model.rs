@@ -7,7 +7,10 @@ use proptest::{
     test_runner::{RngAlgorithm, TestError, TestRng, TestRunner},
 };
 
-use crate::{cases, rig::play::{play, tell}};
+use crate::{
+    cases,
+    rig::play::{play, tell},
+};
 
 /// Words of one life of a gateway: 400 operations.
 const WORDS: std::ops::Range<usize> = 0..1600;

@@ -21,7 +21,7 @@ use aya_ebpf::{
 };
 use datapath::{
     frame::{Link, Packet, Wire},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 use crate::maps::{self, Maps};
@@ -89,9 +89,19 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn resize(&mut self, len: usize) -> bool {
-        let delta = len as i64 - self.len() as i64;
+        // Hidden, or the compiler would do it in 32 bits, in which the verifier allows no arithmetic with
+        // pointers.
+        let delta = core::hint::black_box(len as i64 - self.len() as i64);
         // SAFETY: the context is this run's own.
         let done = unsafe { bpf_xdp_adjust_tail(self.ctx, delta as i32) } == 0;
+        self.reload();
+        done
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is this run's own.
+        let done = unsafe { bpf_xdp_adjust_head(self.ctx, bytes as i32) } == 0;
         self.reload();
         done
     }
@@ -141,9 +151,9 @@ impl Lend for Kernel {
 
 impl<A: Maps> Tables<A> for Kernel {
     #[inline(always)]
-    fn beginning(&self) -> Option<&mut Beginning<A>> {
+    fn room(&self) -> Option<&mut Room<A>> {
         // SAFETY: this CPU's own element; a packet is done before the next one begins, and asks once.
-        A::beginning().get_ptr_mut(0).map(|it| unsafe { &mut *it })
+        A::room().get_ptr_mut(0).map(|it| unsafe { &mut *it })
     }
 
     #[inline(always)]

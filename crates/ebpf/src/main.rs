@@ -20,33 +20,62 @@ use datapath::{Exit, Next, world::World};
 /// The program on every interface.
 #[xdp]
 pub fn egret(ctx: XdpContext) -> u32 {
-    let next = datapath::enter(&mut Frame::new(&ctx), &Kernel::new(&ctx));
-    go(&ctx, next)
+    go_on(&ctx, datapath::enter)
 }
 
 /// [`abi::Stage::Open`].
 #[xdp]
 pub fn egret_open(ctx: XdpContext) -> u32 {
-    number(datapath::open(&mut Frame::new(&ctx), &Kernel::new(&ctx)))
+    go_on(&ctx, datapath::open)
 }
 
 /// [`abi::Stage::Part`].
 #[xdp]
 pub fn egret_part(ctx: XdpContext) -> u32 {
-    let next = datapath::part(&mut Frame::new(&ctx), &Kernel::new(&ctx));
-    go(&ctx, next)
+    go_on(&ctx, datapath::part)
 }
 
-/// Ends the program or goes on with another.
+/// [`abi::Stage::Six`].
+#[xdp]
+pub fn egret_six(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::six)
+}
+
+/// [`abi::Stage::SixOpen`].
+#[xdp]
+pub fn egret_six_open(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::six_open)
+}
+
+/// [`abi::Stage::SixPart`].
+#[xdp]
+pub fn egret_six_part(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::six_part)
+}
+
+/// [`abi::Stage::Cross`].
+#[xdp]
+pub fn egret_cross(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::cross)
+}
+
+/// [`abi::Stage::CrossOpen`].
+#[xdp]
+pub fn egret_cross_new(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::cross_open)
+}
+
+/// Takes the packet through one part of the packet path, and on to the next if it is not done.
 #[inline(always)]
-fn go(ctx: &XdpContext, next: Next) -> u32 {
-    let stage = match next {
+fn go_on(ctx: &XdpContext, part: impl FnOnce(&mut Frame, &Kernel) -> Next) -> u32 {
+    let kernel = Kernel::new(ctx);
+    let stage = match part(&mut Frame::new(ctx), &kernel) {
         Next::Leave(exit) => return number(exit),
         Next::Go(stage) => stage,
     };
-    // SAFETY: the entries are XDP programs of this object. It does not come back if there is one.
+    // SAFETY: the entries are XDP programs of this object. Does not come back if there is one.
     let _ = unsafe { maps::STAGES.tail_call(ctx, stage as u32) };
-    Kernel::new(ctx).count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
+    kernel.count(Reason::Internal, (ctx.data_end() - ctx.data()) as u64);
     XDP_DROP
 }
 

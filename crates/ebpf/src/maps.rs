@@ -2,12 +2,12 @@
 
 use abi::{
     Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters, PortWord,
-    Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
+    Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters,
+    PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
-        ADDRESSES_MAX, AWAITED_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS, EVENTS_BYTES,
-        FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX, HELD_SHARES,
-        INTERFACES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
+        ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS,
+        EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX,
+        HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
     quota,
@@ -17,7 +17,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf, lpm_trie},
 };
-use datapath::world::Beginning;
+use datapath::world::Room;
 
 /// A fragment on its way to the ring: put together here, because the ring takes it in one piece.
 #[repr(C)]
@@ -39,6 +39,8 @@ pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
 #[map]
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
     HashMap::with_max_entries(2 * FLOWS_MIN, 0);
+#[map]
+pub static LEASES: HashMap<MappingKey, Lease> = HashMap::with_max_entries(LEASES_MAX as u32, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
@@ -62,9 +64,10 @@ pub static EXTERNALS: HashMap<Ip4, External> = HashMap::with_max_entries(ADDRESS
 #[map]
 pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRESSES_MAX as u32, 0);
 #[map]
-pub static CLASSES: LpmTrie<[u8; 12], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES: LpmTrie<[u8; 8], RuleSet> =
+    LpmTrie::with_max_entries((CLASSES_MAX + 2 * CALLERS_MAX) as u32, 0);
 #[map]
-pub static CLASSES6: LpmTrie<[u8; 24], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
@@ -98,9 +101,9 @@ pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
 pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
 // Room for one packet; nothing of it lasts.
 #[map]
-pub static BEGINNING: PerCpuArray<Beginning<Ip4>> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOM: PerCpuArray<Room<Ip4>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-pub static BEGINNING6: PerCpuArray<Beginning<Ip6>> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOM6: PerCpuArray<Room<Ip6>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static PLACE: PerCpuArray<Shared<u32>> = PerCpuArray::with_max_entries(1, 0);
 // What is put into `FRAGMENTS`, whose zeros are written once and for all.
@@ -119,7 +122,7 @@ pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The maps of a kind of address, and what the kernel must be told of it.
 pub trait Maps: Address {
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>>;
+    fn room() -> &'static PerCpuArray<Room<Self>>;
     fn flows() -> &'static HashMap<FlowKey<Self>, Flow<Live, Self>>;
     fn mappings() -> &'static HashMap<MappingKey<Self>, Mapping<Self>>;
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments>;
@@ -135,8 +138,8 @@ const AF_INET6: u8 = 10;
 
 impl Maps for Ip4 {
     #[inline(always)]
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
-        &BEGINNING
+    fn room() -> &'static PerCpuArray<Room<Self>> {
+        &ROOM
     }
 
     #[inline(always)]
@@ -161,9 +164,9 @@ impl Maps for Ip4 {
 
     #[inline(always)]
     fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
-        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 12]>>()) };
+        const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 8]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 12]>>() })
+        CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 8]>>() })
     }
 
     #[inline(always)]
@@ -181,8 +184,8 @@ impl Maps for Ip4 {
 
 impl Maps for Ip6 {
     #[inline(always)]
-    fn beginning() -> &'static PerCpuArray<Beginning<Self>> {
-        &BEGINNING6
+    fn room() -> &'static PerCpuArray<Room<Self>> {
+        &ROOM6
     }
 
     #[inline(always)]
@@ -207,9 +210,9 @@ impl Maps for Ip6 {
 
     #[inline(always)]
     fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet> {
-        const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 24]>>()) };
+        const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 20]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
-        CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 24]>>() })
+        CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 20]>>() })
     }
 
     #[inline(always)]

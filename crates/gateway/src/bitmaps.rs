@@ -1,5 +1,6 @@
 //! What is done to the bitmaps of ports from outside the packet path, which claims ports meanwhile:
-//! they are made ready for an address, and freed of ports that nobody uses.
+//! they are made ready for an address, ports are taken that somebody asked for, and those are freed
+//! that nobody uses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +8,8 @@ use std::{
 };
 
 use abi::{
-    External, Ip4, PortWord, Protocol, Shared,
-    ports::{CLASS_WORDS, CLASSES, WORDS},
+    External, Ip4, Port, PortWord, Protocol, Shared,
+    ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
 use crate::{
@@ -73,6 +74,90 @@ pub fn reserved(external: &External, protocol: Protocol) -> Box<[u64; WORDS]> {
         *word = below(first) | !below(end);
     }
     words
+}
+
+/// Takes a port, whoever has it.
+pub fn take(port: Port, words: &[PortWord; WORDS]) {
+    let (index, bit) = place(port);
+    if let Some(word) = words.get(index) {
+        word.taken.fetch_or(1 << bit);
+    }
+}
+
+/// Takes a port in all of these bitmaps or in none; only if nobody has it and it is not held back.
+pub fn take_if_free<W: Deref<Target = [PortWord; WORDS]>>(
+    bitmaps: &[u32],
+    port: Port,
+    words: impl Fn(u32) -> W,
+) -> bool {
+    let (index, bit) = place(port);
+    let is_held = |bitmap: &u32| {
+        let found = words(*bitmap);
+        found
+            .get(index)
+            .is_none_or(|word| word.held.get() & 1 << bit != 0)
+    };
+    !bitmaps.iter().any(is_held) && claim(bitmaps, (index, bit), words)
+}
+
+/// Takes a port in all of these bitmaps, from where `start` points on: one with the parity of another
+/// port, if that is wanted and there is one; and one that is held back only if there are no others.
+pub fn take_any<W: Deref<Target = [PortWord; WORDS]>>(
+    bitmaps: &[u32],
+    start: u64,
+    parity: Option<Port>,
+    words: impl Fn(u32) -> W,
+) -> Option<Port> {
+    let turns = [(parity, false), (None, false), (None, true)];
+    for (parity, may_be_held) in turns {
+        for step in 0..WORDS {
+            let index = (start as usize).wrapping_add(step) % WORDS;
+            // All ports of a word are equal modulo the number of classes, which is even.
+            let is_odd = port(index, 0).get() % 2;
+            if parity.is_some_and(|parity| parity.get() % 2 != is_odd) {
+                continue;
+            }
+            let kept = bitmaps.iter().filter_map(|bitmap| {
+                let found = words(*bitmap);
+                let word = found.get(index)?;
+                let held = if may_be_held { 0 } else { word.held.get() };
+                Some(word.taken.get() | held)
+            });
+            let mut free = !kept.fold(0, |all, kept| all | kept);
+            while free != 0 {
+                let bit = free.trailing_zeros();
+                if claim(bitmaps, (index, bit), &words) {
+                    return Some(port(index, bit));
+                }
+                free &= free - 1;
+            }
+        }
+    }
+    None
+}
+
+/// Sets a bit in all of these bitmaps, or in none if the packet path was faster in one.
+fn claim<W: Deref<Target = [PortWord; WORDS]>>(
+    bitmaps: &[u32],
+    (index, bit): (usize, u32),
+    words: impl Fn(u32) -> W,
+) -> bool {
+    let set = |bitmap: &u32| {
+        let found = words(*bitmap);
+        let word = found.get(index);
+        word.is_some_and(|word| word.taken.fetch_or(1 << bit) & 1 << bit == 0)
+    };
+    let done = bitmaps.iter().take_while(|bitmap| set(bitmap)).count();
+    if done == bitmaps.len() {
+        return true;
+    }
+    for bitmap in bitmaps.iter().take(done) {
+        let found = words(*bitmap);
+        if let Some(word) = found.get(index) {
+            word.taken.fetch_and(!(1 << bit));
+        }
+    }
+    false
 }
 
 /// What is remembered of ports from one sweep to the next. Without it, they are only freed later.

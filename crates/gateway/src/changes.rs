@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::intent::{
-    Action, Intent, Interface, Pool, Protocol, Refusal, Rule, SessionLog, Timeouts,
+    Action, Forward, Intent, Interface, Pool, PortRange, Protocol, Refusal, Rule, SessionLog,
+    Timeouts,
 };
 
 /// The differences between two configurations; none if there are none.
@@ -11,6 +12,7 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
     let mut changes = Vec::new();
     interfaces(&before.interfaces, &after.interfaces, &mut changes);
     pools(&before.pools, &after.pools, &mut changes);
+    forwards(&before.pools, &after.pools, &mut changes);
     rules(&before.rules, &after.rules, &mut changes);
     timeouts(&before.timeouts, &after.timeouts, &mut changes);
     if before.services != after.services {
@@ -207,6 +209,61 @@ fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
             0 => format!("pool {name} leaves the MSS of TCP alone"),
             mss => format!("pool {name} holds the MSS of TCP at {mss} at most"),
         });
+    }
+}
+
+fn forwards(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
+    let all = |pools: &[Pool]| -> Vec<Forward> {
+        let forwards = pools.iter().flat_map(|pool| &pool.forwards);
+        forwards.cloned().collect()
+    };
+    let (before, after) = (all(before), all(after));
+    let (gone, new, kept) = pair(&before, &after, |forward| &forward.name);
+    changes.extend(gone.iter().map(|old| {
+        format!(
+            "forward {} goes: its flows stay until they end, new ones do not begin",
+            old.name
+        )
+    }));
+    changes.extend(
+        new.iter()
+            .map(|new| format!("forward {} comes: {}", new.name, way(new))),
+    );
+    for (old, new) in kept {
+        if way(old) != way(new) {
+            changes.push(format!(
+                "forward {} is another, for new flows: {}",
+                new.name,
+                way(new)
+            ));
+        }
+        if old.callers != new.callers {
+            changes.push(match new.callers.len() {
+                0 => format!("forward {} admits new flows of everybody", new.name),
+                count => format!(
+                    "forward {} admits new flows of others than before: of {count} prefixes",
+                    new.name
+                ),
+            });
+        }
+    }
+}
+
+/// From where to where a forward leads.
+fn way(forward: &Forward) -> String {
+    let PortRange { first, last } = forward.ports;
+    let (target, to) = forward.target;
+    let protocol = format!("{:?}", forward.protocol).to_lowercase();
+    match last - first {
+        0 => format!(
+            "{protocol} {}:{first} leads to {target}:{to}",
+            forward.address
+        ),
+        more => format!(
+            "{protocol} {}:{first}-{last} leads to {target}:{to}-{}",
+            forward.address,
+            to.saturating_add(more)
+        ),
     }
 }
 

@@ -106,6 +106,26 @@ pub struct Pool {
     pub timeouts: Option<Timeouts>,
     /// The same of open flows to certain ports, before [`Intent::services`].
     pub services: Vec<ServiceTimeout>,
+    /// External ports through which internal endpoints are reached; none is another's.
+    pub forwards: Vec<Forward>,
+}
+
+/// External ports through which internal endpoints are reached from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// One of its pool's addresses.
+    pub address: Ipv4Addr,
+    /// The external ports, also such as the pool does not give out.
+    pub ports: PortRange,
+    /// The internal address, and the port that the first of the external ones stands for; it is in no
+    /// pool, and there are as many ports from there on.
+    pub target: (Ipv4Addr, u16),
+    /// Sorted and unique: who may call; empty is everybody.
+    pub callers: Vec<Ipv4Net>,
 }
 
 impl Pool {

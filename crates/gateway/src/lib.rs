@@ -10,7 +10,7 @@
 //! YAML ─► intent (all problems at once) ─► Intent ─┐
 //! interfaces, routes, what maps hold ──────────────┤
 //!                                                  ▼
-//!            Gateway::handle(event): numbers ─► slots ─► policy ─► Actions
+//!            Gateway::handle(event): numbers ─► slots ─► policy, mappings ─► Actions
 //!
 //! fragments that came too early ─► fragments ─► the same, behind the first one of their packet
 //!
@@ -26,6 +26,7 @@ pub mod fragments;
 pub mod hold;
 pub mod intent;
 pub mod machine;
+pub mod mappings;
 pub mod numbers;
 pub mod patience;
 pub mod policy;

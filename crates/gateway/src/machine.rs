@@ -5,16 +5,23 @@
 //! and without touching a flow: the new version is written beside the old one, then the version in
 //! force is changed; the old one is removed before the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
 use abi::{
-    ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Numbered, Pool as PoolEntry,
-    Rule as RuleEntry, RuleSet,
-    limits::{CLASSES_MAX, ERRORS_SHARE},
+    Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Lease, Mapping,
+    MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Rule as RuleEntry, RuleSet, Slot,
+    hash::hash,
+    limits::{CLASSES_MAX, ERRORS_SHARE, SLOTS},
+    policy::pool_index,
+    ports::WORDS,
 };
 
 use crate::{
-    intent::{HoldDown, Intent, Interface, Mode},
+    intent::{HoldDown, Intent, Interface, Mode, Pool},
+    mappings::{Ask, Denied, Granted, Mappings, Withdraw, leases::Circumstances},
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
@@ -54,8 +61,12 @@ pub struct Found {
     pub rules: BTreeMap<u16, String>,
     /// External addresses.
     pub externals: BTreeMap<Ip4, External>,
-    /// Prefixes of all versions.
+    /// Prefixes of all versions, and of callers.
     pub classes: Vec<ClassKey>,
+    /// Entries of mappings that somebody asked for.
+    pub mappings: BTreeMap<MappingKey, Mapping>,
+    /// For how long some of them were granted.
+    pub leases: BTreeMap<MappingKey, Lease>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, InterfaceEntry>,
     /// Where the program is attached, and how.
@@ -79,6 +90,11 @@ pub enum Event {
     /// Nothing is left of the rules with these numbers, which were not wanted any more before that
     /// was looked at.
     RulesIdle(BTreeSet<u16>),
+    /// A sweep has ended at this time, in nanoseconds of `CLOCK_MONOTONIC`, and came by these entries of
+    /// mappings that somebody asked for.
+    Swept(u64, BTreeSet<MappingKey>),
+    /// An entry of a mapping could not be written; it is tried again after the next sweep.
+    NotMapped(MappingKey),
     /// The program was attached to an interface, or was found attached.
     Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
@@ -102,6 +118,16 @@ pub enum Action {
     PutClasses(Vec<(ClassKey, RuleSet)>),
     /// Remove prefixes.
     RemoveClasses(Vec<ClassKey>),
+    /// Take a port in these bitmaps, whoever has it.
+    TakePort(Vec<u32>, Port),
+    /// Write an entry of a mapping, in the place of what stands there, see
+    /// [`displaced`](crate::mappings::displaced), if the other end
+    /// [leads back](crate::mappings::leads_back); answer with [`Event::NotMapped`] if there is no room.
+    PutMapping(MappingKey, Mapping),
+    /// Remember for how long a mapping is granted.
+    PutLease(MappingKey, Lease),
+    /// Forget that.
+    RemoveLease(MappingKey),
     /// Put these words in force.
     SetConfig(Config),
     /// Let the packet path know an interface.
@@ -153,6 +179,7 @@ pub struct Gateway {
     attached: BTreeMap<u32, Attachment>,
     refused: BTreeSet<u32>,
     modes: BTreeMap<u32, Mode>,
+    mappings: Mappings,
 }
 
 impl Gateway {
@@ -163,6 +190,8 @@ impl Gateway {
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
+        let (callers, stale): (Vec<_>, Vec<_>) =
+            (found.classes.into_iter()).partition(|key: &ClassKey| key.list().is_some());
         let rules = found.rules.into_iter();
         let rules = rules.map(|(number, name)| (name, number)).collect();
         Self {
@@ -175,12 +204,13 @@ impl Gateway {
             config: found.config,
             policy: None,
             numbered: BTreeMap::new(),
-            stale: found.classes,
+            stale,
             links: None,
             interfaces: found.interfaces,
             attached: found.attached,
             refused: BTreeSet::new(),
             modes: BTreeMap::new(),
+            mappings: Mappings::found(found.mappings, callers, found.leases),
         }
     }
 
@@ -238,6 +268,52 @@ impl Gateway {
         limited.map(|(number, it)| (*number, it.quota)).collect()
     }
 
+    /// Mappings that were asked for.
+    pub fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Grants a mapping, or more time for it; says what must be done for that. `port_of` is the port
+    /// that an entry of the mapping table has, and `words` the bitmaps of ports.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not granted; then nothing has changed.
+    pub fn ask<W: Deref<Target = [PortWord; WORDS]>>(
+        &mut self,
+        ask: &Ask,
+        now: u64,
+        port_of: impl Fn(&MappingKey) -> Option<Port>,
+        words: impl Fn(u32) -> W,
+    ) -> Result<(Granted, Vec<Action>), Denied> {
+        let intent = self.intent.as_deref().ok_or(Denied::Unconfigured)?;
+        let at = Circumstances {
+            intent,
+            numbers: &self.numbers,
+            now,
+            seed: self.config.seed,
+        };
+        let (policy, numbers) = (self.policy.as_ref(), &self.numbers);
+        let slot = |pool: &Pool, client: Ip4| slot(policy?, numbers, pool, client);
+        let mut actions = Vec::new();
+        let tables = (slot, port_of, words);
+        let granted = self.mappings.ask(ask, &at, tables, &mut actions)?;
+        self.mappings.reconcile(intent, numbers, &mut actions);
+        Ok((granted, actions))
+    }
+
+    /// Withdraws a mapping that was granted; says what must be done for that. Its flows go on.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not withdrawn; then nothing has changed.
+    pub fn withdraw(&mut self, withdraw: &Withdraw) -> Result<(Granted, Vec<Action>), Denied> {
+        let mut actions = Vec::new();
+        let granted = self.mappings.withdraw(withdraw, &mut actions)?;
+        self.reconcile_mappings(&mut actions);
+        Ok((granted, actions))
+    }
+
     /// The interfaces that are wanted, each with what is there of it.
     pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
         let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
@@ -280,6 +356,14 @@ impl Gateway {
                     actions.push(Action::PutNumbered(number, Box::new(Numbered::FREE)));
                 }
             }
+            Event::Swept(now, asked) => {
+                let are_all_there = self.mappings.seen(&asked);
+                self.mappings.expire(now, &mut actions);
+                if !are_all_there || !actions.is_empty() {
+                    self.reconcile_mappings(&mut actions);
+                }
+            }
+            Event::NotMapped(key) => self.mappings.not_written(&key),
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
                 self.note_attachment(ifindex, attachment, &mut actions);
@@ -332,6 +416,7 @@ impl Gateway {
             None => {}
         }
         self.intent = Some(intent);
+        self.reconcile_mappings(actions);
         self.refused.clear();
         self.reconcile_interfaces(actions);
         Ok(())
@@ -375,6 +460,12 @@ impl Gateway {
         actions.push(Action::SetConfig(self.config));
         if let Some(before) = self.policy.replace(policy) {
             self.stale.extend(before.classes.into_keys());
+        }
+    }
+
+    fn reconcile_mappings(&mut self, actions: &mut Vec<Action>) {
+        if let Some(intent) = self.intent.as_deref() {
+            self.mappings.reconcile(intent, &self.numbers, actions);
         }
     }
 
@@ -451,6 +542,18 @@ impl Gateway {
             self.modes.insert(ifindex, mode);
         }
     }
+}
+
+/// The address that a client has in a pool, as the packet path finds it.
+fn slot(policy: &Policy, numbers: &Numbers, pool: &Pool, client: Ip4) -> Option<Slot> {
+    let index = pool_index(policy.version, *numbers.pools.get(&pool.name)?);
+    let mut pools = policy.pools.iter();
+    let (_, entry) = pools.find(|(found, _)| *found == index)?;
+    let (high, low) = client.words();
+    entry
+        .slots
+        .get(hash(0, high, low) as usize % SLOTS)
+        .copied()
 }
 
 /// An interface's entry, as the way in which the program is attached makes it.

@@ -243,6 +243,7 @@ mod tests {
             hold: HoldDown::DEFAULT,
             timeouts: None,
             services: Vec::new(),
+            forwards: Vec::new(),
         }
     }
 

@@ -224,6 +224,8 @@ pub struct Swept {
     pub removed: BTreeMap<u8, [u64; 4]>,
     /// Entries of the mapping table.
     pub mappings: u64,
+    /// Those that somebody asked for.
+    pub asked: BTreeSet<MappingKey>,
     /// Mappings without a flow.
     pub unmapped: Vec<MappingKey>,
     /// Ports that a flow or a mapping uses.
@@ -381,6 +383,19 @@ impl<'a> Sweep<'a> {
                 }
                 continue;
             };
+            // Nobody was charged for its port.
+            if mapping.is_asked_for() {
+                self.swept.asked.insert(*key);
+                self.swept.rules.insert(mapping.rule());
+                let port = match end {
+                    End::Inward { port } => port,
+                    End::Outward { .. } | End::Permit { .. } => mapping.port,
+                };
+                for bitmap in external.bitmaps_of(protocol) {
+                    self.mapped.insert(bitmap, port);
+                }
+                continue;
+            }
             // Ports that several flows share have no mapping: it is from before they did.
             if external.planes != 0 && protocol == Protocol::Tcp {
                 self.swept.unmapped.push(*key);
@@ -416,12 +431,12 @@ impl<'a> Sweep<'a> {
 
     /// Counts a port for the rule under which it was claimed.
     fn count_port(&mut self, inward: &Mapping, is_over: bool) {
-        self.swept.rules.insert(inward.rule);
+        self.swept.rules.insert(inward.rule());
         if !is_over {
-            self.swept.by_rule.entry(inward.rule).or_default().ports += 1;
+            self.swept.by_rule.entry(inward.rule()).or_default().ports += 1;
         }
-        if self.counted.contains(&inward.rule) {
-            let holder = Holder::new(inward.rule, inward.internal);
+        if self.counted.contains(&inward.rule()) {
+            let holder = Holder::new(inward.rule(), inward.internal);
             self.swept.held.entry(holder).or_default().ports += 1;
             if is_over {
                 *self.swept.ports.entry(holder).or_default() += 1;

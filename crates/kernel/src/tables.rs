@@ -9,8 +9,8 @@ use std::{
 
 use abi::{
     ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip4, Ip6, Layout, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord, Rule,
-    RuleSet, Use, map,
+    Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters, PortWord,
+    Rule, RuleSet, Use, map,
     ports::{BITMAPS, WORDS},
     quota,
 };
@@ -305,6 +305,8 @@ pub struct Tables {
     pub flows: Table<FlowKey, Flow<Picture>>,
     /// See [`map::MAPPINGS`].
     pub mappings: Table<MappingKey, Mapping>,
+    /// See [`map::LEASES`].
+    pub leases: Table<MappingKey, Lease>,
     /// See [`map::FRAGMENTS`].
     pub fragments: Table<FragmentKey, Fragments<Picture>>,
     /// See [`map::FRAGMENTS6`].
@@ -359,6 +361,7 @@ impl Tables {
         Ok(Self {
             flows: Table::open(maps, map::FLOWS)?,
             mappings: Table::open(maps, map::MAPPINGS)?,
+            leases: Table::open(maps, map::LEASES)?,
             fragments: Table::open(maps, map::FRAGMENTS)?,
             fragments6: Table::open(maps, map::FRAGMENTS6)?,
             held_by: Table::open(maps, map::HELD_BY)?,

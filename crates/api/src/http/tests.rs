@@ -16,6 +16,7 @@ fn flow() -> Flow {
         external: endpoint([192, 0, 2, 10], 40000),
         remote: endpoint([198, 51, 100, 9], 5432),
         pool: Some("team-a".to_owned()),
+        rule: Some("web".to_owned()),
         age_seconds: 9,
         idle_seconds: 1,
         expires_in_seconds: 7439,

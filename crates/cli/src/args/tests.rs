@@ -55,6 +55,49 @@ fn a_word_that_no_option_knows_is_refused() {
 }
 
 #[test]
+fn a_mapping_is_asked_for_with_what_is_known_of_it() {
+    let cli = parsed("egret mappings add udp 10.1.0.7:5060 --external :5060 --lifetime 12h --only");
+    let Command::Mappings {
+        command: Some(MappingsCommand::Add(add)),
+    } = cli.unwrap().command
+    else {
+        panic!("nothing is asked for");
+    };
+    assert_eq!((add.protocol, add.only), (Protocol::Udp, true));
+    assert_eq!(add.lifetime, Some(Duration::from_secs(43_200)));
+
+    assert!(parsed("egret mappings").is_ok());
+    assert!(parsed("egret mappings remove tcp 10.1.0.7:443 --owner team-a").is_ok());
+    assert!(parsed("egret mappings add icmp 10.1.0.7:7").is_err());
+    assert!(parsed("egret mappings add tcp 10.1.0.7:7 --only").is_err());
+}
+
+#[test]
+fn a_lifetime_has_a_unit_and_bounds() {
+    for (text, seconds) in [
+        ("1", 1),
+        ("90s", 90),
+        ("30m", 1_800),
+        ("2h", 7_200),
+        ("1d", 86_400),
+    ] {
+        assert_eq!(lifetime(text), Ok(Duration::from_secs(seconds)), "{text}");
+    }
+    for bad in [
+        "",
+        "0",
+        "s",
+        "-1s",
+        "2d",
+        "1w",
+        "1hh",
+        "99999999999999999999s",
+    ] {
+        assert!(lifetime(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn an_interval_has_bounds() {
     for good in ["0.1", "1", "2.5", "3600"] {
         assert!(interval(good).is_ok(), "{good}");

@@ -118,6 +118,33 @@ fn pools_show_ports_by_address_and_traffic_by_pool() {
 }
 
 #[test]
+fn mappings_are_listed_one_a_line_with_who_wants_them_and_until_when() {
+    check("mappings", &mappings::show(&samples::mappings(), PIPE));
+}
+
+#[test]
+fn no_mappings_are_no_table() {
+    let none = api::http::Mappings::default();
+
+    assert_eq!(
+        mappings::show(&none, PIPE),
+        "no external port was asked for\n"
+    );
+}
+
+#[test]
+fn a_mapping_that_was_granted_or_withdrawn_says_which() {
+    let granted = &samples::mappings().mappings[2];
+
+    let shown = [
+        mappings::show_granted(granted, PIPE),
+        mappings::show_withdrawn(granted, PIPE),
+    ];
+
+    check("mapping", &shown.concat());
+}
+
+#[test]
 fn drops_show_what_occurred_the_most_frequent_first() {
     let shown = exits::show_drops(&samples::drops(), false, PIPE).unwrap();
 

@@ -15,6 +15,15 @@ pub const fn protocol(protocol: abi::Protocol) -> Protocol {
     }
 }
 
+/// A protocol, as the tables have it.
+pub const fn known_protocol(protocol: Protocol) -> abi::Protocol {
+    match protocol {
+        Protocol::Tcp => abi::Protocol::Tcp,
+        Protocol::Udp => abi::Protocol::Udp,
+        Protocol::Icmp => abi::Protocol::Icmp,
+    }
+}
+
 /// How far a flow is.
 pub const fn state(state: sweep::FlowState) -> FlowState {
     match state {

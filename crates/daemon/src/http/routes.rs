@@ -7,7 +7,7 @@ use api::{
     Problems,
     http::{
         ApiError, Applied, ApplyRequest, Counters, Drops, Flow, FlowQuery, Flows, FlowsQuery,
-        Pools, Status, Who, WhoQuery, path,
+        Mapping, MappingRequest, Mappings, Pools, Status, Who, WhoQuery, WithdrawQuery, path,
     },
 };
 use axum::{
@@ -19,16 +19,17 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use gateway::mappings::{Denied, Granted};
 use kernel::Tables;
 use tokio::{task::spawn_blocking, time::timeout};
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answers::{ReadError, exits, flows, pools, selection::Selection, status, tuple, who},
+    answers::{ReadError, exits, flows, mappings, pools, selection::Selection, status, tuple, who},
     metrics::{self, Readings},
     sessions::Clock,
-    view::{Refused, Shared, View},
+    view::{Command, Refused, Reply, Shared, View},
 };
 
 use super::{
@@ -123,6 +124,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(find_flow))
         .routes(routes!(ask_who))
         .routes(routes!(show_pools))
+        .routes(routes!(list_mappings, ask_for_mapping, withdraw_mapping))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
         .routes(routes!(show_config, apply_config))
@@ -233,6 +235,94 @@ async fn show_pools(State(context): State<Context>) -> Result<Json<Pools>, Failu
     read(&context, pools::pools).await.map(Json)
 }
 
+/// List the mappings that were asked for
+///
+/// External ports that the configuration forwards, and those that were granted.
+#[utoipa::path(get, path = path::MAPPINGS, tag = "see", responses(
+    (status = 200, body = Mappings, description = "All of them."),
+    Refusals,
+))]
+async fn list_mappings(State(context): State<Context>) -> Json<Mappings> {
+    Json(mappings::mappings(&context.shared.view(), kernel::now()))
+}
+
+/// Ask for an external port
+///
+/// Or for more time for the one that the internal endpoint was granted. What RFC 6887's MAP does.
+#[utoipa::path(post, path = path::MAPPINGS, tag = "change", request_body = MappingRequest, responses(
+    (status = 200, body = Mapping, description = "It is granted: which port, and for how long."),
+    (status = 400, body = ApiError, description = "The request cannot be understood."),
+    (status = 403, body = ApiError, description = "The mapping is another owner's."),
+    (status = 409, body = ApiError, description = "It cannot be granted."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn ask_for_mapping(
+    State(context): State<Context>,
+    body: Body,
+) -> Result<Json<Mapping>, Failure> {
+    let request: MappingRequest = request::json(body).await?;
+    let ask = mappings::asked(&request)
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    decided(&context, |reply| Command::Ask(ask, reply)).await
+}
+
+/// Withdraw a mapping that was granted
+///
+/// The flows it has go on until they end.
+#[utoipa::path(delete, path = path::MAPPINGS, tag = "change", params(WithdrawQuery), responses(
+    (status = 200, body = Mapping, description = "It is withdrawn: what it was."),
+    (status = 400, body = ApiError, description = "The query cannot be understood."),
+    (status = 403, body = ApiError, description = "The mapping is another owner's."),
+    (status = 404, body = ApiError, description = "There is no such mapping."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn withdraw_mapping(
+    State(context): State<Context>,
+    Asked(query): Asked<WithdrawQuery>,
+) -> Result<Json<Mapping>, Failure> {
+    let withdraw = mappings::withdrawn(&query)
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    decided(&context, |reply| Command::Withdraw(withdraw, reply)).await
+}
+
+/// Lets the driver decide about a mapping.
+async fn decided(
+    context: &Context,
+    command: impl FnOnce(Reply<Result<Granted, Denied>>) -> Command,
+) -> Result<Json<Mapping>, Failure> {
+    let command = context.shared.command(command);
+    match timeout(COMMAND_TIME_MAX, command).await {
+        Ok(Some(Ok(granted))) => {
+            let view = context.shared.view();
+            Ok(Json(mappings::granted(&view, &granted, kernel::now())))
+        }
+        Ok(Some(Err(denied))) => {
+            let status = match denied {
+                Denied::NoPorts => StatusCode::BAD_REQUEST,
+                Denied::NotYours { .. } => StatusCode::FORBIDDEN,
+                Denied::NoMapping { .. } => StatusCode::NOT_FOUND,
+                Denied::Unconfigured
+                | Denied::NoPool { .. }
+                | Denied::NotItsAddress { .. }
+                | Denied::Forwarded { .. }
+                | Denied::Elsewhere { .. }
+                | Denied::NotFree { .. }
+                | Denied::Exhausted { .. }
+                | Denied::TooMany
+                | Denied::TooManyOfClient { .. }
+                | Denied::TableFull => StatusCode::CONFLICT,
+            };
+            Err(Failure::Error(status, mappings::denied(&denied)))
+        }
+        Ok(None) | Err(_) => Err(Failure::busy(
+            "the daemon has too much to do, or ends",
+            "`egret mappings` shows what there is; ask again",
+        )),
+    }
+}
+
 /// Show dropped packets by reason
 ///
 /// Each with the sentence that explains it.
@@ -288,7 +378,8 @@ async fn apply_config(
     body: Body,
 ) -> Result<Json<Applied>, Failure> {
     let wanted: ApplyRequest = request::json(body).await?;
-    match timeout(COMMAND_TIME_MAX, context.shared.command(wanted)).await {
+    let command = (context.shared).command(|reply| Command::Apply(wanted, reply));
+    match timeout(COMMAND_TIME_MAX, command).await {
         Ok(Some(Ok(applied))) => Ok(Json(applied)),
         Ok(Some(Err(Refused::Invalid(problems)))) => Err(Failure::Problems(problems)),
         Ok(Some(Err(Refused::NotNow(error)))) => Err(Failure::Error(StatusCode::CONFLICT, error)),

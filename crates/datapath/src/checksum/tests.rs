@@ -43,8 +43,8 @@ proptest! {
         let four = |words: &[[u8; 2]]| [words[0][0], words[0][1], words[1][0], words[1][1]];
 
         let difference = Sum::ZERO
-            .swap4(four(&old), four(&new))
-            .swap4(four(&old[2..]), four(&new[2..]))
+            .swap(abi::Ip4(four(&old)), abi::Ip4(four(&new)))
+            .swap(abi::Ip4(four(&old[2..])), abi::Ip4(four(&new[2..])))
             .swap2(old[4], new[4])
             .swap2(old[5], new[5])
             .fold();

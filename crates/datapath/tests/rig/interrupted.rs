@@ -18,7 +18,7 @@ use datapath::{
     Exit,
     frame::Packet,
     native::{Frame, Memory},
-    world::{Beginning, InsertError, Lend, PortWords, Route, RouteQuery, Tables, World},
+    world::{InsertError, Lend, PortWords, Room, Route, RouteQuery, Tables, World},
 };
 
 /// What is put in force in the middle of a packet.
@@ -80,8 +80,8 @@ impl<A: Address> Tables<A> for Interrupted<'_>
 where
     Memory: Tables<A>,
 {
-    fn beginning(&self) -> Option<Box<Beginning<A>>> {
-        Some(Box::new(Beginning::EMPTY))
+    fn room(&self) -> Option<Box<Room<A>>> {
+        Some(Box::new(Room::empty()))
     }
     fn flow(&self, key: &FlowKey<A>) -> Option<Rc<Flow<Live, A>>> {
         self.asked().flow(key)

@@ -449,8 +449,10 @@ pub fn counts_are_true(memory: &Memory, quotas: &Quotas) {
         }
     }
     for (key, mapping) in memory.v4.mappings.all() {
-        if let Some(End::Inward { .. }) = key.what() {
-            add(mapping.rule, mapping.internal, Load::new(0, 1));
+        if let Some(End::Inward { .. }) = key.what()
+            && !mapping.is_asked_for()
+        {
+            add(mapping.rule(), mapping.internal, Load::new(0, 1));
         }
     }
     for (rule, quota) in quotas {

@@ -9,8 +9,10 @@
 //!
 //! What it leaves to others' tests: bytes and checksums, hops and sizes, fragments, rates.
 
+mod begin;
 mod connection;
-pub mod ports;
+mod judge;
+mod ports;
 pub mod sweep;
 
 use std::{
@@ -20,18 +22,13 @@ use std::{
 };
 
 use abi::{Behaviour, Dependence, Protocol, Reason};
-use gateway::intent::{Action, Intent, Rule, Service};
+use gateway::intent::Intent;
 
-use super::sketch::{ACK, FIN, RST, SYN};
 use connection::Connection;
 use ports::Life;
 
 /// An address and a port; of ICMP the identifier at the end that asks, and zero at the other.
 pub type End = SocketAddrV4;
-
-/// For how long a client that called somebody in vain may count on being reached back (the time in
-/// which a caller tries again).
-const HOPE: Duration = Duration::from_secs(30);
 
 /// A packet, as far as a NAT looks at it.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +100,8 @@ pub struct Session {
     /// Whom it talks to: another client, if they see each other by their external endpoints.
     pub peer: End,
     pool: String,
+    /// The rule that it counts for.
+    rule: String,
     /// The filtering under which the internal endpoint let the remote in; nothing if it did not begin.
     lets_in: Option<Dependence>,
     connection: Connection,
@@ -124,6 +123,8 @@ enum Whom {
 struct Mapping {
     internal: End,
     whom: Whom,
+    /// The rule that it counts for.
+    rule: String,
     made: Duration,
     /// Whom the internal endpoint has sent to from there, and when last in vain.
     called: BTreeMap<End, Option<Call>>,
@@ -151,15 +152,6 @@ struct Address {
     quiet: u32,
     /// Sweeps until a port is free again that was taken for a session that did not come to be.
     in_vain: u32,
-}
-
-/// Whether somebody may send to an external endpoint.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Entry {
-    Must,
-    /// The client has sent to them, but they have had nothing to do with each other since.
-    May,
-    MustNot,
 }
 
 /// The NAT.
@@ -199,6 +191,7 @@ enum Beginning {
 /// What a sender has by the rule that wants its packet.
 struct Pooled {
     pool: String,
+    rule: String,
     address: Ipv4Addr,
     behaviour: Behaviour,
 }
@@ -238,6 +231,19 @@ impl Nat {
     pub fn mappings(&self) -> impl ExactSizeIterator<Item = ((Protocol, End), End)> {
         let mappings = self.mappings.iter();
         mappings.map(|(external, mapping)| (*external, mapping.internal))
+    }
+
+    /// Internal endpoints that are to be known again by an external one, and towards which remote
+    /// address, if that matters.
+    pub fn known(&self) -> impl Iterator<Item = ((Protocol, End), (End, Option<Ipv4Addr>))> {
+        self.mappings.iter().filter_map(|(external, mapping)| {
+            let remote = match mapping.whom {
+                Whom::All => None,
+                Whom::Address(remote) => Some(remote),
+                Whom::One => return None,
+            };
+            Some((*external, (mapping.internal, remote)))
+        })
     }
 
     /// External addresses there are.
@@ -362,358 +368,6 @@ impl Nat {
         Fate { reason, sent }
     }
 
-    /// Decides about a packet that no session has: how it begins one, or why not.
-    fn judge(&mut self, packet: &Packet, made: &dyn Choices) -> Result<Beginning, Reason> {
-        let rule = self.rule(packet).cloned();
-        let wanted = rule.as_ref().and_then(|rule| match &rule.action {
-            Action::Translate { pool } if packet.is_inside => Some(pool),
-            Action::Translate { .. } | Action::Pass => None,
-        });
-        let called = self.addresses.get(packet.target.ip()).cloned();
-        if called.is_none() && wanted.is_none() {
-            return Err(match rule.map(|rule| rule.action) {
-                None => Reason::NoRule,
-                Some(Action::Pass) => Reason::RulePass,
-                Some(Action::Translate { .. }) => Reason::ExternalRealm,
-            });
-        }
-        if let Some(called) = &called
-            && packet.protocol != Protocol::Icmp
-            && !(called.ports.0..=called.ports.1).contains(&packet.target.port())
-        {
-            return Err(match (self.routes)(*packet.target.ip()) {
-                Way::Local => Reason::NotOurPort,
-                Way::Sent | Way::KernelSends | Way::Unresolved | Way::Nowhere => {
-                    Reason::Unsolicited
-                }
-            });
-        }
-        let pooled = wanted.map(|pool| self.pooled(pool, *packet.source.ip(), made));
-        let beginning = match (called, pooled) {
-            (Some(called), pooled) => self.to_a_mapping(packet, &called, pooled, made)?,
-            (None, Some(pooled)) => match (self.routes)(*packet.target.ip()) {
-                Way::Local => return Err(Reason::LocalDestination),
-                Way::Nowhere => return Err(Reason::NoRoute),
-                Way::Sent | Way::KernelSends | Way::Unresolved => {
-                    Beginning::Out(pooled, packet.target)
-                }
-            },
-            (None, None) => unreachable!("it is nobody's, see above"),
-        };
-        match (packet.what, &beginning) {
-            (What::Datagram, _) => Ok(beginning),
-            (What::Segment(flags), _) if opens(flags) => Ok(beginning),
-            (What::Segment(flags), _) => Err(stray(flags)),
-            // Whoever outside answers a question may be another than was asked.
-            (What::Question, Beginning::Out(_, to)) if *to == packet.target => Ok(beginning),
-            (What::Reply, Beginning::In(_)) => Ok(beginning),
-            (What::Question | What::Reply, _) => Err(Reason::NotAQuery),
-        }
-    }
-
-    /// The first rule that matches.
-    fn rule(&self, packet: &Packet) -> Option<&Rule> {
-        let (source, target) = (packet.source.ip(), packet.target.ip());
-        let port = packet.target.port();
-        self.intent.rules.iter().find(|rule| {
-            rule.sources.iter().any(|net| net.contains(source))
-                && rule.destinations.iter().any(|net| net.contains(target))
-                && rule.services.iter().any(|service| match *service {
-                    Service::Any => true,
-                    Service::Protocol(protocol) => protocol == packet.protocol,
-                    Service::Ports(protocol, first, last) => {
-                        protocol == packet.protocol && (first..=last).contains(&port)
-                    }
-                })
-        })
-    }
-
-    /// What a rule gives a client. A client keeps its address of a pool (RFC 4787 REQ-2).
-    fn pooled(&mut self, pool: &str, client: Ipv4Addr, made: &dyn Choices) -> Pooled {
-        let wanted = self.intent.pools.iter().find(|it| it.name == pool);
-        let wanted = wanted.expect("rules name pools that are");
-        let address = made.address(pool, client);
-        assert!(
-            wanted.addresses.contains(&address),
-            "{client} has {address}, which is not of pool {pool}"
-        );
-        let pair = self.paired.entry((pool.to_owned(), client));
-        assert_eq!(*pair.or_insert(address), address, "{client} keeps its address");
-        Pooled {
-            pool: pool.to_owned(),
-            address,
-            behaviour: wanted.behaviour,
-        }
-    }
-
-    /// Decides about a packet for a port of an external address: whose it is, and whether it lets the
-    /// sender in (RFC 4787 §5 and §6).
-    fn to_a_mapping(
-        &self,
-        packet: &Packet,
-        called: &Address,
-        pooled: Option<Pooled>,
-        made: &dyn Choices,
-    ) -> Result<Beginning, Reason> {
-        if pooled.is_some() && !called.behaviour.hairpins() {
-            return Err(Reason::Hairpin);
-        }
-        let refused = |reason| match packet.what {
-            What::Segment(flags) if flags & (SYN | ACK | RST) != SYN => stray(flags),
-            What::Segment(_) | What::Datagram | What::Question | What::Reply => reason,
-        };
-        // A question names no port of ours.
-        let end = (packet.protocol, packet.target);
-        let mapping = self.mappings.get(&end);
-        let Some(mapping) = mapping.filter(|_| packet.what != What::Question) else {
-            return Err(refused(Reason::Unsolicited));
-        };
-        if pooled.is_some() && mapping.internal == packet.source {
-            return Err(Reason::Hairpin);
-        }
-        let (sender, port) = match &pooled {
-            None => (*packet.source.ip(), Some(packet.source.port())),
-            Some(pooled) => {
-                let port = self.mapped(packet, pooled).map(|end| end.port());
-                (pooled.address, port)
-            }
-        };
-        let is_let_in = match self.entry(end, called, (sender, port)) {
-            Entry::Must => true,
-            Entry::MustNot => false,
-            Entry::May => made.reason() != Reason::Filtered,
-        };
-        if let Way::Local | Way::Nowhere = (self.routes)(*mapping.internal.ip()) {
-            return Err(Reason::NoRoute);
-        }
-        match (pooled, is_let_in) {
-            (None, false) => Err(refused(Reason::Filtered)),
-            (None, true) => Ok(Beginning::In(mapping.internal)),
-            (Some(pooled), true) => Ok(Beginning::Out(pooled, mapping.internal)),
-            (Some(pooled), false) => Ok(Beginning::Call(pooled)),
-        }
-    }
-
-    /// Whether the internal endpoint behind an external one lets this sender in.
-    fn entry(
-        &self,
-        end: (Protocol, End),
-        called: &Address,
-        (sender, port): (Ipv4Addr, Option<u16>),
-    ) -> Entry {
-        let filtering = called.behaviour.filtering(end.0);
-        let is_sender = |whom: &End| {
-            *whom.ip() == sender
-                && match filtering {
-                    Dependence::Endpoint | Dependence::Address => true,
-                    Dependence::AddressAndPort => Some(whom.port()) == port,
-                }
-        };
-        if filtering == Dependence::Endpoint {
-            return Entry::Must;
-        }
-        let mapping = &self.mappings[&end];
-        let talks =
-            |it: &Session| it.lets_in == Some(filtering) && is_sender(&it.seen);
-        let own = self.sessions.values().filter(|it| {
-            (it.protocol, it.external) == end && it.inside == mapping.internal
-        });
-        let is_in_use = own.clone().next().is_some();
-        let is_hoped_for = mapping.called.iter().any(|(whom, call)| {
-            let is_fresh = call.is_some_and(|call| {
-                call.filtering == filtering && self.now - call.at < HOPE
-            });
-            is_fresh && is_in_use && is_sender(whom)
-        });
-        let is_talked_to = own.clone().any(talks);
-        if is_talked_to || is_hoped_for {
-            return Entry::Must;
-        }
-        match mapping.called.keys().any(is_sender) {
-            true => Entry::May,
-            false => Entry::MustNot,
-        }
-    }
-
-    /// The external endpoint that the sender of a packet has already for this target.
-    fn mapped(&self, packet: &Packet, pooled: &Pooled) -> Option<End> {
-        let wanted = match pooled.behaviour.mapping(packet.protocol) {
-            Dependence::Endpoint => Whom::All,
-            Dependence::Address => Whom::Address(*packet.target.ip()),
-            Dependence::AddressAndPort => return None,
-        };
-        let mut mappings = self.mappings.iter();
-        let found = mappings.find(|((protocol, external), mapping)| {
-            *protocol == packet.protocol
-                && *external.ip() == pooled.address
-                && mapping.internal == packet.source
-                && mapping.whom == wanted
-        });
-        found.map(|((_, external), _)| *external)
-    }
-
-    /// Whether TCP ports of this pool serve several sessions.
-    fn is_shared(protocol: Protocol, behaviour: &Behaviour) -> bool {
-        protocol == Protocol::Tcp && behaviour.overloads()
-    }
-
-    /// Makes a session, and whatever it needs; or says why there is no room for it.
-    fn begin(
-        &mut self,
-        packet: &Packet,
-        beginning: Beginning,
-        made: &dyn Choices,
-    ) -> Result<(), Reason> {
-        let protocol = packet.protocol;
-        let (pooled, peer) = match beginning {
-            Beginning::In(inside) => {
-                let pool = self.addresses[packet.target.ip()].pool.clone();
-                return self.insert(Session {
-                    protocol,
-                    inside,
-                    seen: packet.source,
-                    external: packet.target,
-                    peer: packet.source,
-                    pool,
-                    lets_in: None,
-                    connection: Connection::default(),
-                    last: self.now,
-                });
-            }
-            Beginning::Out(pooled, peer) => (pooled, Some(peer)),
-            Beginning::Call(pooled) => (pooled, None),
-        };
-        let is_shared = Self::is_shared(protocol, &pooled.behaviour);
-        let mapped = self.mapped(packet, &pooled);
-        if mapped.is_none() && peer.is_none() && is_shared {
-            return Err(Reason::Filtered);
-        }
-        if made.reason() == Reason::MappingTableFull {
-            self.may_be_full();
-            self.taken_in_vain(pooled.address);
-            return Err(Reason::MappingTableFull);
-        }
-        let external = match mapped {
-            Some(external) => external,
-            None => {
-                self.refused_with_a_port(protocol, pooled.address, peer, made)?;
-                self.claimed(packet, (pooled.address, &pooled.behaviour), peer, made)?
-            }
-        };
-        if let Some(peer) = peer {
-            let begun = self.insert(Session {
-                protocol,
-                inside: packet.source,
-                seen: packet.target,
-                external,
-                peer,
-                pool: pooled.pool.clone(),
-                lets_in: Some(pooled.behaviour.filtering(protocol)),
-                connection: Connection::default(),
-                last: self.now,
-            });
-            if let Err(reason) = begun {
-                if let Some(mapping) = self.mappings.get_mut(&(protocol, external)) {
-                    mapping.called.entry(packet.target).or_insert(None);
-                }
-                return Err(reason);
-            }
-        }
-        if !is_shared {
-            self.call(packet, (external, mapped.is_none()), &pooled, peer.is_none());
-        }
-        match peer {
-            Some(_) => Ok(()),
-            None => Err(Reason::Filtered),
-        }
-    }
-
-    /// Notes that an internal endpoint sends to somebody from an external one, which may be new.
-    fn call(
-        &mut self,
-        packet: &Packet,
-        (external, is_new): (End, bool),
-        pooled: &Pooled,
-        is_in_vain: bool,
-    ) {
-        let whom = match pooled.behaviour.mapping(packet.protocol) {
-            Dependence::Endpoint => Whom::All,
-            Dependence::Address => Whom::Address(*packet.target.ip()),
-            Dependence::AddressAndPort => Whom::One,
-        };
-        let mapping = self.mappings.entry((packet.protocol, external));
-        let mapping = mapping.or_insert_with(|| Mapping {
-            internal: packet.source,
-            whom,
-            made: self.now,
-            called: BTreeMap::new(),
-        });
-        // Nobody can know the port of an endpoint that has only ever called in vain.
-        let call = (is_in_vain && !is_new).then(|| Call {
-            at: self.now,
-            filtering: pooled.behaviour.filtering(packet.protocol),
-        });
-        let called = mapping.called.entry(packet.target).or_insert(None);
-        // Remembered once for each time: it is not made longer by calling again.
-        if called.is_none() {
-            *called = call;
-        }
-    }
-
-    /// Inserts a session, unless another has one of its tuples, or there are too many.
-    fn insert(&mut self, session: Session) -> Result<(), Reason> {
-        let Session {
-            protocol,
-            inside,
-            seen,
-            external,
-            peer,
-            ..
-        } = session;
-        let is_known = |source, target| self.translated(protocol, source, target).is_some();
-        if is_known(inside, seen) || is_known(peer, external) {
-            return Err(Reason::Collision);
-        }
-        if self.sessions.len() >= self.room {
-            return Err(Reason::FlowTableFull);
-        }
-        self.inward
-            .insert((protocol, peer, external), (inside, seen));
-        self.sessions.insert((protocol, inside, seen), session);
-        Ok(())
-    }
-
-    /// A session that got a port may be refused all the same; nobody knows which port that was.
-    fn refused_with_a_port(
-        &mut self,
-        protocol: Protocol,
-        address: Ipv4Addr,
-        peer: Option<End>,
-        made: &dyn Choices,
-    ) -> Result<(), Reason> {
-        let Some(peer) = peer else { return Ok(()) };
-        if made.reason() == Reason::FlowTableFull {
-            assert!(self.sessions.len() >= self.room, "there is room");
-            return Err(Reason::FlowTableFull);
-        }
-        if made.reason() == Reason::Collision {
-            let mut sessions = self.sessions.values();
-            let is_in_the_way = sessions.any(|it| {
-                (it.protocol, it.external.ip(), it.peer) == (protocol, &address, peer)
-            });
-            assert!(is_in_the_way, "{address} has no session with {peer}");
-            self.taken_in_vain(address);
-            return Err(Reason::Collision);
-        }
-        Ok(())
-    }
-
-    /// Some port of an address was taken for nobody, until sweeps have seen that.
-    fn taken_in_vain(&mut self, address: Ipv4Addr) {
-        let address = self.addresses.get_mut(&address).expect("it is a pool's");
-        address.in_vain = ports::SWEEPS;
-    }
-
     /// The daemon begins anew: what it remembered from one sweep to the next is lost.
     pub fn restart(&mut self) {
         let addresses = self.addresses.values_mut();
@@ -725,29 +379,5 @@ impl Nat {
                 address.in_vain = ports::SWEEPS;
             }
         }
-    }
-
-    /// Asserts that so much is mapped that there may be no room for more: twice as many entries as
-    /// sessions, of which a mapping takes two, and each further remote that was sent to one.
-    fn may_be_full(&self) {
-        let mappings = self.mappings.values();
-        let entries: usize = mappings.map(|mapping| 2 + mapping.called.len()).sum();
-        assert!(
-            entries + 2 >= 2 * self.room,
-            "there is room for more than {entries} entries of mappings"
-        );
-    }
-}
-
-/// Whether a segment begins a connection.
-fn opens(flags: u8) -> bool {
-    flags & (SYN | ACK | RST | FIN) == SYN
-}
-
-/// What becomes of a segment that belongs to nothing: an RST is never answered.
-fn stray(flags: u8) -> Reason {
-    match flags & RST {
-        0 => Reason::ResetSent,
-        _ => Reason::NoFlow,
     }
 }

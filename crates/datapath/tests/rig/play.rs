@@ -1,32 +1,28 @@
 //! The gateway and the [model](super::model) of it, side by side: bytes say what happens to both, and
 //! they must agree in everything.
 
+mod glue;
+mod policy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     time::Duration,
 };
 
-use abi::{
-    Behaviour, Dependence, End as Entry, FlowKey, Ip4, Port, Protocol, Reason, Side, Tuple,
-    hash::hash, limits::SLOTS, policy,
-};
-use datapath::world::{Route, RouteQuery};
-use gateway::{
-    Event,
-    intent::{
-        Action, HoldDown, Intent, Pool, PortRange, Service, ServiceTimeout, Timeouts,
-    },
-};
+use abi::{End as Entry, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side};
+use gateway::{Event, intent::Intent};
 
 use super::{
-    Left, Site, Sketch,
+    Site, Sketch,
     laws::whole,
-    model::{Choices, End, Fate, Nat, Packet, Way, What, sweep::Swept},
-    site::{ARM, INSIDE, OUTSIDE, TIMEOUTS, from_pool, intent, pool, route, rule},
-    sketch::{ACK, FIN, RST, SYN, read},
+    model::{End, Fate, Nat, Packet, Way, What, sweep::Swept},
+    site::{ARM, INSIDE, OUTSIDE},
+    sketch::{ACK, FIN, RST, SYN},
     sums::IP,
 };
+use glue::{Made, both, end, ends, ip4, sketch, way};
+use policy::wanted;
 
 /// Sessions that fit: few, so that full tables are soon met.
 const ROOM: usize = 40;
@@ -340,13 +336,19 @@ impl Play {
             is_inside: ingress != OUTSIDE,
         };
         let left = self.site.send(ingress, &sketch(protocol, ends, what));
-        self.told(|_| format!("{packet:?}: {:?}, {:?}", left.reason, self::ends(&left.after.bytes)));
+        self.told(|_| {
+            format!(
+                "{packet:?}: {:?}, {:?}",
+                left.reason,
+                glue::ends(&left.after.bytes)
+            )
+        });
         let made = Made::new(&self.site, &self.nat, &packet, &left);
         let known = self.nat.sessions().len();
         let Fate { reason, sent } = self.nat.packet(&packet, &made);
         assert_eq!(left.reason, reason, "{packet:?}");
         let Some(sent) = sent else { return };
-        let seen = self::ends(&left.after.bytes);
+        let seen = glue::ends(&left.after.bytes);
         assert_eq!(seen, Some((protocol, sent)), "{packet:?}");
         if self.nat.sessions().len() != known {
             self.remember(&packet, sent);
@@ -354,8 +356,10 @@ impl Play {
     }
 
     fn remember(&mut self, packet: &Packet, sent: (End, End)) {
-        let is_out = !matches!(self.site.memory.v4.externals.get(&ip4(packet.source)), Some(_))
-            && *packet.source.ip() != *sent.0.ip();
+        let is_out = !matches!(
+            self.site.memory.v4.externals.get(&ip4(packet.source)),
+            Some(_)
+        ) && *packet.source.ip() != *sent.0.ip();
         let (inside, seen, external, peer) = match is_out {
             true => (packet.source, packet.target, sent.0, sent.1),
             false => (sent.1, sent.0, packet.target, packet.source),
@@ -376,7 +380,13 @@ impl Play {
     /// A sweep, after which both must have the same sessions and mappings.
     fn sweep(&mut self) {
         let swept = self.site.sweep_during(|_| {});
-        self.told(|_| format!("sweep: {} ended, {:?}", swept.ended.len() / 2, swept.unmapped));
+        self.told(|_| {
+            format!(
+                "sweep: {} ended, {:?}",
+                swept.ended.len() / 2,
+                swept.unmapped
+            )
+        });
         let tuple = |key: &FlowKey| {
             let protocol = Protocol::from_number(key.protocol).expect("one of ours");
             let (source, target) = both(key.tuple);
@@ -395,7 +405,10 @@ impl Play {
             ended: keys,
             unmapped: unmapped.collect(),
             held: self.held(),
-            addresses: externals.iter().map(|(it, _)| Ipv4Addr::from(it.0)).collect(),
+            addresses: externals
+                .iter()
+                .map(|(it, _)| Ipv4Addr::from(it.0))
+                .collect(),
         });
         self.agree();
     }
@@ -442,125 +455,23 @@ impl Play {
         for (key, mapping) in memory.v4.mappings.all() {
             if let Some(Entry::Inward { port }) = key.what() {
                 let external = end(key.external, port);
-                mapped.insert((key.protocol, external), end(mapping.internal, mapping.port));
+                mapped.insert(
+                    (key.protocol, external),
+                    end(mapping.internal, mapping.port),
+                );
             }
         }
         let mappings = self.nat.mappings();
-        let mappings = mappings.map(|((protocol, external), internal)| {
-            ((protocol as u8, external), internal)
-        });
+        let mappings =
+            mappings.map(|((protocol, external), internal)| ((protocol as u8, external), internal));
         assert_eq!(mapped, mappings.collect(), "mappings");
-    }
-}
-
-/// What the gateway chose for a packet.
-struct Made<'a> {
-    site: &'a Site,
-    reason: Reason,
-    port: Option<u16>,
-}
-
-impl<'a> Made<'a> {
-    fn new(site: &'a Site, nat: &Nat, packet: &Packet, left: &Left) -> Self {
-        let port = match left.is_translated() {
-            true => ends(&left.after.bytes).map(|(_, (source, _))| source.port()),
-            false if left.reason == Reason::Filtered => new_port(site, nat, packet),
-            false => None,
-        };
-        Self {
-            site,
-            reason: left.reason,
-            port,
+        for ((protocol, external), (internal, remote)) in self.nat.known() {
+            let remote = remote.map_or(Ip4([0; 4]), |remote| Ip4(remote.octets()));
+            let from = (ip4(internal), Port::new(internal.port()));
+            let key = MappingKey::outward(protocol, from, ip4(external), remote);
+            let port = memory.v4.mappings.get(&key).map(|it| it.port.get());
+            assert_eq!(port, Some(external.port()), "{internal} of {protocol:?}");
         }
-    }
-}
-
-/// The port that a packet's sender has been given although the packet went nowhere.
-fn new_port(site: &Site, nat: &Nat, packet: &Packet) -> Option<u16> {
-    let known: BTreeSet<_> = nat.mappings().map(|(external, _)| external).collect();
-    let all = site.memory.v4.mappings.all();
-    let mut new = all.iter().filter_map(|(key, mapping)| {
-        let Some(Entry::Inward { port }) = key.what() else {
-            return None;
-        };
-        let is_its = key.protocol == packet.protocol as u8
-            && end(mapping.internal, mapping.port) == packet.source
-            && !known.contains(&(packet.protocol, end(key.external, port)));
-        is_its.then_some(port.get())
-    });
-    new.next()
-}
-
-impl Choices for Made<'_> {
-    fn address(&self, pool: &str, client: Ipv4Addr) -> Ipv4Addr {
-        let version = self.site.memory.config.borrow().version;
-        let number = self.site.gateway.numbers().pools[pool];
-        let pool = self.site.memory.pools.get(&policy::pool_index(version, number));
-        let pool = pool.expect("pools of rules are written");
-        let (high, low) = abi::Address::words(Ip4(client.octets()));
-        Ipv4Addr::from(pool.slots[hash(0, high, low) as usize % SLOTS].address.0)
-    }
-
-    fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    fn reason(&self) -> Reason {
-        self.reason
-    }
-}
-
-fn ip4(end: End) -> Ip4 {
-    Ip4(end.ip().octets())
-}
-
-fn end(address: Ip4, port: Port) -> End {
-    End::new(address.0.into(), port.get())
-}
-
-fn both(tuple: Tuple) -> (End, End) {
-    (
-        end(tuple.source, tuple.source_port),
-        end(tuple.target, tuple.target_port),
-    )
-}
-
-/// Protocol and ends of a frame.
-fn ends(frame: &[u8]) -> Option<(Protocol, (End, End))> {
-    let (protocol, tuple) = read(frame)?;
-    Some((protocol, both(tuple)))
-}
-
-fn sketch(protocol: Protocol, (source, target): (End, End), what: What) -> Sketch {
-    let tuple = Tuple {
-        source: ip4(source),
-        target: ip4(target),
-        source_port: Port::new(source.port()),
-        target_port: Port::new(target.port()),
-    };
-    match what {
-        What::Reply => Sketch::answer(protocol, tuple),
-        What::Datagram | What::Question => Sketch::first(protocol, tuple),
-        What::Segment(flags) => Sketch::first(protocol, tuple).flags(flags),
-    }
-}
-
-/// The site's routes, as the model asks for them.
-fn way(target: Ipv4Addr) -> Way {
-    let query = RouteQuery {
-        ingress: INSIDE,
-        tuple: Tuple {
-            target: Ip4(target.octets()),
-            ..Tuple::default()
-        },
-        protocol: 0,
-    };
-    match route(&query) {
-        Ok(hop) if [INSIDE, OUTSIDE, ARM].contains(&hop.ifindex) => Way::Sent,
-        Ok(_) | Err(Route::Elsewhere | Route::Known) => Way::KernelSends,
-        Err(Route::Unresolved) => Way::Unresolved,
-        Err(Route::Local) => Way::Local,
-        Err(Route::Nowhere) => Way::Nowhere,
     }
 }
 
@@ -590,111 +501,12 @@ fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words<'_>) -> End {
 /// What mostly begins something.
 fn first(protocol: Protocol, words: &mut Words<'_>) -> What {
     match protocol {
-        Protocol::Tcp => What::Segment(words.one_of(&[
-            SYN,
-            SYN,
-            SYN,
-            SYN,
-            ACK,
-            SYN | ACK,
-            RST,
-            FIN | ACK,
-        ])),
+        Protocol::Tcp => {
+            What::Segment(words.one_of(&[SYN, SYN, SYN, SYN, ACK, SYN | ACK, RST, FIN | ACK]))
+        }
         Protocol::Udp => What::Datagram,
-        Protocol::Icmp => words.one_of(&[What::Question, What::Question, What::Question, What::Reply]),
-    }
-}
-
-/// A policy: its pools, their behaviours, its rules.
-fn wanted(words: &mut Words<'_>) -> Intent {
-    let sets: &[&[u8]] = &[&[1], &[2], &[1, 2], &[2, 3, 4], &[4, 5]];
-    let a = words.one_of(sets);
-    let b = words.one_of(&[&[9][..], &[9, 10]]);
-    let pools = vec![any_pool("a", a, words), any_pool("b", b, words)];
-    let any = "0.0.0.0/0";
-    let mut rules = vec![
-        rule("10.0.0.0/8", "10.0.0.0/8", Action::Pass),
-        rule("10.7.0.0/16", any, from_pool("b")),
-        rule("10.0.0.0/15", any, from_pool("a")),
-    ];
-    match words.below(6) {
-        0 => {
-            rules[1].services = vec![Service::Ports(Protocol::Tcp, 441, 442)];
-            rules.push(rule("10.0.0.0/8", any, from_pool("a")));
+        Protocol::Icmp => {
+            words.one_of(&[What::Question, What::Question, What::Question, What::Reply])
         }
-        1 => {
-            let mut pass = rule("10.0.0.0/8", "198.51.100.0/31", Action::Pass);
-            pass.services = vec![Service::Protocol(Protocol::Icmp)];
-            rules.insert(0, pass);
-        }
-        2 => {
-            rules.remove(0);
-        }
-        _ => {}
     }
-    let mut wanted = intent(pools, rules);
-    if words.below(4) == 0 {
-        wanted.services = vec![service(Protocol::Tcp, 440, 700), service(Protocol::Udp, 441, 7)];
-    }
-    wanted
-}
-
-fn service(protocol: Protocol, port: u16, seconds: u64) -> ServiceTimeout {
-    ServiceTimeout {
-        protocol,
-        ports: PortRange {
-            first: port,
-            last: port,
-        },
-        timeout: Duration::from_secs(seconds),
-    }
-}
-
-fn any_pool(name: &str, addresses: &[u8], words: &mut Words<'_>) -> Pool {
-    let ports = words.one_of(&[
-        (1024, 65_535),
-        (1024, 1031),
-        (2000, 2039),
-        (2020, 2059),
-        (40_000, 40_001),
-    ]);
-    let mut mode = || match words.below(5) {
-        0..=2 => Dependence::Endpoint,
-        3 => Dependence::Address,
-        _ => Dependence::AddressAndPort,
-    };
-    let mapping = [mode(), mode(), mode()];
-    let mut filter = || words.one_of(&Dependence::ALL);
-    let filtering = [filter(), filter(), filter()];
-    let mut behaviour = Behaviour::new(mapping, filtering, words.below(4) != 0, 0);
-    if words.below(5) == 0 {
-        behaviour = behaviour.overloading();
-    }
-    if words.below(4) == 0 {
-        behaviour = behaviour.with_any_parity();
-    }
-    let hold = |seconds, ports| HoldDown {
-        time: Duration::from_secs(seconds),
-        ports,
-    };
-    let holds = [
-        HoldDown::DEFAULT,
-        HoldDown::OFF,
-        hold(5, 65_536),
-        hold(30, 3),
-    ];
-    let mut it = Pool {
-        behaviour,
-        hold: words.one_of(&holds),
-        ..pool(name, addresses.iter().copied(), ports)
-    };
-    if words.below(4) == 0 {
-        it.timeouts = Some(Timeouts {
-            udp: Duration::from_secs(30),
-            tcp_established: Duration::from_secs(200),
-            ..TIMEOUTS
-        });
-        it.services = vec![service(Protocol::Udp, 440, 90)];
-    }
-    it
 }

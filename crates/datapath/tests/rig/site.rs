@@ -10,14 +10,15 @@ use std::{
 };
 
 use abi::{
-    Config, External, ExternalState, Holder, Ip4, Mapping, NextHop, Port, Quota, Tick, Tuple,
+    Config, External, ExternalState, Holder, Ip4, Lease, Mapping, MappingKey, NextHop, Port, Quota,
+    Tick, Tuple,
     limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX},
     policy,
     quota::{TRIES, slot},
 };
 use datapath::{
     native::{Frame, Memory, Table},
-    world::{Route, RouteQuery},
+    world::{InsertError, Route, RouteQuery},
 };
 use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Sweep, Swept, bitmaps,
@@ -25,6 +26,7 @@ use gateway::{
         self, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service,
         Timeouts,
     },
+    mappings::{self, Ask, Denied, Granted, Withdraw},
     policy::{name as name_of, rule_name},
     quota::{Amount, Books, Correction, Judged, Opening},
 };
@@ -58,6 +60,7 @@ pub const NARROW_MTU: u16 = 576;
 pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
+    leases: RefCell<BTreeMap<MappingKey, Lease>>,
     bitmaps: Bitmaps,
     books: Books,
     /// What the last sweep came to about quotas.
@@ -81,6 +84,8 @@ impl Site {
             classes: Vec::new(),
             interfaces: BTreeMap::new(),
             attached: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+            leases: BTreeMap::new(),
         };
         let memory = Memory::new(flows);
         *memory.config.borrow_mut() = Rc::new(config);
@@ -88,6 +93,7 @@ impl Site {
         let mut site = Self {
             gateway: Gateway::new(found),
             memory,
+            leases: RefCell::default(),
             bitmaps: Bitmaps::default(),
             books: Books::default(),
             told: Judged::default(),
@@ -101,7 +107,12 @@ impl Site {
 
     /// The same tables under a gateway that knows only what it finds in them.
     pub fn restarted(self) -> Self {
-        let Self { memory, nanos, .. } = self;
+        let Self {
+            memory,
+            nanos,
+            leases,
+            ..
+        } = self;
         let config = **memory.config.borrow();
         let names = memory.pools.all().into_iter().filter_map(|(index, pool)| {
             let number = (0..POOLS_MAX as u8)
@@ -129,10 +140,13 @@ impl Site {
             attached: [INSIDE, OUTSIDE, ARM]
                 .map(|ifindex| (ifindex, Attachment::Native))
                 .into(),
+            mappings: asked_for(&memory),
+            leases: leases.borrow().clone(),
         };
         Self {
             gateway: Gateway::new(found),
             memory,
+            leases,
             bitmaps: Bitmaps::default(),
             books: Books::default(),
             told: Judged::default(),
@@ -142,9 +156,44 @@ impl Site {
 
     /// Tells the gateway what happened and does what it says.
     pub fn handle(&mut self, event: Event) {
-        for action in self.decide(event) {
-            self.apply(&action);
+        let actions = self.decide(event);
+        self.act(actions);
+    }
+
+    /// Does what the gateway says, in order, and what it says to what came of that.
+    pub fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            if let Some(event) = self.outcome(&action) {
+                self.handle(event);
+            }
         }
+    }
+
+    /// Asks for a mapping.
+    pub fn ask(&mut self, ask: &Ask) -> Result<Granted, Denied> {
+        let (granted, actions) = self.decide_to_grant(ask)?;
+        self.act(actions);
+        Ok(granted)
+    }
+
+    /// Asks for a mapping; what the gateway says is still to be done, in order.
+    pub fn decide_to_grant(&mut self, ask: &Ask) -> Result<(Granted, Vec<Action>), Denied> {
+        let memory = &self.memory;
+        let port_of = |key: &MappingKey| Some(memory.v4.mappings.get(key)?.port);
+        let words = |bitmap| memory.bitmap(bitmap);
+        self.gateway.ask(ask, self.nanos, port_of, words)
+    }
+
+    /// The leases that the tables keep for the daemon that comes after.
+    pub fn kept_leases(&self) -> BTreeMap<MappingKey, Lease> {
+        self.leases.borrow().clone()
+    }
+
+    /// Withdraws a mapping.
+    pub fn withdraw(&mut self, withdraw: &Withdraw) -> Result<Granted, Denied> {
+        let (granted, actions) = self.gateway.withdraw(withdraw)?;
+        self.act(actions);
+        Ok(granted)
     }
 
     /// Tells the gateway what happened; what it says is still to be done, in order.
@@ -156,6 +205,11 @@ impl Site {
 
     /// Does one thing that the gateway says.
     pub fn apply(&self, action: &Action) {
+        self.outcome(action);
+    }
+
+    /// Does one thing that the gateway says; returns what came of it.
+    fn outcome(&self, action: &Action) -> Option<Event> {
         let memory = &self.memory;
         match action {
             Action::PutExternal(address, external) => {
@@ -183,11 +237,49 @@ impl Site {
                 keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
+            Action::TakePort(bitmaps, port) => {
+                for bitmap in bitmaps {
+                    bitmaps::take(*port, &memory.bitmap(*bitmap));
+                }
+            }
+            Action::PutMapping(key, mapping) => {
+                let table = &memory.v4.mappings;
+                if let Some((inward, internal)) = mappings::leads_back(key, mapping)
+                    && table
+                        .get(&inward)
+                        .is_none_or(|it| (it.internal, it.port) != internal)
+                {
+                    if table.get(key).is_some_and(|it| it.port == mapping.port) {
+                        table.remove(key);
+                    }
+                    return Some(Event::NotMapped(*key));
+                }
+                let before = table.get(key);
+                let displaced = before.and_then(|it| mappings::displaced(key, &it, mapping));
+                for outward in displaced.iter().flat_map(|it| it.outward) {
+                    let is_its =
+                        |it: &Mapping| displaced.as_ref().is_some_and(|d| d.port == it.port);
+                    if table.get(&outward).is_some_and(|it| is_its(&it)) {
+                        table.remove(&outward);
+                    }
+                }
+                if table.insert_new(*key, *mapping) == Err(InsertError::Full) {
+                    return Some(Event::NotMapped(*key));
+                }
+                table.put(*key, *mapping);
+            }
+            Action::PutLease(key, lease) => {
+                self.leases.borrow_mut().insert(*key, *lease);
+            }
+            Action::RemoveLease(key) => {
+                self.leases.borrow_mut().remove(key);
+            }
             Action::PutInterface(ifindex, entry) => memory.interfaces.put(*ifindex, *entry),
             Action::RemoveInterface(ifindex) => memory.interfaces.remove(ifindex),
             // Frames are handed to the packet path directly.
             Action::Attach { .. } | Action::Detach(_) => {}
         }
+        None
     }
 
     /// Takes a sketch through by an interface, and every law with it.
@@ -283,8 +375,16 @@ impl Site {
         let gone = self.gateway.unwanted_rules().into_iter();
         let gone = gone.filter(|number| !swept.rules.contains(number));
         self.handle(Event::RulesIdle(gone.collect()));
+        self.handle(Event::Swept(self.nanos, swept.asked.clone()));
         swept
     }
+}
+
+/// The entries of mappings that somebody asked for.
+pub fn asked_for(memory: &Memory) -> BTreeMap<MappingKey, Mapping> {
+    let mut all = all(&memory.v4.mappings);
+    all.retain(|_, mapping| mapping.is_asked_for());
+    all
 }
 
 /// Subtracts from the slots of a client and of its rule what ended.
@@ -426,6 +526,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
         hold: HoldDown::DEFAULT,
         timeouts: None,
         services: Vec::new(),
+        forwards: Vec::new(),
     }
 }
 

@@ -2,13 +2,14 @@
 //! sweeps, reloads and restarts, CPUs get into each other's way. The laws hold throughout, and in the
 //! end everything that was taken is free again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
-use abi::{Behaviour, Dependence, Limits, Port, Protocol, Quota, Reason, Tuple};
+use abi::{Behaviour, Dependence, Limits, MappingKey, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
 use gateway::{
     Event,
-    intent::{Action, HoldDown, Intent, Pool},
+    intent::{Action, Forward, HoldDown, Intent, Pool, PortRange},
+    mappings::{Ask, Granted, Owner, Withdraw},
 };
 
 use super::{
@@ -23,6 +24,8 @@ use super::{
 const FLOWS: usize = 24;
 /// Steps that are told of one story.
 const STEPS_MAX: usize = 200;
+/// Sweeps until ports that were charged, and then asked for, are known to be nobody's.
+const SWEEPS_TO_COUNT: u8 = 3;
 /// Longer than any timeout.
 const AGES: Duration = Duration::from_secs(2000);
 
@@ -54,6 +57,11 @@ struct Story {
     /// Whether a pool has been overloaded, or is no longer, since the last sweep: then ports that are
     /// in use are not known to be where new ones are claimed.
     is_unswept: bool,
+    /// How many sweeps have to pass until ports that were charged, and then asked for, are charged to
+    /// nobody.
+    uncounted: u8,
+    /// Whether somebody asked for a port: then one may be given to another while its flows go on.
+    are_leased: bool,
 }
 
 /// Tells a story and asserts every law along its way.
@@ -63,6 +71,8 @@ pub fn tell(bytes: &[u8]) {
     let mut story = Story {
         is_raced: overloads(&wanted),
         is_unswept: false,
+        uncounted: 0,
+        are_leased: !wanted.pools.iter().all(|it| it.forwards.is_empty()),
         site: Site::new(wanted.clone(), FLOWS),
         wanted,
         asked: BTreeMap::new(),
@@ -92,12 +102,14 @@ impl Story {
             safe(memory);
         } else {
             sound(memory);
-            counts_are_true(memory, &quotas);
+            if self.uncounted == 0 {
+                counts_are_true(memory, &quotas);
+            }
         }
     }
 
     fn step(&mut self, words: &mut Words<'_>) {
-        match words.below(18) {
+        match words.below(20) {
             0..=4 => {
                 let (ingress, protocol, sketch) = outbound(words);
                 self.send(ingress, protocol, &sketch);
@@ -109,19 +121,34 @@ impl Story {
             10 => {
                 self.site.sweep_during(|_| {});
                 self.is_unswept = false;
+                self.uncounted = self.uncounted.saturating_sub(1);
             }
             11 => self.sweep_and_send(words),
             12 => {
                 let before = std::mem::replace(&mut self.wanted, wanted(words.next()));
                 self.is_raced |= overloads(&self.wanted);
                 self.is_unswept |= overloads(&before) != overloads(&self.wanted);
+                if self.wanted.pools.iter().any(|it| !it.forwards.is_empty()) {
+                    self.uncounted = SWEEPS_TO_COUNT;
+                    // A port that a client's flows have may come to be another's.
+                    self.is_raced = true;
+                    self.are_leased = true;
+                }
                 self.site
                     .handle(Event::Configure(Box::new(self.wanted.clone())));
             }
-            13 => self.restart(),
+            13 => {
+                self.restart();
+                // What its predecessor found once it does not know.
+                if self.uncounted != 0 {
+                    self.uncounted = SWEEPS_TO_COUNT;
+                }
+            }
             14 => self.site.handle(Event::RoutesChanged),
             15 => self.knock(words),
             16 => self.call(words),
+            17 => self.lease(words),
+            18 => self.withdraw(words),
             _ => self.race(words),
         }
     }
@@ -143,7 +170,7 @@ impl Story {
         };
         let answer = Sketch::answer(*protocol, seen.reversed());
         let left = self.site.send(OUTSIDE, &answer.flags(words.next()));
-        if left.is_translated() {
+        if left.is_translated() && !self.is_anothers(*protocol, seen, asked) {
             let got = read(&left.after.bytes).expect("still such a packet");
             assert_eq!(got, (*protocol, asked.reversed()));
         }
@@ -159,7 +186,7 @@ impl Story {
         knock.source_port = Port::new(440 + u16::from(words.below(8)));
         knock.source.0[3] = 1 + words.below(6);
         let left = self.site.send(OUTSIDE, &Sketch::first(*protocol, knock));
-        if left.is_translated() {
+        if left.is_translated() && !self.is_anothers(*protocol, seen, asked) {
             let (_, got) = read(&left.after.bytes).expect("still such a packet");
             let to = (got.target, got.target_port);
             assert_eq!(to, (asked.source, asked.source_port), "whose the port is");
@@ -168,6 +195,15 @@ impl Story {
                 (knock.source, knock.source_port)
             );
         }
+    }
+
+    /// Whether an external port has come to be another's than the one that it was seen of, because
+    /// somebody asked for it.
+    fn is_anothers(&self, protocol: Protocol, seen: &Tuple, asked: &Tuple) -> bool {
+        let end = MappingKey::inward(protocol, (seen.source, seen.source_port));
+        let found = self.site.memory.v4.mappings.get(&end);
+        let owner = (asked.source, asked.source_port);
+        self.are_leased && found.is_some_and(|it| (it.internal, it.port) != owner)
     }
 
     /// A client calls what it may know to be another's external endpoint.
@@ -188,6 +224,48 @@ impl Story {
                 assert_ne!(got.source, tuple.source, "no client sees another's address");
             }
         }
+    }
+
+    /// Somebody asks for an external port. What is granted is nobody else's.
+    fn lease(&mut self, words: &mut Words<'_>) {
+        let ask = Ask {
+            protocol: Protocol::ALL[usize::from(words.below(3))],
+            internal: internal(words),
+            address: (words.below(2) == 0).then(|| [192, 0, 2, 1 + words.below(4)].into()),
+            port: (words.below(2) == 0).then(|| 1020 + u16::from(words.below(40))),
+            prefer_failure: words.below(3) == 0,
+            lifetime: Duration::from_secs(u64::from(words.next()) * 4),
+            owner: owner(words),
+        };
+        let before: Vec<Granted> = self.site.gateway.mappings().leases().copied().collect();
+        let Ok(granted) = self.site.ask(&ask) else {
+            let after: Vec<Granted> = self.site.gateway.mappings().leases().copied().collect();
+            assert_eq!(before, after, "what is denied changes nothing");
+            return;
+        };
+        self.uncounted = SWEEPS_TO_COUNT;
+        self.are_leased = true;
+        assert_eq!(
+            (granted.protocol, granted.internal),
+            (ask.protocol, ask.internal)
+        );
+        let is_other = |it: &&Granted| (it.protocol, it.internal) != (ask.protocol, ask.internal);
+        for other in before.iter().filter(is_other) {
+            let end = |it: &Granted| (it.protocol, it.external);
+            assert_ne!(end(other), end(&granted), "one port is granted to two");
+        }
+    }
+
+    fn withdraw(&mut self, words: &mut Words<'_>) {
+        let withdraw = Withdraw {
+            protocol: Protocol::ALL[usize::from(words.below(3))],
+            internal: internal(words),
+            owner: owner(words),
+        };
+        let before = self.site.gateway.mappings().leases().count();
+        let done = self.site.withdraw(&withdraw).is_ok();
+        let after = self.site.gateway.mappings().leases().count();
+        assert_eq!(before, after + usize::from(done));
     }
 
     /// A client goes on with what it began.
@@ -264,6 +342,11 @@ impl Story {
 
     /// When nobody sends any more, everything is free in the end.
     fn end(mut self) {
+        for pool in &mut self.wanted.pools {
+            pool.forwards.clear();
+        }
+        self.site
+            .handle(Event::Configure(Box::new(self.wanted.clone())));
         self.site.pass(AGES);
         for _ in 0..10 {
             self.site.sweep();
@@ -321,6 +404,40 @@ fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
     (ingress, protocol, Sketch::first(protocol, tuple))
 }
 
+/// An internal endpoint of [`outbound`], or one that no rule knows.
+fn internal(words: &mut Words<'_>) -> SocketAddrV4 {
+    let client = match words.below(8) {
+        7 => [172, 16, 0, 1],
+        last => [10, [1, 7][usize::from(words.below(2))], 0, last.min(5)],
+    };
+    SocketAddrV4::new(client.into(), 4000 + u16::from(words.below(4)))
+}
+
+fn owner(words: &mut Words<'_>) -> Owner {
+    let name = ["", "", "a", "b"][usize::from(words.below(4))];
+    Owner::named(name).expect("it is short")
+}
+
+/// What leads to hosts that are clients too, in and beside what the pool gives out.
+fn forwarding(mut intent: Intent, address: u8, first: u16, count: u16) -> Intent {
+    let forwards = [Protocol::Tcp, Protocol::Udp].map(|protocol| Forward {
+        name: "to".to_owned(),
+        protocol,
+        address: [192, 0, 2, address].into(),
+        ports: PortRange {
+            first,
+            last: first + (count - 1),
+        },
+        target: ([10, 1, 0, 1].into(), 4000),
+        callers: match protocol {
+            Protocol::Tcp => vec!["198.51.100.0/30".parse().expect("a prefix")],
+            Protocol::Udp | Protocol::Icmp => Vec::new(),
+        },
+    });
+    intent.pools[0].forwards = forwards.into();
+    intent
+}
+
 fn addressed(ingress: u32, sketch: &Sketch) -> Sketch {
     Sketch {
         ingress,
@@ -372,8 +489,22 @@ fn policy(word: u8) -> Intent {
         };
         intent(vec![pool], rules())
     };
-    match word % 10 {
+    match word % 14 {
         0 => usual(),
+        10 => forwarding(usual(), 2, 80, 3),
+        11 => forwarding(overloading(1063, true), 1, 1030, 3),
+        12 => forwarding(
+            behaving(Dependence::AddressAndPort, Dependence::Address, true),
+            1,
+            1030,
+            4,
+        ),
+        13 => forwarding(
+            behaving(Dependence::Address, Dependence::AddressAndPort, true),
+            1,
+            1031,
+            2,
+        ),
         8 => overloading(1025, true),
         9 => overloading(1063, false),
         4 => behaving(Dependence::AddressAndPort, Dependence::AddressAndPort, true),

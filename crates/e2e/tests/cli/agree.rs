@@ -64,7 +64,7 @@ fn counters_metrics_pools_and_flows_agree_with_what_was_sent() -> Result<()> {
     assert_eq!(after.opened, (FLOWS, FLOWS));
     for (reason, value) in &after.exits {
         let is_ours = reason.starts_with("translated");
-        let may_be = is_ours || ["not_ipv4", "not_for_us"].contains(&reason.as_str());
+        let may_be = is_ours || ["not_ip", "not_for_us"].contains(&reason.as_str());
         ensure!(
             may_be || *value == before.exits[reason],
             "{reason} went to {value:?}"
@@ -130,7 +130,7 @@ impl Totals {
             );
             // ARP comes when it likes, between the one reading and the other.
             ensure!(
-                shown == *value || reason == "not_ipv4",
+                shown == *value || reason == "not_ip",
                 "{reason}: {value:?} is {shown:?}"
             );
         }

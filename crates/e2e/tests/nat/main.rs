@@ -4,6 +4,7 @@
 mod behaviours;
 mod edges;
 mod errors;
+mod forwards;
 mod fragments;
 mod neighbours;
 mod one_arm;

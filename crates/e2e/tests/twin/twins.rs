@@ -312,12 +312,12 @@ impl Twins {
         let ours = self.native.memory.v4.mappings.all();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
-            .map(|(key, value)| (key, (value.port, value.rule)))
+            .map(|(key, value)| (key, (value.port, value.rule())))
             .collect();
         let kernels = self.tables.mappings.all()?;
         let kernels: BTreeMap<_, _> = kernels
             .into_iter()
-            .map(|(key, it)| (key, (it.port, it.rule)))
+            .map(|(key, it)| (key, (it.port, it.rule())))
             .collect();
         ensure!(ours == kernels, "mappings differ");
         for bitmap in 0..BITMAPS as u32 {

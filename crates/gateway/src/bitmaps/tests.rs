@@ -102,3 +102,66 @@ fn ports_in_use_stay_taken_when_overload_comes_and_when_it_goes() {
     assert!(rig.is_taken(abi::ports::bitmap(3, Protocol::Tcp), 4002));
     assert!(!rig.is_taken(abi::ports::bitmap(3, Protocol::Udp), 4002));
 }
+
+#[test]
+fn a_port_is_taken_only_if_nobody_has_it_and_it_is_not_held_back() {
+    let rig = Rig::default();
+    let bitmap = [abi::ports::bitmap(3, Protocol::Udp)];
+    let free = |port| take_if_free(&bitmap, Port::new(port), |it| rig.words(it));
+
+    assert!(free(4001) && !free(4001));
+    let (word, bit) = place(Port::new(4003));
+    rig.words(bitmap[0])[word].held.set(1 << bit);
+    assert!(!free(4003) && !rig.is_taken(bitmap[0], 4003));
+}
+
+#[test]
+fn any_port_is_one_of_the_wanted_parity_as_long_as_there_is_one_and_then_another() {
+    let rig = Rig::default();
+    let bitmap = [abi::ports::bitmap(3, Protocol::Udp)];
+    rig.prepare(&external(3, (3000, 3005)), None);
+    let parity = Some(Port::new(7));
+    let taken = std::iter::from_fn(|| take_any(&bitmap, 99, parity, |it| rig.words(it)));
+
+    let mut ports: Vec<u16> = taken.map(Port::get).collect();
+
+    assert!(ports[..3].iter().all(|port| port % 2 == 1), "{ports:?}");
+    ports.sort_unstable();
+    assert_eq!(ports, [3000, 3001, 3002, 3003, 3004, 3005]);
+}
+
+#[test]
+fn any_port_is_one_that_is_held_back_only_if_there_are_no_others() {
+    let rig = Rig::default();
+    let bitmap = [abi::ports::bitmap(3, Protocol::Udp)];
+    rig.prepare(&external(3, (3000, 3003)), None);
+    for port in [3000, 3002, 3003] {
+        let (word, bit) = place(Port::new(port));
+        rig.words(bitmap[0])[word].held.fetch_or(1 << bit);
+    }
+
+    let first = take_any(&bitmap, 5, Some(Port::new(2)), |it| rig.words(it));
+
+    assert_eq!(first.map(Port::get), Some(3001));
+    assert!(take_any(&bitmap, 5, None, |it| rig.words(it)).is_some());
+}
+
+/// In one plane a port is a flow's, so it cannot be the mapping's that serves all remotes.
+#[test]
+fn a_port_of_an_overloaded_address_is_taken_in_all_planes_or_in_none() {
+    let rig = Rig::default();
+    let overloaded = external(3, (3000, 3001)).with_planes(2);
+    rig.prepare(&overloaded, None);
+    let planes: Vec<u32> = overloaded.bitmaps_of(Protocol::Tcp).collect();
+    let last = planes[planes.len() - 1];
+    rig.take(last, 3000);
+
+    let port = Port::new(3000);
+    assert!(!take_if_free(&planes, port, |it| rig.words(it)));
+    let only = |plane: &u32| rig.is_taken(*plane, 3000) == (*plane == last);
+    assert!(planes.iter().all(only));
+    let other = take_any(&planes, 0, None, |it| rig.words(it));
+    assert_eq!(other.map(Port::get), Some(3001));
+    assert!(planes.iter().all(|plane| rig.is_taken(*plane, 3001)));
+    assert_eq!(take_any(&planes, 0, None, |it| rig.words(it)), None);
+}

@@ -25,13 +25,15 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let timeouts = settings::timeouts(config, report);
     let pools = pools::judge(config, &timeouts, report);
     let rules = rules::judge(config, &pools, report);
+    let limits = settings::limits(config, report);
+    pools::room(&pools.pools, limits, report);
     Intent {
         interfaces,
         pools: pools.pools,
         rules,
         timeouts,
         services: settings::services(&config.timeouts, &Path::ROOT.field("timeouts"), report),
-        limits: settings::limits(config, report),
+        limits,
         api_socket: settings::api_socket(config, report),
         metrics: settings::metrics(config, report),
         log: log::judge(config, report),

@@ -134,6 +134,7 @@ state: /sys/fs/bpf/test
                 hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
+                forwards: Vec::new(),
             },
             Pool {
                 name: "team-b".to_owned(),
@@ -146,6 +147,7 @@ state: /sys/fs/bpf/test
                 hold: HoldDown::DEFAULT,
                 timeouts: None,
                 services: Vec::new(),
+                forwards: Vec::new(),
             },
         ],
         rules: vec![

@@ -6,10 +6,10 @@ mod name;
 mod service;
 mod size;
 
-pub(super) use address::{pool_addresses, prefix};
+pub(super) use address::{host, pool_addresses, prefix};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
-pub(super) use service::{port_range, service};
+pub(super) use service::{port, port_range, service};
 pub(super) use size::{size, spelled_size};
 
 use abi::{Dependence, Refusal};

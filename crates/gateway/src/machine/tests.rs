@@ -41,6 +41,8 @@ struct World {
     numbered: BTreeMap<u16, Numbered>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
+    mappings: BTreeMap<MappingKey, Mapping>,
+    leases: BTreeMap<MappingKey, Lease>,
 }
 
 impl World {
@@ -68,6 +70,8 @@ impl World {
             classes: self.classes.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
             attached: self.attached.clone(),
+            mappings: self.mappings.clone(),
+            leases: self.leases.clone(),
         }
     }
 
@@ -91,6 +95,17 @@ impl World {
             Action::PutClasses(classes) => self.classes.extend(classes),
             Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
+            // Of ports and mappings, `mappings::tests` knows more.
+            Action::TakePort(..) => {}
+            Action::PutMapping(key, mapping) => {
+                self.mappings.insert(key, mapping);
+            }
+            Action::PutLease(key, lease) => {
+                self.leases.insert(key, lease);
+            }
+            Action::RemoveLease(key) => {
+                self.leases.remove(&key);
+            }
             Action::PutInterface(ifindex, entry) => {
                 self.interfaces.insert(ifindex, entry);
             }
@@ -201,6 +216,10 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         | Action::PutClasses(_)
         | Action::RemoveClasses(_)
         | Action::SetConfig(_)
+        | Action::TakePort(..)
+        | Action::PutMapping(..)
+        | Action::PutLease(..)
+        | Action::RemoveLease(_)
         | Action::PutInterface(..) => false,
     };
     assert!(!actions.iter().any(is_disruptive));

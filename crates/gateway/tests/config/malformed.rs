@@ -69,6 +69,9 @@ malformed! {
     receivers_are_addresses_and_ports = "63-session-log-receivers";
     what_a_port_is_cannot_be_said_twice = "64-shared-ports";
     overloaded_addresses_are_limited = "65-too-many-overloaded";
+    a_forward_says_from_where_to_where = "66-forwards";
+    an_external_port_leads_to_one_place = "67-forwarded-twice";
+    forwarded_ports_leave_room_for_others = "68-too-many-forwards";
 }
 
 #[test]

@@ -7,13 +7,13 @@ use api::{
     Problems,
     http::{
         AddressState, Applied, ByProtocol, Counters, Drops, Endpoint, Exit, Flow, FlowState, Flows,
-        Pool, PoolAddress, Pools, Ports, Protocol, Status, Traffic, Verdict,
+        Mapping, Mappings, Pool, PoolAddress, Pools, Ports, Protocol, Status, Traffic, Verdict,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    super::{apply, exits, flow, flows, pools, status},
+    super::{apply, exits, flow, flows, mappings, pools, status},
     listed, samples,
 };
 use crate::{
@@ -63,6 +63,29 @@ fn any_flow() -> impl Strategy<Value = Flow> {
                 interface_in: inward,
             },
         )
+}
+
+fn any_mappings() -> impl Strategy<Value = Mappings> {
+    let mapping = (
+        select(Protocol::ALL.to_vec()),
+        (endpoint(), endpoint()),
+        (option::of(text()), option::of(text()), option::of(text())),
+        vec(text(), 0..3),
+        (any::<u32>(), option::of(any::<u64>()), any::<bool>()),
+    );
+    let mapping = mapping.prop_map(|(protocol, ends, names, from, rest)| Mapping {
+        protocol,
+        external: ends.0,
+        internal: ends.1,
+        ports: rest.0,
+        pool: names.0,
+        forward: names.1,
+        from,
+        owner: names.2,
+        expires_in_seconds: rest.1,
+        standing: rest.2,
+    });
+    vec(mapping, 0..5).prop_map(|mappings| Mappings { mappings })
 }
 
 fn any_ports() -> impl Strategy<Value = Ports> {
@@ -221,6 +244,15 @@ proptest! {
     #[test]
     fn any_pools_can_be_shown(found in any_pools(), look in any_look()) {
         shown(look, |look| pools::show(&found, look))?;
+    }
+
+    #[test]
+    fn any_mappings_can_be_shown(found in any_mappings(), look in any_look()) {
+        shown(look, |look| mappings::show(&found, look))?;
+        for one in &found.mappings {
+            shown(look, |look| mappings::show_granted(one, look))?;
+            shown(look, |look| mappings::show_withdrawn(one, look))?;
+        }
     }
 
     #[test]

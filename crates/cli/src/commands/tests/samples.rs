@@ -9,8 +9,9 @@ use api::{
     Problem, Problems, Severity,
     http::{
         ActiveFlows, AddressState, AttachMode, ByProtocol, ByState, ConfigStatus, Drops, Endpoint,
-        Exit, Flow, FlowState, Flows, InterfaceStatus, Party, Pool, PoolAddress, Pools, Ports,
-        Program, Protocol, Realm, Session, SessionState, Status, Sweep, Traffic, Verdict, Who,
+        Exit, Flow, FlowState, Flows, InterfaceStatus, Mapping, Mappings, Party, Pool, PoolAddress,
+        Pools, Ports, Program, Protocol, Realm, Session, SessionState, Status, Sweep, Traffic,
+        Verdict, Who,
     },
     problem::Excerpt,
 };
@@ -220,6 +221,46 @@ fn address(last: u8, used: u32, free: u32) -> PoolAddress {
             held: 1,
         },
         flows: u64::from(used) + 3,
+    }
+}
+
+pub fn mappings() -> Mappings {
+    let endpoint = |address: [u8; 4], port| Endpoint {
+        address: Ipv4Addr::from(address),
+        port,
+    };
+    let web = Mapping {
+        protocol: Protocol::Tcp,
+        external: endpoint([192, 0, 2, 10], 443),
+        internal: endpoint([10, 1, 0, 5], 8443),
+        ports: 1,
+        pool: Some("team-a".to_owned()),
+        forward: Some("web".to_owned()),
+        from: Vec::new(),
+        owner: None,
+        expires_in_seconds: None,
+        standing: true,
+    };
+    let range = Mapping {
+        protocol: Protocol::Udp,
+        external: endpoint([192, 0, 2, 10], 5000),
+        internal: endpoint([10, 1, 0, 6], 5000),
+        ports: 100,
+        forward: Some("media".to_owned()),
+        from: vec!["198.51.100.0/24".to_owned(), "203.0.113.7/32".to_owned()],
+        standing: false,
+        ..web.clone()
+    };
+    let granted = Mapping {
+        external: endpoint([192, 0, 2, 11], 40_000),
+        internal: endpoint([10, 1, 0, 7], 5060),
+        forward: None,
+        owner: Some("team-a".to_owned()),
+        expires_in_seconds: Some(7_199),
+        ..web.clone()
+    };
+    Mappings {
+        mappings: vec![web, range, granted],
     }
 }
 

@@ -53,7 +53,11 @@ impl Connection {
                 && matches!(self.again, Again::No);
             *self = Self {
                 reset: self.reset,
-                again: if is_clean { Again::Clean(side) } else { Again::Muddled },
+                again: if is_clean {
+                    Again::Clean(side)
+                } else {
+                    Again::Muddled
+                },
                 ..Self::default()
             };
         } else if self.again == Again::Clean(side) && !has(SYN) && !self.opened[1 - side] {

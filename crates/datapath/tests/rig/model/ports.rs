@@ -92,7 +92,10 @@ impl Nat {
         made: &dyn Choices,
     ) -> Result<End, Reason> {
         let protocol = packet.protocol;
-        let ends = || self.range(protocol, address).map(|port| End::new(address, port));
+        let ends = || {
+            self.range(protocol, address)
+                .map(|port| End::new(address, port))
+        };
         let is_free = |end: End| self.is_free(protocol, end);
         let is_wrong = |end: End| {
             let is_odd = |port: u16| port % 2 == 1;
@@ -100,7 +103,10 @@ impl Nat {
         };
         if made.reason() == Reason::PortsExhausted {
             if let Some(end) = ends().find(|end| is_free(*end)) {
-                panic!("{end} of {protocol:?} is free, but {} was refused", packet.source);
+                panic!(
+                    "{end} of {protocol:?} is free, but {} was refused",
+                    packet.source
+                );
             }
             return Err(Reason::PortsExhausted);
         }
@@ -169,7 +175,8 @@ impl Nat {
     pub(super) fn is_used(&self, protocol: Protocol, end: End) -> bool {
         let has = |external: End, seen: End| external == end || seen == end;
         self.mappings.contains_key(&(protocol, end))
-            || (self.sessions.values()).any(|it| it.protocol == protocol && has(it.external, it.seen))
+            || (self.sessions.values())
+                .any(|it| it.protocol == protocol && has(it.external, it.seen))
     }
 
     /// Whether a port must be free to be given out.

@@ -131,7 +131,10 @@ impl Nat {
                 );
                 continue;
             }
-            assert!(known.is_draining, "{address} is forgotten, but its pool has it");
+            assert!(
+                known.is_draining,
+                "{address} is forgotten, but its pool has it"
+            );
             assert!(!is_used, "{address} is forgotten, but somebody uses it");
             self.addresses.remove(&address);
             self.ports.retain(|(_, end), _| *end.ip() != address);
@@ -191,14 +194,18 @@ impl Nat {
         let known = &self.addresses[&address];
         let ours = |end: &End| *end.ip() == address;
         let of = |it: &Protocol| *it == protocol;
-        let all = self.ports.iter().filter(|((it, end), _)| of(it) && ours(end));
+        let all = self
+            .ports
+            .iter()
+            .filter(|((it, end), _)| of(it) && ours(end));
         let candidates = all.clone().count();
         let range = self.range(protocol, address);
         let in_use = self.mappings.keys().filter(|(it, end)| of(it) && ours(end));
         let not_free = all.clone().filter(|(_, life)| !life.is_free());
         let free = range.len() - (in_use.count() + not_free.count()).min(range.len());
-        let is_crowded =
-            4 * candidates > 3 * free || candidates > hold.ports as usize || known.ports_life.is_some();
+        let is_crowded = 4 * candidates > 3 * free
+            || candidates > hold.ports as usize
+            || known.ports_life.is_some();
         if is_crowded {
             self.crowded.insert((protocol, address), self.now);
         }

@@ -1,13 +1,16 @@
 //! Which external addresses, and that each is given out once; how a pool translates stands in
-//! `behaviour`.
+//! `behaviour`, and what is reached through it in `forwards`.
 
 mod behaviour;
+mod forwards;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use abi::limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX};
 use api::{Config, config};
 use ipnet::Ipv4Net;
+
+pub(super) use forwards::room;
 
 use super::{
     super::{
@@ -69,6 +72,7 @@ pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) 
         }));
     }
     judged.names = names.first;
+    forwards::judge(list, &path, &mut judged, report);
     overloaded(&judged.pools, &path, report);
     judged
 }
@@ -116,6 +120,7 @@ fn one(
         hold: behaviour::hold_down(pool, path, report),
         timeouts: None,
         services: settings::services(&pool.timeouts, &path.field("timeouts"), report),
+        forwards: Vec::new(),
     })
 }
 

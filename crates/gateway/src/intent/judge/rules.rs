@@ -313,6 +313,7 @@ fn unused_pools(rules: &[(Path, Rule)], pools: &Judged, report: &mut Report<'_>)
             Action::Translate { pool } => Some(pool.as_str()),
             Action::Pass => None,
         })
+        .chain(pools.forwarding())
         .collect();
     for (name, path) in pools
         .names

@@ -101,8 +101,7 @@ fn no_address(word: &str) -> Complaint {
 /// The addresses of a pool's entry, as a prefix.
 pub(in super::super) fn pool_addresses(word: &str) -> Result<Ipv4Net, Complaint> {
     let net = prefix(word)?;
-    let overlaps = |other: &Ipv4Net| other.contains(&net) || net.contains(other);
-    match UNUSABLE.iter().find(|(unusable, _)| overlaps(unusable)) {
+    match unusable(net) {
         Some((unusable, what)) => {
             let message = format!("no reply can come back to {}", quoted(word));
             let help = format!(
@@ -112,4 +111,25 @@ pub(in super::super) fn pool_addresses(word: &str) -> Result<Ipv4Net, Complaint>
         }
         None => Ok(net),
     }
+}
+
+/// The address of one host.
+pub(in super::super) fn host(word: &str) -> Result<Ipv4Addr, Complaint> {
+    let net = prefix(word)?;
+    if net.prefix_len() != 32 {
+        let message = format!("{} is not one host", quoted(word));
+        return Err(complaint(message, "write one address, `10.0.0.5`"));
+    }
+    match unusable(net) {
+        Some((unusable, what)) => {
+            let message = format!("no host can be reached at {}", quoted(word));
+            Err(complaint(message, format!("`{unusable}` is {what}")))
+        }
+        None => Ok(net.network()),
+    }
+}
+
+fn unusable(net: Ipv4Net) -> Option<&'static (Ipv4Net, &'static str)> {
+    let overlaps = |other: &Ipv4Net| other.contains(&net) || net.contains(other);
+    UNUSABLE.iter().find(|(unusable, _)| overlaps(unusable))
 }

@@ -35,7 +35,8 @@ pub(in super::super) fn port_range(word: &str) -> Result<PortRange, Complaint> {
     Ok(PortRange { first, last })
 }
 
-fn port(word: &str) -> Result<u16, Complaint> {
+/// A port.
+pub(in super::super) fn port(word: &str) -> Result<u16, Complaint> {
     let word = word.trim();
     match word.parse::<u16>() {
         Ok(0) => Err(complaint(

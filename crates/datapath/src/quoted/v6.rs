@@ -1,0 +1,130 @@
+//! ICMPv6 errors.
+
+use abi::{FlowKey, Ip6, Protocol, Reason, Tuple};
+
+use super::{Error, QUOTED, Translated, answered, is_all_ones, requote};
+use crate::{
+    checksum::{Sum, patch, sum_of},
+    frame::{Icmp, Ipv6, Link, Packet, Wire, icmp6},
+    ip6::V6,
+};
+
+/// Where an error begins that has no extension headers before it.
+const ICMP: usize = Link::LEN + Ipv6::LEN;
+/// What it quotes.
+const QUOTE: usize = ICMP + Icmp::LEN;
+
+impl V6 {
+    /// Finds out what an error is about; `false` if that cannot be one of our flows. Errors behind
+    /// extension headers, and about packets with some, are nobody's.
+    #[inline(never)]
+    pub fn read<P: Packet>(packet: &mut P, error: &mut Error<Ip6>) -> bool {
+        let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
+            return false;
+        };
+        let (total, sender) = (ip.total(), ip.source);
+        if ip.next != icmp6::NUMBER {
+            return false;
+        }
+        let Some(quoted) = packet.at::<Ipv6>(QUOTE) else {
+            return false;
+        };
+        let protocol = match quoted.next {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            icmp6::NUMBER => Protocol::Icmp,
+            _ => return false,
+        };
+        let l4 = QUOTE + Ipv6::LEN;
+        if !quoted.is_version_6() || Link::LEN + total < l4 + QUOTED {
+            return false;
+        }
+        let (source, target) = (quoted.source, quoted.target);
+        let Some((source_port, target_port)) = answered(packet, protocol, l4) else {
+            return false;
+        };
+        let answer = Tuple {
+            source: target,
+            target: source,
+            source_port,
+            target_port,
+        };
+        *error = Error {
+            icmp: ICMP as u16,
+            quote: QUOTE as u16,
+            l4: l4 as u16,
+            total: total as u16,
+            source: sender,
+            key: FlowKey::new(protocol, answer),
+            protocol,
+        };
+        true
+    }
+
+    /// Whether the error's checksum is right.
+    #[inline(always)]
+    pub fn is_whole<P: Packet>(packet: &mut P, error: &Error<Ip6>) -> bool {
+        let end = error.end();
+        let Ok(sum) = u16::try_from(sum_of(packet, ICMP, end)) else {
+            return false;
+        };
+        let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
+            return false;
+        };
+        let sum = Sum::ZERO
+            .add(ip.source)
+            .add(ip.target)
+            .add2(ip.payload)
+            .add2([0, icmp6::NUMBER])
+            .add2(sum.to_ne_bytes());
+        is_all_ones(sum.fold() as u64)
+    }
+
+    /// Gives the quoted packet the tuple that its sender knows it by, the error its new addresses, and
+    /// mends every checksum on the way out.
+    #[inline(never)]
+    pub fn requote<P: Packet>(
+        packet: &mut P,
+        error: &Error<Ip6>,
+        translated: &Translated<Ip6>,
+    ) -> Option<Reason> {
+        match requoted(packet, error, translated) {
+            Some(()) => None,
+            None => Some(Reason::Internal),
+        }
+    }
+}
+
+#[inline(always)]
+fn requoted<P: Packet>(
+    packet: &mut P,
+    error: &Error<Ip6>,
+    translated: &Translated<Ip6>,
+) -> Option<()> {
+    let known = &translated.quoted;
+    let quoted = packet.at::<Ipv6>(QUOTE)?;
+    let addresses = Sum::ZERO
+        .swap(quoted.source, known.source)
+        .swap(quoted.target, known.target);
+    (quoted.source, quoted.target) = (known.source, known.target);
+    let ports = (known.source_port, known.target_port);
+    let changed = requote(packet, error, ports, addresses)?;
+
+    let ip = packet.at::<Ipv6>(Link::LEN)?;
+    let outer = Sum::ZERO
+        .swap(ip.source, translated.source)
+        .swap(ip.target, translated.target);
+    (ip.source, ip.target) = (translated.source, translated.target);
+    if translated.is_sent {
+        ip.hops -= 1;
+    }
+    let sum = addresses
+        .add2(changed.fold().to_ne_bytes())
+        .add2(outer.fold().to_ne_bytes());
+    let icmp = packet.at::<Icmp>(ICMP)?;
+    icmp.check = patch(icmp.check, sum.fold());
+    if translated.is_sent {
+        packet.at::<Link>(0)?.readdress(&translated.hop);
+    }
+    Some(())
+}

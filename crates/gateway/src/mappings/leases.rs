@@ -1,0 +1,455 @@
+//! Mappings that clients, or somebody for them, ask for while the gateway runs, as RFC 6887's MAP does:
+//! an external port for an internal endpoint, for a time, by whom it may be renewed and withdrawn.
+//!
+//! An internal endpoint has one at most. If its flows have an external port already, it is granted that
+//! one, because an endpoint is seen from outside by one port (RFC 4787 REQ-1). Else the port that was
+//! suggested, if it is free; else, unless only that one is wanted, another one.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddrV4},
+    ops::Deref,
+    time::Duration,
+};
+
+use abi::{
+    Address, End, External, Ip4, Lease, Mapping, MappingKey, Port, PortWord, Protocol, Slot,
+    hash::hash,
+    limits::{LEASES_MAX, LEASES_OF_CLIENT_MAX, OWNER_BYTES},
+    ports::WORDS,
+};
+
+use super::{Mappings, ends, forwards, rules_of};
+use crate::{
+    bitmaps,
+    intent::{Intent, Pool},
+    machine::Action,
+    numbers::Numbers,
+};
+
+/// The longest time for which a mapping is granted at once (RFC 6887 §15 recommends it).
+pub const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
+/// Who asks for less would have to ask again before the answer is there.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
+/// For how long, if nothing is said of that.
+pub const LIFETIME_DEFAULT: Duration = Duration::from_secs(7_200);
+
+/// Who may renew and withdraw a mapping; no name is anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Owner([u8; OWNER_BYTES]);
+
+impl Owner {
+    /// An owner by a name; nothing if it is too long, or has a zero in it.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut bytes = [0; OWNER_BYTES];
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        (!name.contains('\0')).then_some(Self(bytes))
+    }
+
+    /// Its name; empty if it has none.
+    pub fn name(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        let bytes = self.0.get(..end.unwrap_or(OWNER_BYTES)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// Somebody asks for an external port, or for more time for the one there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The internal endpoint.
+    pub internal: SocketAddrV4,
+    /// The external address that would be best.
+    pub address: Option<Ipv4Addr>,
+    /// The external port that would be best.
+    pub port: Option<u16>,
+    /// Whether others than these will not do.
+    pub prefer_failure: bool,
+    /// For how long; see [`LIFETIME_MAX`].
+    pub lifetime: Duration,
+    /// Who asks.
+    pub owner: Owner,
+}
+
+/// Somebody does not need a mapping any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Withdraw {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The internal endpoint.
+    pub internal: SocketAddrV4,
+    /// Who says so.
+    pub owner: Owner,
+}
+
+/// A mapping that was granted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Granted {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The internal endpoint.
+    pub internal: SocketAddrV4,
+    /// The external one.
+    pub external: SocketAddrV4,
+    /// When it ends, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub until: u64,
+    /// Who asked for it.
+    pub owner: Owner,
+}
+
+impl Granted {
+    /// What a lease is about, as the tables have it; nothing for what no lease can be about.
+    pub(super) fn found(key: &MappingKey, mapping: &Mapping, lease: Lease) -> Option<Self> {
+        let Some(End::Inward { port }) = key.what() else {
+            return None;
+        };
+        Some(Self {
+            protocol: Protocol::from_number(key.protocol)?,
+            internal: SocketAddrV4::new(mapping.internal.0.into(), mapping.port.get()),
+            external: SocketAddrV4::new(key.external.0.into(), port.get()),
+            until: lease.until,
+            owner: Owner(lease.owner),
+        })
+    }
+
+    pub(super) fn end(&self) -> (Protocol, Ip4, Port) {
+        let (address, port) = end(self.external);
+        (self.protocol, address, port)
+    }
+
+    pub(super) fn internal(&self) -> (Ip4, Port) {
+        end(self.internal)
+    }
+
+    /// Where it stands in the tables.
+    pub fn key(&self) -> MappingKey {
+        MappingKey::inward(self.protocol, end(self.external))
+    }
+
+    fn lease(&self) -> Lease {
+        Lease {
+            until: self.until,
+            owner: self.owner.0,
+        }
+    }
+}
+
+/// Why somebody does not get what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Nothing is configured yet.
+    #[error("no configuration is in force")]
+    Unconfigured,
+    /// Only ports can be mapped.
+    #[error("a mapping is of a TCP or UDP port; ICMP has none")]
+    NoPorts,
+    /// The rules do not translate what this client sends.
+    #[error("no rule gives {client} a pool for {protocol:?}, so there is nothing to map it to")]
+    NoPool {
+        /// The client.
+        client: Ipv4Addr,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// The address that is wanted is in no pool of this client.
+    #[error("{address} is no external address of a pool that the rules give {client}")]
+    NotItsAddress {
+        /// The address.
+        address: Ipv4Addr,
+        /// The client.
+        client: Ipv4Addr,
+    },
+    /// The configuration has an answer already.
+    #[error("the configuration forwards {external} to {internal} already")]
+    Forwarded {
+        /// The internal endpoint.
+        internal: SocketAddrV4,
+        /// The external one.
+        external: SocketAddrV4,
+    },
+    /// It is another's.
+    #[error("the mapping of {internal} belongs to another owner")]
+    NotYours {
+        /// The internal endpoint.
+        internal: SocketAddrV4,
+    },
+    /// The endpoint has another external port, and only the one that is wanted would do.
+    #[error("{internal} is mapped to {external} already, and would be seen by two ports")]
+    Elsewhere {
+        /// The internal endpoint.
+        internal: SocketAddrV4,
+        /// The external one that it has.
+        external: SocketAddrV4,
+    },
+    /// The port that is wanted is in use, was until lately, or is none of the pool's.
+    #[error("port {port} of {address} is not free")]
+    NotFree {
+        /// The address.
+        address: Ipv4Addr,
+        /// The port.
+        port: u16,
+    },
+    /// There is no free port.
+    #[error("no port of {address} is free")]
+    Exhausted {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// There are too many.
+    #[error("{LEASES_MAX} mappings were granted and have not ended; more do not fit")]
+    TooMany,
+    /// One client has too many.
+    #[error("{client} was granted {LEASES_OF_CLIENT_MAX} mappings; a client does not get more")]
+    TooManyOfClient {
+        /// The client.
+        client: Ipv4Addr,
+    },
+    /// Flows took all the room.
+    #[error("the mapping table is full")]
+    TableFull,
+    /// There is nothing to withdraw.
+    #[error("{internal} has no mapping that was asked for")]
+    NoMapping {
+        /// The internal endpoint.
+        internal: SocketAddrV4,
+    },
+}
+
+/// What somebody who asks is judged by.
+pub(crate) struct Circumstances<'a> {
+    /// What is configured.
+    pub intent: &'a Intent,
+    /// The numbers of pools and addresses.
+    pub numbers: &'a Numbers,
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub now: u64,
+    /// The key of hashes.
+    pub seed: u64,
+}
+
+impl Mappings {
+    /// Grants a mapping, or more time for it. The port is taken then; [`Mappings::reconcile`] says what
+    /// else must be done.
+    ///
+    /// `slot` is the address that a client has in a pool, `port_of` the port that an entry of the
+    /// mapping table has, and `words` the bitmaps of ports.
+    pub(crate) fn ask<W: Deref<Target = [PortWord; WORDS]>>(
+        &mut self,
+        ask: &Ask,
+        at: &Circumstances<'_>,
+        (slot, port_of, words): (
+            impl Fn(&Pool, Ip4) -> Option<Slot>,
+            impl Fn(&MappingKey) -> Option<Port>,
+            impl Fn(u32) -> W,
+        ),
+        actions: &mut Vec<Action>,
+    ) -> Result<Granted, Denied> {
+        let until = at.now + ask.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX).as_nanos() as u64;
+        if ask.protocol == Protocol::Icmp {
+            return Err(Denied::NoPorts);
+        }
+        let granted = match self.of(ask.protocol, ask.internal, ask.owner)? {
+            Some(granted) => {
+                ask.accepts(granted.external)?;
+                Granted { until, ..granted }
+            }
+            None => {
+                self.has_room(ask)?;
+                is_forwarded(ask, at.intent)?;
+                let (address, external) = ask.address(at, slot)?;
+                let port = ask.port(address, external, at.seed, (port_of, words))?;
+                Granted {
+                    protocol: ask.protocol,
+                    internal: ask.internal,
+                    external: SocketAddrV4::new(address, port.get()),
+                    until,
+                    owner: ask.owner,
+                }
+            }
+        };
+        self.leases.insert(granted.key(), granted);
+        actions.push(Action::PutLease(granted.key(), granted.lease()));
+        Ok(granted)
+    }
+
+    /// Withdraws a mapping that was granted; [`Mappings::reconcile`] says what else must be done.
+    pub(crate) fn withdraw(
+        &mut self,
+        withdraw: &Withdraw,
+        actions: &mut Vec<Action>,
+    ) -> Result<Granted, Denied> {
+        let Withdraw {
+            protocol,
+            internal,
+            owner,
+        } = *withdraw;
+        let granted = self.of(protocol, internal, owner)?;
+        let granted = granted.ok_or(Denied::NoMapping { internal })?;
+        self.leases.remove(&granted.key());
+        actions.push(Action::RemoveLease(granted.key()));
+        Ok(granted)
+    }
+
+    /// Lets go of what has ended.
+    pub(crate) fn expire(&mut self, now: u64, actions: &mut Vec<Action>) {
+        self.leases.retain(|key, granted| {
+            let stays = granted.until > now;
+            if !stays {
+                actions.push(Action::RemoveLease(*key));
+            }
+            stays
+        });
+    }
+
+    /// What was granted to an internal endpoint, if this owner may have to do with it.
+    fn of(
+        &self,
+        protocol: Protocol,
+        internal: SocketAddrV4,
+        owner: Owner,
+    ) -> Result<Option<Granted>, Denied> {
+        let mut all = self.leases.values();
+        let found = all.find(|it| it.protocol == protocol && it.internal == internal);
+        match found {
+            Some(it) if it.owner != Owner::default() && it.owner != owner => {
+                Err(Denied::NotYours { internal })
+            }
+            found => Ok(found.copied()),
+        }
+    }
+
+    fn has_room(&self, ask: &Ask) -> Result<(), Denied> {
+        if self.leases.len() >= LEASES_MAX {
+            return Err(Denied::TooMany);
+        }
+        let client = *ask.internal.ip();
+        let own = self
+            .leases
+            .values()
+            .filter(|it| *it.internal.ip() == client);
+        match own.count() < LEASES_OF_CLIENT_MAX {
+            true => Ok(()),
+            false => Err(Denied::TooManyOfClient { client }),
+        }
+    }
+}
+
+impl Ask {
+    /// Whether the external endpoint that there is already will do.
+    fn accepts(&self, external: SocketAddrV4) -> Result<(), Denied> {
+        let is_same = self.address.is_none_or(|wanted| wanted == *external.ip())
+            && self.port.is_none_or(|wanted| wanted == external.port());
+        match is_same || !self.prefer_failure {
+            true => Ok(()),
+            false => Err(Denied::Elsewhere {
+                internal: self.internal,
+                external,
+            }),
+        }
+    }
+
+    /// The external address: the suggested one, if the client may have it, else the one that it has in
+    /// the first pool that the rules give it.
+    fn address<'a>(
+        &self,
+        at: &Circumstances<'a>,
+        slot: impl Fn(&Pool, Ip4) -> Option<Slot>,
+    ) -> Result<(Ipv4Addr, &'a External), Denied> {
+        let (client, protocol) = (*self.internal.ip(), self.protocol);
+        let pools = pools_of(at.intent, client, protocol);
+        let first = pools.first().ok_or(Denied::NoPool { client, protocol })?;
+        let usual = || {
+            let slot = slot(first, Ip4(client.octets())).filter(|slot| slot.filled != 0)?;
+            Some(Ipv4Addr::from(slot.address.0))
+        };
+        let mut own = pools.iter().flat_map(|pool| &pool.addresses);
+        let address = match self.address {
+            Some(address) if own.any(|own| *own == address) => Some(address),
+            Some(address) if self.prefer_failure => {
+                return Err(Denied::NotItsAddress { address, client });
+            }
+            Some(_) | None => usual(),
+        };
+        let external = |address: Ipv4Addr| {
+            let external = at.numbers.externals.get(&Ip4(address.octets()))?;
+            Some((address, external))
+        };
+        let found = address.and_then(external);
+        found.ok_or(Denied::NoPool { client, protocol })
+    }
+
+    /// Takes an external port.
+    fn port<W: Deref<Target = [PortWord; WORDS]>>(
+        &self,
+        address: Ipv4Addr,
+        external: &External,
+        seed: u64,
+        (port_of, words): (impl Fn(&MappingKey) -> Option<Port>, impl Fn(u32) -> W),
+    ) -> Result<Port, Denied> {
+        let (internal, on) = (end(self.internal), Ip4(address.octets()));
+        let outward = MappingKey::outward(self.protocol, internal, on, Ip4::NONE);
+        if let Some(port) = port_of(&outward) {
+            self.accepts(SocketAddrV4::new(address, port.get()))?;
+            return Ok(port);
+        }
+        let bitmaps: Vec<u32> = external.bitmaps_of(self.protocol).collect();
+        let take = |port| bitmaps::take_if_free(&bitmaps, port, &words).then_some(port);
+        if let Some(port) = self.port.map(Port::new) {
+            match take(port) {
+                Some(port) => return Ok(port),
+                None if self.prefer_failure => {
+                    let port = port.get();
+                    return Err(Denied::NotFree { address, port });
+                }
+                None => {}
+            }
+        }
+        if let Some(port) = take(internal.1) {
+            return Ok(port);
+        }
+        let (high, low) = internal.0.words();
+        let start = hash(
+            seed,
+            high,
+            low.rotate_left(24) ^ u64::from(internal.1.get()),
+        );
+        let parity = (external.behaviour.keeps_parity()).then_some(internal.1);
+        let found = bitmaps::take_any(&bitmaps, start, parity, &words);
+        found.ok_or(Denied::Exhausted { address })
+    }
+}
+
+/// The pools that the rules give a client, the first one first.
+fn pools_of(intent: &Intent, client: Ipv4Addr, protocol: Protocol) -> Vec<&Pool> {
+    let mut seen = BTreeSet::new();
+    let named = rules_of(intent, client, protocol).map(|(_, pool)| pool);
+    let new = named.filter(|name| seen.insert(*name));
+    new.filter_map(|name| intent.pools.iter().find(|pool| pool.name == name))
+        .collect()
+}
+
+/// An endpoint that the configuration forwards to has its external port already.
+fn is_forwarded(ask: &Ask, intent: &Intent) -> Result<(), Denied> {
+    let (address, port) = (*ask.internal.ip(), ask.internal.port());
+    for forward in forwards(intent).filter(|it| it.protocol == ask.protocol) {
+        let (target, first) = forward.target;
+        let offset = port.checked_sub(first).filter(|_| target == address);
+        if let Some((_, external, port)) =
+            offset.and_then(|offset| ends(forward).nth(usize::from(offset)))
+        {
+            return Err(Denied::Forwarded {
+                internal: ask.internal,
+                external: SocketAddrV4::new(external.0.into(), port.get()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn end(endpoint: SocketAddrV4) -> (Ip4, Port) {
+    (Ip4(endpoint.ip().octets()), Port::new(endpoint.port()))
+}
