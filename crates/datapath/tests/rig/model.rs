@@ -109,6 +109,18 @@ pub struct Session {
     last: Duration,
 }
 
+impl Session {
+    /// Whether an external endpoint is one of its own: of a hairpinned session both ends are ours.
+    fn uses(&self, protocol: Protocol, end: End) -> bool {
+        self.protocol == protocol && self.ours().any(|own| own == end)
+    }
+
+    fn ours(&self) -> impl Iterator<Item = End> + use<> {
+        let called = (self.seen != self.peer).then_some(self.seen);
+        [self.external].into_iter().chain(called)
+    }
+}
+
 /// For which remotes an internal endpoint has an external port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Whom {

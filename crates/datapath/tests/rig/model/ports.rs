@@ -173,10 +173,8 @@ impl Nat {
 
     /// Whether a mapping or a session has this external endpoint.
     pub(super) fn is_used(&self, protocol: Protocol, end: End) -> bool {
-        let has = |external: End, seen: End| external == end || seen == end;
         self.mappings.contains_key(&(protocol, end))
-            || (self.sessions.values())
-                .any(|it| it.protocol == protocol && has(it.external, it.seen))
+            || (self.sessions.values()).any(|it| it.uses(protocol, end))
     }
 
     /// Whether a port must be free to be given out.

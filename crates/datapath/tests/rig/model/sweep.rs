@@ -92,8 +92,7 @@ impl Nat {
     /// A mapping is there for as long as a session uses it; not where sessions share ports.
     fn unmap(&mut self, unmapped: &[(Protocol, End)]) {
         let is_in_use = |nat: &Self, (protocol, end): (Protocol, End)| {
-            (nat.sessions.values())
-                .any(|it| it.protocol == protocol && (it.external == end || it.seen == end))
+            (nat.sessions.values()).any(|it| it.uses(protocol, end))
         };
         for key in unmapped {
             let mapping = self.mappings.remove(key);
@@ -115,13 +114,18 @@ impl Nat {
 
     /// An address that was taken from its pool is there for as long as anybody uses it.
     fn forget(&mut self, left: &BTreeSet<Ipv4Addr>) {
-        let used = |nat: &Self, address: Ipv4Addr| {
+        let users = |nat: &Self, address: Ipv4Addr| {
             let is_its = |end: End| *end.ip() == address;
-            nat.mappings.keys().any(|(_, end)| is_its(*end))
-                || (nat.sessions.values()).any(|it| is_its(it.external) || is_its(it.seen))
+            let mappings = nat.mappings.iter().filter(|((_, end), _)| is_its(*end));
+            let sessions = nat.sessions.values();
+            let sessions = sessions.filter(|it| it.ours().any(is_its));
+            let mappings = mappings.map(|it| format!("{it:?}"));
+            let all = mappings.chain(sessions.map(|it| format!("{it:?}")));
+            all.collect::<Vec<_>>()
         };
         for address in self.addresses.keys().copied().collect::<Vec<_>>() {
-            let is_used = used(self, address);
+            let users = users(self, address);
+            let is_used = !users.is_empty();
             let known = self.addresses.get_mut(&address).expect("one of them");
             known.quiet = if is_used { 0 } else { known.quiet + 1 };
             if left.contains(&address) {
@@ -135,7 +139,7 @@ impl Nat {
                 known.is_draining,
                 "{address} is forgotten, but its pool has it"
             );
-            assert!(!is_used, "{address} is forgotten, but somebody uses it");
+            assert!(!is_used, "{address} is forgotten, but not by all: {users:?}");
             self.addresses.remove(&address);
             self.ports.retain(|(_, end), _| *end.ip() != address);
             self.crowded.retain(|(_, of), _| *of != address);
