@@ -98,12 +98,16 @@ impl<A: Address> MappingKey<A> {
         }
     }
 
-    /// The same entry in the tables of IPv4, if all its addresses are.
+    /// The same entry in the tables of IPv4, if it has addresses of that alone.
     #[inline(always)]
     pub fn narrow(&self) -> Option<MappingKey> {
+        let address = match self.address.is(A::NONE) {
+            true => Ip4::NONE,
+            false => self.address.ip4()?,
+        };
         Some(MappingKey {
             external: self.external.ip4()?,
-            address: self.address.ip4()?,
+            address,
             remote: Ip4::holding(self.remote.held()),
             port: self.port,
             protocol: self.protocol,

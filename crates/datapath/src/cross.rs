@@ -76,7 +76,9 @@ pub fn to_ip4<P: Packet>(
         0 if total <= FRAGMENTABLE => (number(flow), [0; 2]),
         0 => ([0; 2], [0x40, 0]),
         at => {
-            let header = packet.at::<Fragment>(at)?;
+            let Some(header) = packet.at::<Fragment>(at) else {
+                return Some(Reason::Internal);
+            };
             let [_, _, high, low] = header.id;
             let more = if header.has_more() { 0x2000 } else { 0 };
             ([high, low], (header.offset() | more).to_be_bytes())

@@ -21,6 +21,9 @@ pub struct V6;
 /// Where what follows the IP header begins in a frame.
 const BODY: usize = Link::LEN + Ipv6::LEN;
 
+/// What every link takes (RFC 8200 §5).
+const MTU_MIN: u16 = 1280;
+
 /// Headers between the IP and the transport header, at most; hosts send one or two.
 const EXTENSIONS_MAX: usize = 8;
 /// Bytes that they take, less one, at most.
@@ -168,6 +171,8 @@ struct Walked {
 impl Walked {
     // In one word, because a function that is not inlined returns no more.
     const NOTHING: u64 = u64::MAX;
+    /// Has every bit that a place can have, one header behind the last.
+    const BOUND: usize = 2 * EXTENSIONS_MASK + 1;
 
     #[inline(always)]
     const fn word(self) -> u64 {
@@ -186,8 +191,8 @@ impl Walked {
         Some(Self {
             next: word as u8,
             // No walk is that long; but the verifier knows a bound only when it sees it.
-            length: (word >> 8) as usize & (EXTENSIONS_MASK + 8),
-            fragment: (word >> 24) as usize & (EXTENSIONS_MASK + 8),
+            length: (word >> 8) as usize & Self::BOUND,
+            fragment: (word >> 24) as usize & Self::BOUND,
             has_transport: word >> 40 & 1 != 0,
         })
     }
@@ -397,10 +402,14 @@ impl Translate<Ip6> for V6 {
         flow: &Flow<Live, Ip6>,
         mtu: u16,
     ) -> Reason {
-        let mtu = match flow.to.is_ip4() {
-            true => mtu.saturating_add(cross::GROWTH as u16),
-            false => mtu,
-        };
+        let mut mtu = mtu;
+        if flow.to.is_ip4() {
+            mtu = mtu.saturating_add(cross::GROWTH as u16);
+            // Nobody believes in less (RFC 8201 §4), and what is as short may be fragmented as IPv4.
+            if mtu < MTU_MIN {
+                mtu = MTU_MIN;
+            }
+        }
         answers::too_big(packet, world, mtu)
     }
 

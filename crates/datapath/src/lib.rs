@@ -496,7 +496,7 @@ fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Table
 /// Begins a flow for a packet that has none, or says what becomes of it instead. Nothing, if there is a
 /// flow now; perhaps because another CPU was faster.
 #[inline(always)]
-fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
+fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
@@ -509,12 +509,12 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let Room {
         beginning, flow, ..
     } = &mut *room;
-    let mut step = open::judge(packet, world, arrival, beginning);
+    let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
     if let Step::Begin = step {
-        step = open::call(world, arrival, beginning);
+        step = open::call::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
-        step = open::filter(world, arrival, beginning);
+        step = open::filter::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::aim(packet.ingress(), world, arrival, beginning);
@@ -523,8 +523,10 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         step = open::may_begin(arrival, beginning);
     }
     let reason = match step {
-        Step::Begin => match make(world, arrival, beginning, flow) {
-            None | Some(Reason::Collision) if world.flow(&arrival.key).is_some() => return None,
+        Step::Begin => match make::<V, _, _>(world, arrival, beginning, flow) {
+            None | Some(Reason::Collision) if Tables::<A>::flow(world, &arrival.key).is_some() => {
+                return None;
+            }
             None => Reason::Collision,
             Some(reason) => reason,
         },
@@ -547,25 +549,25 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
 
 /// Makes a flow that may begin, and what it needs; or says why it did not come to be.
 #[inline(always)]
-fn make<A: Address, W: World + Tables<A>>(
+fn make<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
     flow: &mut Flow<Live, A>,
 ) -> Option<Reason> {
-    let mut refused = open::recall(world, arrival, beginning);
+    let mut refused = open::recall::<V, _, _>(world, arrival, beginning);
     if refused.is_none() {
         refused = quota::admit(world, arrival, beginning);
     }
     let is_admitted = refused.is_none();
     if refused.is_none() {
-        refused = open::reserve(world, arrival, beginning);
+        refused = open::reserve::<V, _, _>(world, arrival, beginning);
     }
     if refused.is_none() {
         refused = open::insert(world, arrival, beginning, flow);
     }
     if refused.is_none() {
-        refused = open::publish(world, arrival, beginning);
+        refused = open::publish::<V, _, _>(world, arrival, beginning);
     }
     // One that is filtered has what it came for: its port lets the other in.
     let is_made = matches!(refused, None | Some(Reason::Filtered));

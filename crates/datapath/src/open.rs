@@ -1,8 +1,10 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
+mod mappings;
+
 use abi::{
     Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
-    Live, Mapping, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
+    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
     hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
 };
 
@@ -12,11 +14,13 @@ use crate::{
     classify::{Wish, classify},
     embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Tcp},
+    ip::Translate,
     ports,
     quoted::{Error, Translated},
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
+use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
 
 /// What is to be done with a packet that no flow wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,7 +169,7 @@ impl<A: Address> Room<A> {
 
 /// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
 #[inline(never)]
-pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
+pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
     arrival: &Arrival<A>,
@@ -241,7 +245,7 @@ pub fn judge<A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(Reason::OwnPrefix);
     }
     if let Some(pool) = pool
-        && let Some(reason) = from_inside(world, version, pool, tuple.source, beginning)
+        && let Some(reason) = from_inside::<V, _, _>(world, version, pool, tuple.source, beginning)
     {
         return Step::Leave(reason);
     }
@@ -262,25 +266,6 @@ pub fn may_begin<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> 
         Protocol::Tcp if is_syn(arrival) => Step::Begin,
         Protocol::Tcp => stray(arrival),
     }
-}
-
-/// Whether somebody asked for the external port that the packet is for: it may be one that the pool
-/// does not give out.
-#[inline(never)]
-fn is_asked_for<A: Address, W: World + Tables<A>>(
-    world: &W,
-    protocol: Protocol,
-    end: (A, Port),
-) -> bool {
-    let key = MappingKey::inward(protocol, end);
-    if A::LENGTH != Ip4::LENGTH
-        && let Some(key) = key.narrow()
-    {
-        let inward = Tables::<Ip4>::mapping(world, &key);
-        return inward.is_some_and(|mapping| mapping.is_asked_for());
-    }
-    let inward = Tables::<A>::mapping(world, &key);
-    inward.is_some_and(|mapping| mapping.is_asked_for())
 }
 
 #[inline(always)]
@@ -349,7 +334,7 @@ pub fn has_wide_flow<A: Address, W: World>(world: &W, key: &FlowKey<A>) -> bool 
 
 /// Fills in what a flow has that a rule sends through a pool.
 #[inline(always)]
-fn from_inside<A: Address, W: World + Tables<A>>(
+fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     version: u32,
     number: u8,
@@ -359,7 +344,8 @@ fn from_inside<A: Address, W: World + Tables<A>>(
     let pool = policy::pool_index(version, number);
     // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
     // on every gateway that has the same pool.
-    let index = hash(0, client.words().0, client.words().1) as usize % SLOTS;
+    let (high, low) = V::own(client).words();
+    let index = hash(0, high, low) as usize % SLOTS;
     if !fill_slot(world, pool, index, beginning) {
         return Some(Reason::Internal);
     }
@@ -373,7 +359,7 @@ fn from_inside<A: Address, W: World + Tables<A>>(
 
 /// Fills in whose the external port is that a packet is for.
 #[inline(never)]
-pub fn call<A: Address, W: World + Tables<A>>(
+pub fn call<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -381,12 +367,12 @@ pub fn call<A: Address, W: World + Tables<A>>(
     if let Way::Out = beginning.way {
         return Step::Begin;
     }
-    find(world, arrival, beginning)
+    find::<V, _, _>(world, arrival, beginning)
 }
 
 /// The same, or why there is nobody.
 #[inline(always)]
-fn find<A: Address, W: World + Tables<A>>(
+fn find<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -415,7 +401,7 @@ fn find<A: Address, W: World + Tables<A>>(
         {
             beginning.known_by = *prefix;
         }
-    } else if let (true, Some(key)) = (A::LENGTH != Ip4::LENGTH, key.narrow())
+    } else if let (true, Some(key)) = (V::Own::LENGTH != Ip4::LENGTH, key.narrow())
         && let Some(mapping) = Tables::<Ip4>::mapping(world, &key)
     {
         beginning.is_elsewhere = true;
@@ -452,7 +438,7 @@ fn unsolicited<A>(arrival: &Arrival<A>) -> Step {
 
 /// Asks the filter of the address that was called whether it lets the packet in (RFC 4787 §5).
 #[inline(never)]
-pub fn filter<A: Address, W: World + Tables<A>>(
+pub fn filter<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -475,7 +461,7 @@ pub fn filter<A: Address, W: World + Tables<A>>(
     }
     let mut remote = (tuple.source, tuple.source_port);
     if is_hairpin {
-        let port = known_port(world, arrival, beginning);
+        let port = known_port::<V, _, _>(world, arrival, beginning);
         remote = (beginning.slot.address, port);
     }
     let dependence = beginning.called.filtering(protocol);
@@ -504,40 +490,6 @@ fn filtered<A>(arrival: &Arrival<A>) -> Step {
         return Step::Leave(Reason::Filtered);
     }
     step
-}
-
-/// Whether a remote may send to the external end of a mapping, which may be of IPv4 alone.
-#[inline(always)]
-fn is_permitted<A: Address, W: World + Tables<A>>(
-    world: &W,
-    protocol: Protocol,
-    end: (A, Port),
-    remote: (A, Port),
-    is_elsewhere: bool,
-) -> bool {
-    let key = MappingKey::permit(protocol, end, remote);
-    if A::LENGTH == Ip4::LENGTH || !is_elsewhere {
-        return Tables::<A>::mapping(world, &key).is_some();
-    }
-    key.narrow()
-        .is_some_and(|key| Tables::<Ip4>::mapping(world, &key).is_some())
-}
-
-/// The external port that the packet's sender has already, if that does not depend on whom it
-/// sends to; else zero, which is nobody's.
-#[inline(always)]
-fn known_port<A: Address, W: World + Tables<A>>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> Port {
-    let tuple = &arrival.key.tuple;
-    let from = (tuple.source, tuple.source_port);
-    let outward = MappingKey::outward(arrival.protocol, from, beginning.slot.address, A::NONE);
-    match world.mapping(&outward) {
-        Some(mapping) => mapping.port,
-        None => Port::new(0),
-    }
 }
 
 /// Asks where the flow's packets would go.
@@ -631,7 +583,7 @@ fn readdress<A: Address>(arrival: &Arrival<A>, beginning: &mut Beginning<A>) {
 /// Finds the external port that the sender of a flow from inside has already, if it need not be a new
 /// one.
 #[inline(never)]
-pub fn recall<A: Address, W: World + Tables<A>>(
+pub fn recall<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -639,7 +591,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
     if let Way::In = beginning.way {
         return None;
     }
-    if let Some(port) = mapped(world, arrival, beginning) {
+    if let Some(port) = mapped::<V, _, _>(world, arrival, beginning) {
         beginning.port = port;
         return None;
     }
@@ -653,7 +605,7 @@ pub fn recall<A: Address, W: World + Tables<A>>(
 
 /// Makes sure of the external port that a flow from inside leaves from, or says why there is none.
 #[inline(never)]
-pub fn reserve<A: Address, W: World + Tables<A>>(
+pub fn reserve<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
@@ -663,7 +615,7 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     }
     if !beginning.is_new {
         beginning.sent.source_port = beginning.port;
-        let is_permitted = permit(world, arrival, beginning);
+        let is_permitted = permit::<V, _, _>(world, arrival, beginning);
         return (!is_permitted).then_some(Reason::MappingTableFull);
     }
     match claim(world, arrival, beginning) {
@@ -676,57 +628,19 @@ pub fn reserve<A: Address, W: World + Tables<A>>(
     }
 }
 
-/// The external port that an internal endpoint has, whomever it talks to (RFC 4787 REQ-1): because it
-/// was asked for, or else because its flows have it, unless the pool says that it depends.
-#[inline(always)]
-fn mapped<A: Address, W: World + Tables<A>>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> Option<Port> {
-    let from = (arrival.key.tuple.source, arrival.key.tuple.source_port);
-    let address = beginning.slot.address;
-    let outward_key = MappingKey::outward(arrival.protocol, from, address, A::NONE);
-    let depends = beginning.behaviour.mapping(arrival.protocol);
-    if let Some(mapping) = world.mapping(&outward_key)
-        && (mapping.is_asked_for() || matches!(depends, Dependence::Endpoint))
-    {
-        return Some(mapping.port);
-    }
-    match depends {
-        Dependence::Endpoint | Dependence::AddressAndPort => None,
-        Dependence::Address => {
-            let outward = outward(arrival, beginning);
-            world.mapping(&outward).map(|mapping| mapping.port)
-        }
-    }
-}
-
-/// The key of the internal end of the mapping that a flow from inside uses.
-#[inline(always)]
-fn outward<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> MappingKey<A> {
-    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
-    let remote = match beginning.behaviour.mapping(protocol) {
-        Dependence::Address => beginning.target,
-        Dependence::Endpoint | Dependence::AddressAndPort => A::NONE,
-    };
-    let from = (asked.source, asked.source_port);
-    MappingKey::outward(protocol, from, beginning.slot.address, remote)
-}
-
 /// Inserts the mapping of a flow that was inserted, if it is a new one, or takes the flow away again
 /// and says why.
 ///
 /// It comes last: until then nobody else can have come to use the port.
 #[inline(never)]
-pub fn publish<A: Address, W: World + Tables<A>>(
+pub fn publish<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
     world: &W,
     arrival: &Arrival<A>,
     beginning: &Beginning<A>,
 ) -> Option<Reason> {
     let is_flow = !matches!(beginning.way, Way::Knock);
     if beginning.is_new
-        && let Err(reason) = map(world, arrival, beginning)
+        && let Err(reason) = map::<V, _, _>(world, arrival, beginning)
     {
         if is_flow {
             world.remove_flow(&arrival.key);
@@ -745,78 +659,6 @@ pub fn publish<A: Address, W: World + Tables<A>>(
         world.opened(&arrival.key, &beginning.sent, beginning.pool);
     }
     None
-}
-
-/// Inserts both ends of a new mapping, or neither.
-///
-/// If only the second does not fit, the port stays taken: somebody may have come to use it through
-/// the first meanwhile. Whoever sweeps frees it when nobody does.
-#[inline(always)]
-fn map<A: Address, W: World + Tables<A>>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> Result<(), Reason> {
-    let (asked, protocol, now) = (&arrival.key.tuple, arrival.protocol, world.now());
-    if beginning.shares_ports(protocol) {
-        return Ok(());
-    }
-    let (slot, port) = (&beginning.slot, beginning.port);
-    let depends = matches!(
-        beginning.behaviour.mapping(protocol),
-        Dependence::AddressAndPort
-    );
-    let outward = outward(arrival, beginning);
-    let mut mapping = Mapping::outward(port, now);
-    if !depends && let Err(error) = world.insert_mapping(&outward, &mapping) {
-        ports::release(world, beginning.bitmap, port);
-        return Err(match error {
-            InsertError::Exists => Reason::Collision,
-            InsertError::Full => Reason::MappingTableFull,
-        });
-    }
-    let inward = MappingKey::inward(protocol, (slot.address, port));
-    mapping = Mapping::inward((asked.source, asked.source_port), beginning.target, now)
-        .under(beginning.rule, beginning.prefix);
-    world.insert_mapping(&inward, &mapping).map_err(|error| {
-        // What stands there otherwise is another mapping's.
-        if !depends {
-            world.remove_mapping(&outward);
-        }
-        match error {
-            // Somebody asked for the port just now.
-            InsertError::Exists => Reason::Collision,
-            InsertError::Full => Reason::MappingTableFull,
-        }
-    })
-}
-
-/// Lets the remote in that a client sends to from a port it has already; `false` if there is no
-/// room to remember it.
-#[inline(always)]
-fn permit<A: Address, W: World + Tables<A>>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> bool {
-    let (asked, protocol) = (&arrival.key.tuple, arrival.protocol);
-    let end = (beginning.slot.address, beginning.port);
-    let remote_port = match beginning.behaviour.filtering(protocol) {
-        Dependence::Endpoint => return true,
-        Dependence::Address => Port::new(0),
-        // A flow lets its own remote in, so only one that does not come to be has to be remembered.
-        Dependence::AddressAndPort if matches!(beginning.way, Way::Knock) => asked.target_port,
-        Dependence::AddressAndPort => return true,
-    };
-    if let Dependence::Address = beginning.behaviour.filtering(protocol)
-        && let Some(inward) = world.mapping(&MappingKey::inward(protocol, end))
-        && inward.remote.is(beginning.target)
-    {
-        return true;
-    }
-    let key = MappingKey::permit(protocol, end, (beginning.target, remote_port));
-    let entry = Mapping::permit(world.now());
-    !matches!(world.insert_mapping(&key, &entry), Err(InsertError::Full))
 }
 
 /// Claims a port for the packet's source.

@@ -18,7 +18,7 @@ const CLIENT: ([u8; 4], u16) = ([10, 1, 0, 1], 4000);
 const REMOTE: ([u8; 4], u16) = ([198, 51, 100, 4], 440);
 
 /// A packet of so many bytes cut into fragments at these places, in bytes behind the IP header.
-fn fragments(sketch: &Sketch, cuts: &[usize]) -> Vec<Vec<u8>> {
+pub fn fragments(sketch: &Sketch, cuts: &[usize]) -> Vec<Vec<u8>> {
     let whole = sketch.frame().bytes;
     let (header, data) = split(&whole).expect("a packet");
     let mut edges = vec![0];

@@ -55,14 +55,14 @@ fn site_and_frames() -> (Site, Vec<(u32, Vec<u8>)>) {
 }
 
 #[derive(Clone, Debug)]
-enum Damage {
+pub enum Damage {
     Byte(usize, u8),
     Bit(usize, u8),
     Cut(usize),
     Longer(usize),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+pub fn damage() -> impl Strategy<Value = Damage> {
     // Headers are where damage matters: six of seven blows fall there.
     let place = prop_oneof![6 => 12..60usize, 1 => 0..800usize];
     prop_oneof![
@@ -74,7 +74,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 impl Damage {
-    fn strike(&self, frame: &mut Vec<u8>) {
+    pub fn strike(&self, frame: &mut Vec<u8>) {
         match *self {
             Self::Byte(at, value) => {
                 if let Some(byte) = frame.get_mut(at) {

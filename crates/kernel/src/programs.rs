@@ -5,9 +5,11 @@
 //! and the programs must go on without a daemon.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    thread,
 };
 
 use abi::{
@@ -137,10 +139,7 @@ impl Program {
         })?;
         let tables = Tables::open(&maps)?;
 
-        load_program(&mut ebpf, ENTRY)?;
-        for stage in Stage::ALL {
-            load_program(&mut ebpf, stage.program())?;
-        }
+        load_programs(&mut ebpf)?;
         let stages = join(state, &mut ebpf)?;
         Ok(Loaded {
             program: Self { ebpf, stages },
@@ -225,13 +224,27 @@ fn refused(name: &'static str) -> impl FnOnce(ProgramError) -> LoadError {
     }
 }
 
-fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
-    let program: &mut Xdp = ebpf
-        .program_mut(name)
-        .ok_or(LoadError::Missing { name })?
-        .try_into()
-        .map_err(refused(name))?;
-    program.load().map_err(refused(name))
+/// Has the kernel verify all programs at once: that is most of the time that a start takes.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let mut found: BTreeMap<_, _> = ebpf.programs_mut().collect();
+    let mut programs = Vec::new();
+    for name in stage::programs() {
+        let program = found.remove(name).ok_or(LoadError::Missing { name })?;
+        let program: &mut Xdp = program.try_into().map_err(refused(name))?;
+        programs.push((name, program));
+    }
+    let load = |(name, program): (_, &mut Xdp)| program.load().map_err(refused(name));
+    thread::scope(|scope| {
+        let loads: Vec<_> = programs
+            .into_iter()
+            .map(|program| scope.spawn(move || load(program)))
+            .collect();
+        loads.into_iter().try_for_each(|loaded| {
+            loaded
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
 }
 
 /// Puts the stages behind the first program, and pins the map that does; returns the pin.

@@ -71,7 +71,7 @@ fn a_program_is_signalled_waited_for_and_killed() -> Result<()> {
     process.signal(Signal::SIGHUP)?;
 
     assert_eq!(
-        process.wait(5 * SECOND)?.and_then(|status| status.code()),
+        process.wait(30 * SECOND)?.and_then(|status| status.code()),
         Some(7)
     );
     process.signal(Signal::SIGTERM)?;

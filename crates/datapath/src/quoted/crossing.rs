@@ -94,12 +94,13 @@ fn crossed6<P: Packet>(
 
     // From the quoted transport header on.
     let mut rest = error.end().checked_sub(error.l4())?;
-    // What follows the quotation, where ICMP says how long that is (RFC 4884): it must be whole words of
-    // eight bytes in ICMPv6, or what follows is cut off.
+    // What follows the quotation, where ICMP says how long that is (RFC 4884): in ICMPv6 only some errors
+    // do, and it must be whole words of eight bytes. Else what follows is cut off.
     let words = icmp.id.0[1] as usize;
     if words != 0 && !matches!(icmp.kind, Icmp::UNREACHABLE if icmp.code == 4) {
         let length = (4 * words).saturating_sub(quoted.header_len()) + Ipv6::LEN;
-        if length % 8 == 0 {
+        let says_so = matches!(message.kind, icmp6::UNREACHABLE | icmp6::TIME_EXCEEDED);
+        if says_so && length % 8 == 0 {
             message.rest[0] = (length / 8) as u8;
         } else if length - Ipv6::LEN < rest {
             rest = length - Ipv6::LEN;
@@ -195,7 +196,8 @@ fn crossed4<P: Packet>(
 
     // What follows the quotation begins at a multiple of eight bytes, so also of four.
     let eights = icmp.id.0[0] as usize;
-    if eights * 2 > (Ipv6::LEN - Ipv4::LEN) / 4 && icmp.kind != icmp6::TOO_BIG {
+    let says_so = matches!(icmp.kind, icmp6::UNREACHABLE | icmp6::TIME_EXCEEDED);
+    if says_so && eights * 2 > (Ipv6::LEN - Ipv4::LEN) / 4 {
         message.rest[1] = (eights * 2 - (Ipv6::LEN - Ipv4::LEN) / 4) as u8;
     }
     let rest = error.end().checked_sub(error.l4())?;

@@ -7,15 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use abi::{
-    Counter, End, Holder, Ip4, Load, MappingKey, Port, Protocol, Reason, Side, Verdict, ports,
+    Address, Counter, End, External, Holder, Ip4, Load, MappingKey, Port, Protocol, Reason, Side,
+    Verdict, ports,
 };
 use datapath::{
     Exit,
-    native::{Frame, Memory},
+    native::{Frame, Kind, Memory},
 };
 use gateway::quota::Quotas;
 
-use super::sums::{IP, header_is_right, split, sum, transport_is_right};
+use super::{
+    laws6,
+    sums::{IP, header_is_right, split, sum, transport_is_right},
+};
 
 /// A frame that went through.
 #[derive(Clone, Debug)]
@@ -130,6 +134,9 @@ impl Left {
     }
 
     fn bytes_fit(&self, memory: &Memory) {
+        if laws6::concern(self) {
+            return laws6::bytes_fit(self, memory);
+        }
         match self.reason {
             Reason::TranslatedOut
             | Reason::TranslatedIn
@@ -338,11 +345,22 @@ fn lowered_mss(before: &[u8], after: &[u8], l4: usize) -> Option<std::ops::Range
 /// Asserts what holds for the tables whenever no packet is under way, also if packets came in the
 /// middle of a sweep: they are [`whole`], and every external port in use is taken.
 pub fn safe(memory: &Memory) {
-    whole(memory);
-    for (key, flow) in memory.v4.flows.all() {
+    safe_of(memory, &memory.v4);
+    safe_of(memory, &memory.v6);
+}
+
+fn safe_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
+    whole_of(kind);
+    for (key, flow) in kind.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         if flow.side() == Side::Outbound {
             let (address, port) = (flow.to.source, flow.to.source_port);
+            // Whoever has IPv6 sees a client of IPv4 under an address that stands for its external one.
+            let is_embedded = external(memory, address).is_none();
+            let address = match embedded(memory, address) {
+                Some(address) if is_embedded => address,
+                _ => address,
+            };
             assert!(
                 is_taken(memory, protocol, address, port),
                 "a free port in use: {key:?}"
@@ -351,15 +369,27 @@ pub fn safe(memory: &Memory) {
     }
 }
 
+/// The IPv4 address that an IPv6 one stands for.
+fn embedded<A: Address>(memory: &Memory, address: A) -> Option<A> {
+    let config = memory.config.borrow();
+    let mut prefixes = config.prefixes.iter();
+    let found = prefixes.find_map(|prefix| prefix.extract(&address.wide()))?;
+    (A::LENGTH != Ip4::LENGTH).then_some(A::of_ip4(found))
+}
+
 /// Asserts what holds for the tables even if ports are counted elsewhere than they were when their
 /// flows began: no flow is half a flow, and no two share an external tuple.
 pub fn whole(memory: &Memory) {
+    whole_of(&memory.v4);
+    whole_of(&memory.v6);
+}
+
+fn whole_of<A: Address>(kind: &Kind<A>) {
     let mut twins = BTreeSet::new();
-    for (key, flow) in memory.v4.flows.all() {
+    for (key, flow) in kind.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         let twin_key = flow.twin(protocol);
-        let twin = memory
-            .v4
+        let twin = kind
             .flows
             .get(&twin_key)
             .unwrap_or_else(|| panic!("half a flow: {key:?}"));
@@ -379,12 +409,16 @@ pub fn whole(memory: &Memory) {
     }
 }
 
-fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bool {
-    let external = memory
-        .v4
-        .externals
-        .get(&address)
-        .expect("flows and mappings are to our addresses");
+fn external<A: Address>(memory: &Memory, address: A) -> Option<External> {
+    let external = match address.ip4() {
+        Some(address) => memory.v4.externals.get(&address),
+        None => memory.v6.externals.get(&address.wide()),
+    };
+    external.map(|it| *it)
+}
+
+fn is_taken<A: Address>(memory: &Memory, protocol: Protocol, address: A, port: Port) -> bool {
+    let external = external(memory, address).expect("flows and mappings are to our addresses");
     let (word, bit) = ports::place(port);
     let mut bitmaps = external.bitmaps().filter(|(of, _)| *of == protocol);
     bitmaps.any(|(_, bitmap)| memory.bitmap(bitmap)[word].taken.get() & 1 << bit != 0)
@@ -397,11 +431,16 @@ fn is_taken(memory: &Memory, protocol: Protocol, address: Ip4, port: Port) -> bo
 /// taken.
 pub fn sound(memory: &Memory) {
     safe(memory);
-    for (key, mapping) in memory.v4.mappings.all() {
+    sound_of(memory, &memory.v4);
+    sound_of(memory, &memory.v6);
+}
+
+fn sound_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
+    for (key, mapping) in kind.mappings.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have mappings");
         let port = match key.what().expect("a kind we know") {
             End::Outward { internal, .. } => {
-                let owner = owner(memory, protocol, (key.external, mapping.port));
+                let owner = owner(kind, protocol, (key.external, mapping.port));
                 assert_eq!(
                     owner,
                     Some(internal),
@@ -416,22 +455,29 @@ pub fn sound(memory: &Memory) {
             "a free port is mapped: {key:?}"
         );
     }
-    for (key, flow) in memory.v4.flows.all() {
+    for (key, flow) in kind.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
         // What leaves from another address than it came from leaves from one of ours.
-        let external = memory.v4.externals.get(&flow.to.source);
+        let external = external(memory, flow.to.source);
         let is_shared = external.is_some_and(|it| it.planes != 0) && protocol == Protocol::Tcp;
-        if flow.to.source != key.tuple.source && !is_shared {
+        if flow.to.source != key.tuple.source && external.is_some() && !is_shared {
             let end = (flow.to.source, flow.to.source_port);
             let from = (key.tuple.source, key.tuple.source_port);
-            assert_eq!(owner(memory, protocol, end), Some(from), "{key:?}");
+            let is_narrow = A::LENGTH != Ip4::LENGTH && from.0.ip4().is_some();
+            // Whoever has IPv4 has its mappings among those of IPv4.
+            let owner = match (end.0.ip4(), is_narrow) {
+                (Some(address), true) => owner(&memory.v4, protocol, (address, end.1))
+                    .map(|(address, port)| (A::of_ip4(address), port)),
+                _ => owner(kind, protocol, end),
+            };
+            assert_eq!(owner, Some(from), "{key:?}");
         }
     }
 }
 
 /// The internal endpoint that an external one belongs to.
-fn owner(memory: &Memory, protocol: Protocol, end: (Ip4, Port)) -> Option<(Ip4, Port)> {
-    let inward = memory.v4.mappings.get(&MappingKey::inward(protocol, end))?;
+fn owner<A: Address>(kind: &Kind<A>, protocol: Protocol, end: (A, Port)) -> Option<(A, Port)> {
+    let inward = kind.mappings.get(&MappingKey::inward(protocol, end))?;
     Some((inward.internal, inward.port))
 }
 

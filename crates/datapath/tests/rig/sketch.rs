@@ -50,6 +50,8 @@ pub enum Message {
     },
     /// An ICMP message of this type, with an identifier and a sequence number.
     Icmp { kind: u8, id: Port, seq: u16 },
+    /// An ICMP error of this type and code, with these bytes in front of what it quotes.
+    IcmpError { kind: u8, code: u8, rest: u32 },
     /// The payload alone, as a protocol of this number.
     Other(u8),
 }
@@ -209,12 +211,13 @@ impl Message {
         match self {
             Self::Tcp { .. } => 6,
             Self::Udp { .. } => 17,
-            Self::Icmp { .. } => 1,
+            Self::Icmp { .. } | Self::IcmpError { .. } => 1,
             Self::Other(protocol) => *protocol,
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// The header, without a checksum.
+    pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Tcp {
                 source,
@@ -231,12 +234,24 @@ impl Message {
             }
             Self::Udp { source, target, .. } => [source.0, target.0, [0, 0], [0, 0]].concat(),
             Self::Icmp { kind, id, seq } => [[*kind, 0], [0, 0], id.0, seq.to_be_bytes()].concat(),
+            Self::IcmpError { kind, code, rest } => {
+                [[*kind, *code, 0, 0], rest.to_be_bytes()].concat()
+            }
             Self::Other(_) => Vec::new(),
         }
     }
 
-    /// Also UDP's length. A sum that comes out as zero is sent as its twin (RFC 768).
     fn fill_in_checksum(&self, header: &[u8], data: &mut [u8]) {
+        let pseudo = match self {
+            Self::Tcp { .. } | Self::Udp { .. } => pseudo_header(header, data.len()),
+            Self::Icmp { .. } | Self::IcmpError { .. } | Self::Other(_) => 0,
+        };
+        self.seal(pseudo, data);
+    }
+
+    /// Fills in the checksum that begins with this sum, and UDP's length. A sum that comes out as zero
+    /// is sent as its twin (RFC 768).
+    pub fn seal(&self, pseudo: u16, data: &mut [u8]) {
         let place = match self {
             Self::Tcp { .. } => 16,
             Self::Udp { is_summed, .. } => {
@@ -247,12 +262,8 @@ impl Message {
                 }
                 6
             }
-            Self::Icmp { .. } => 2,
+            Self::Icmp { .. } | Self::IcmpError { .. } => 2,
             Self::Other(_) => return,
-        };
-        let pseudo = match self {
-            Self::Tcp { .. } | Self::Udp { .. } => pseudo_header(header, data.len()),
-            Self::Icmp { .. } | Self::Other(_) => 0,
         };
         let check = match (self, !ones_add(pseudo, sum(data))) {
             (Self::Udp { .. }, 0) => 0xffff,
