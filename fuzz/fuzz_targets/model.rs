@@ -11,6 +11,6 @@ mod rig;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    rig::play::play(bytes);
+fuzz_target!(|life: Vec<rig::play::Operation>| {
+    rig::play::play(&life);
 });

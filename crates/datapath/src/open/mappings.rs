@@ -128,9 +128,7 @@ pub fn map<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     let outward = outward::<V, _>(arrival, beginning, remote);
     let is_one_flows = matches!(depends, Dependence::AddressAndPort);
     let mut mapping = Mapping::outward(port, now);
-    if !is_one_flows
-        && let Err(error) = world.insert_mapping(&outward, &mapping)
-    {
+    if !is_one_flows && let Err(error) = world.insert_mapping(&outward, &mapping) {
         ports::release(world, beginning.bitmap, port);
         return Err(match error {
             InsertError::Exists => Reason::Collision,

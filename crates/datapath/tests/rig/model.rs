@@ -140,6 +140,8 @@ struct Mapping {
     made: Duration,
     /// Whom the internal endpoint has sent to from there, and when last in vain.
     called: BTreeMap<End, Option<Call>>,
+    /// When it last called anybody in vain.
+    in_vain: Duration,
 }
 
 /// A packet to another client that its filter kept out.
@@ -265,13 +267,18 @@ impl Nat {
 
     /// Another policy is in force; no session notices.
     pub fn configure(&mut self, intent: &Intent) {
+        let named = |of: &Intent, name: &str| of.pools.iter().find(|it| it.name == name).cloned();
         for address in self.addresses.values_mut() {
             if !std::mem::replace(&mut address.is_draining, true) {
                 address.quiet = 0;
             }
+            if named(&self.intent, &address.pool) != named(intent, &address.pool) {
+                address.changed = self.now;
+            }
         }
         for pool in &intent.pools {
-            let before = self.intent.pools.iter().find(|it| it.name == pool.name);
+            let before = named(&self.intent, &pool.name);
+            let before = before.as_ref();
             if before.is_none_or(|before| before.addresses != pool.addresses) {
                 self.paired.retain(|(of, _), _| *of != pool.name);
             }

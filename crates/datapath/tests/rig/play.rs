@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use abi::{End as Entry, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side};
+use abi::{End as Entry, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side, hash::hash};
 use gateway::{Event, intent::Intent};
 
 use super::{
@@ -29,15 +29,25 @@ const ROOM: usize = 40;
 /// Exchanges that are remembered, of which some have ended.
 const PAST: usize = 48;
 
-/// What is still to be done.
-struct Words<'a>(&'a [u8]);
+/// One thing that happens, as bytes tell it.
+pub type Operation = [u8; 8];
 
-impl Words<'_> {
-    /// The next word; the last ones are zeros.
+/// The choices that one operation makes: its bytes, and what follows from them when these are used up.
+struct Words {
+    bytes: Operation,
+    used: usize,
+}
+
+impl Words {
+    const fn new(bytes: Operation) -> Self {
+        Self { bytes, used: 0 }
+    }
+
     fn next(&mut self) -> u8 {
-        let (word, rest) = self.0.split_first().unwrap_or((&0, &[]));
-        self.0 = rest;
-        *word
+        let more = || hash(self.used as u64, u64::from_le_bytes(self.bytes), 0) as u8;
+        let word = self.bytes.get(self.used).copied().unwrap_or_else(more);
+        self.used += 1;
+        word
     }
 
     fn below(&mut self, bound: u8) -> u8 {
@@ -65,42 +75,43 @@ struct Play {
     nat: Nat,
     wanted: Intent,
     past: Vec<Exchange>,
-    operations: u64,
     is_told: bool,
 }
 
-/// Plays what bytes say. Returns the number of operations in which the two agreed.
-pub fn play(bytes: &[u8]) -> u64 {
-    run(bytes, false)
+/// Plays a life: a policy, and what happens under it. Returns the number of operations in which the two
+/// agreed.
+pub fn play(life: &[Operation]) -> u64 {
+    run(life, false)
 }
 
-/// Plays what bytes say, and prints it.
-pub fn tell(bytes: &[u8]) {
-    run(bytes, true);
+/// Plays a life, and prints it.
+pub fn tell(life: &[Operation]) {
+    run(life, true);
 }
 
-fn run(bytes: &[u8], is_told: bool) -> u64 {
-    let mut words = Words(bytes);
-    let wanted = wanted(&mut words);
+fn run(life: &[Operation], is_told: bool) -> u64 {
+    let mut life = life.iter().map(|it| Words::new(*it));
+    let mut first = life.next().unwrap_or(Words::new([0; 8]));
+    let wanted = wanted(&mut first);
     let mut play = Play {
         nat: Nat::new(&wanted, ROOM, way),
         site: Site::new(wanted.clone(), ROOM),
         wanted,
         past: Vec::new(),
-        operations: 0,
         is_told,
     };
     play.told(|play| play.policy());
-    while !words.0.is_empty() {
+    let mut operations = 0;
+    for mut words in life {
         play.step(&mut words);
-        play.operations += 1;
+        operations += 1;
     }
     play.sweep();
-    play.operations
+    operations
 }
 
 impl Play {
-    fn step(&mut self, words: &mut Words<'_>) {
+    fn step(&mut self, words: &mut Words) {
         match words.below(32) {
             0..=8 => self.dial(words),
             9..=13 => self.answer(words),
@@ -139,7 +150,7 @@ impl Play {
     }
 
     /// A client sends to somebody.
-    fn dial(&mut self, words: &mut Words<'_>) {
+    fn dial(&mut self, words: &mut Words) {
         let (source, protocol) = client(words);
         let ip = match words.below(12) {
             0 => Ipv4Addr::new(198, 18, 0, 1),
@@ -156,7 +167,7 @@ impl Play {
     }
 
     /// A remote answers, or goes on.
-    fn answer(&mut self, words: &mut Words<'_>) {
+    fn answer(&mut self, words: &mut Words) {
         if let Some(it) = self.exchange(words) {
             let flags = words.one_of(&[SYN | ACK, SYN | ACK, ACK, ACK, FIN | ACK, RST, SYN]);
             let what = match it.protocol {
@@ -170,7 +181,7 @@ impl Play {
     }
 
     /// A client goes on with what it began.
-    fn go_on(&mut self, words: &mut Words<'_>) {
+    fn go_on(&mut self, words: &mut Words) {
         if let Some(it) = self.exchange(words) {
             let flags = words.one_of(&[ACK, ACK, ACK, FIN | ACK, RST, SYN, SYN | ACK, RST | ACK]);
             let what = match it.protocol {
@@ -183,7 +194,7 @@ impl Play {
     }
 
     /// A remote that was not asked, or by another port, sends to an external endpoint.
-    fn knock(&mut self, words: &mut Words<'_>) {
+    fn knock(&mut self, words: &mut Words) {
         if let Some(it) = self.exchange(words) {
             let ip = match words.below(3) {
                 0 => *it.peer.ip(),
@@ -199,7 +210,7 @@ impl Play {
     }
 
     /// A client sends to what is another's external endpoint, or its own.
-    fn call(&mut self, words: &mut Words<'_>) {
+    fn call(&mut self, words: &mut Words) {
         if let (Some(from), Some(to)) = (self.exchange(words), self.exchange(words)) {
             let protocol = to.protocol;
             let source = match words.below(2) {
@@ -212,7 +223,7 @@ impl Play {
     }
 
     /// Somebody outside sends to any port of an external address.
-    fn stray(&mut self, words: &mut Words<'_>) {
+    fn stray(&mut self, words: &mut Words) {
         let protocol = words.one_of(&Protocol::ALL);
         let source = remote(protocol, Ipv4Addr::new(198, 51, 100, words.below(4)), words);
         let ip = Ipv4Addr::new(192, 0, 2, words.below(12));
@@ -231,7 +242,7 @@ impl Play {
     }
 
     /// Somebody tells by ICMP that a packet did not arrive.
-    fn tell(&mut self, words: &mut Words<'_>) {
+    fn tell(&mut self, words: &mut Words) {
         let Some(it) = self.exchange(words) else {
             return;
         };
@@ -281,7 +292,7 @@ impl Play {
     }
 
     /// Nothing happens for a while but sweeps.
-    fn quiet(&mut self, words: &mut Words<'_>) {
+    fn quiet(&mut self, words: &mut Words) {
         let step = Duration::from_secs(words.one_of(&[1, 2, 20, 130]));
         for _ in 0..words.below(6) {
             self.pass(step);
@@ -295,7 +306,7 @@ impl Play {
         self.nat.pass(time);
     }
 
-    fn configure(&mut self, words: &mut Words<'_>) {
+    fn configure(&mut self, words: &mut Words) {
         self.wanted = wanted(words);
         self.told(Self::policy);
         self.site
@@ -314,7 +325,7 @@ impl Play {
     }
 
     /// One of the exchanges that were, the latest more often.
-    fn exchange(&mut self, words: &mut Words<'_>) -> Option<Exchange> {
+    fn exchange(&mut self, words: &mut Words) -> Option<Exchange> {
         let back = usize::from(words.next()) % PAST;
         let (back, count) = (back * back / PAST, self.past.len());
         self.past.get(count.checked_sub(back + 1)?).copied()
@@ -484,14 +495,14 @@ fn facing(sender: End) -> u32 {
 }
 
 /// Few clients, ports and remotes, so that they meet again.
-fn client(words: &mut Words<'_>) -> (End, Protocol) {
+fn client(words: &mut Words) -> (End, Protocol) {
     let net = words.one_of(&[1, 1, 1, 7, 9]);
     let ip = Ipv4Addr::new(10, net, 0, words.below(4));
     let port = 4000 + u16::from(words.below(5));
     (End::new(ip, port), words.one_of(&Protocol::ALL))
 }
 
-fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words<'_>) -> End {
+fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words) -> End {
     match protocol {
         Protocol::Icmp => End::new(ip, 0),
         Protocol::Tcp | Protocol::Udp => End::new(ip, 440 + u16::from(words.below(4))),
@@ -499,7 +510,7 @@ fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words<'_>) -> End {
 }
 
 /// What mostly begins something.
-fn first(protocol: Protocol, words: &mut Words<'_>) -> What {
+fn first(protocol: Protocol, words: &mut Words) -> What {
     match protocol {
         Protocol::Tcp => {
             What::Segment(words.one_of(&[SYN, SYN, SYN, SYN, ACK, SYN | ACK, RST, FIN | ACK]))

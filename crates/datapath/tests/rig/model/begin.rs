@@ -1,7 +1,7 @@
 //! How a session begins: with the external endpoint that its internal one has already, or a new one, and
 //! only if there is room for it and its quota allows it.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use abi::{Behaviour, Dependence, Protocol, Reason};
 
@@ -119,7 +119,11 @@ impl Nat {
             rule: pooled.rule.clone(),
             made: self.now,
             called: BTreeMap::new(),
+            in_vain: Duration::ZERO,
         });
+        if is_in_vain {
+            mapping.in_vain = self.now;
+        }
         // Nobody can know the port of an endpoint that has only ever called in vain.
         let call = (is_in_vain && !is_new).then(|| Call {
             at: self.now,

@@ -78,12 +78,16 @@ impl Connection {
     /// How far it has come.
     pub fn stage(&self) -> Stage {
         let both = [true; 2];
+        // A FIN to a side that has acknowledged nothing may be of the connection before this one.
+        let is_early = |side: usize| self.closed[side] && !self.acknowledged[1 - side];
         if self.reset != [false; 2] {
             Stage::Closing
         } else if self.again == Again::Muddled {
             Stage::Unclear
         } else if self.closed == both {
             Stage::Closing
+        } else if is_early(0) || is_early(1) {
+            Stage::Unclear
         } else if self.opened == both && self.acknowledged != [false; 2] {
             Stage::Open
         } else {

@@ -16,6 +16,8 @@ pub const SWEEPS: u32 = 3;
 pub struct Life {
     /// When it was used last.
     since: Duration,
+    /// Until when something of it may be too young to be swept away.
+    young: Duration,
     /// Sweeps since.
     sweeps: u32,
     /// When it must have been free, and when it must have been held back for once its time.
@@ -30,11 +32,17 @@ impl Life {
     pub const fn new(now: Duration) -> Self {
         Self {
             since: now,
+            young: Duration::ZERO,
             sweeps: 0,
             free: None,
             once: None,
             twice: None,
         }
+    }
+
+    /// The same, of which something is left that is not swept away before this.
+    pub const fn until(self, young: Duration) -> Self {
+        Self { young, ..self }
     }
 
     /// Whoever sweeps has forgotten what the last sweeps saw.
@@ -47,6 +55,9 @@ impl Life {
 
     /// Nobody uses it at this sweep either.
     pub fn sweep(&mut self, now: Duration, hold: HoldDown) {
+        if now <= self.young {
+            return;
+        }
         self.sweeps += 1;
         let is_over = |begun: Option<Duration>| begun.filter(|it| now - *it >= hold.time);
         if self.twice.is_none() {
@@ -129,8 +140,9 @@ impl Nat {
             );
         }
         // Where several sessions have a port, it is held back towards some remotes and not others.
+        let are_new = self.addresses[&address].ports_life.is_some();
         let is_held = |end: End| match is_shared {
-            true => self.ports.contains_key(&(protocol, end)),
+            true => are_new || self.ports.contains_key(&(protocol, end)),
             false => self.held.contains(&(protocol, end)),
         };
         let rank = |end: End| (is_held(end), is_wrong(end));
@@ -179,13 +191,12 @@ impl Nat {
 
     /// Whether a port must be free to be given out.
     fn is_free(&self, protocol: Protocol, end: End) -> bool {
-        let life = match self.ports.get(&(protocol, end)) {
-            Some(life) => Some(life),
-            None if protocol == Protocol::Icmp => None,
-            None => self.addresses[end.ip()].ports_life.as_ref(),
-        };
-        let is_sure = self.addresses[end.ip()].in_vain == 0;
-        is_sure && life.is_none_or(Life::is_free) && !self.is_used(protocol, end)
+        let address = &self.addresses[end.ip()];
+        let is_new =
+            protocol != Protocol::Icmp && address.ports_life.is_some_and(|it| !it.is_free());
+        let is_late = (self.ports.get(&(protocol, end))).is_some_and(|life| !life.is_free());
+        let is_sure = address.in_vain == 0 && !is_new && !is_late;
+        is_sure && !self.is_used(protocol, end)
     }
 
     /// How long the freed ports of an address are held back.

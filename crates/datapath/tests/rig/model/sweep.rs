@@ -37,16 +37,11 @@ impl Nat {
                 silent > least,
                 "silent for {silent:?} of {least:?} only: {session:?}"
             );
-            let Session {
-                protocol,
-                seen,
-                external,
-                peer,
-                ..
-            } = session;
-            self.inward.remove(&(protocol, peer, external));
-            self.leave(protocol, external);
-            self.leave(protocol, seen);
+            let (protocol, external) = (session.protocol, session.external);
+            self.inward.remove(&(protocol, session.peer, external));
+            for own in session.ours() {
+                self.leave(protocol, own);
+            }
         }
         for session in self.sessions.values() {
             let (silent, (_, most)) = (self.now - session.last, self.timeouts(session));
@@ -103,6 +98,9 @@ impl Nat {
                 "{key:?} is in use: {mapping:?}"
             );
             self.leave(key.0, key.1);
+            if let Some(life) = self.ports.get_mut(key) {
+                *life = life.until(mapping.in_vain + YOUNG);
+            }
         }
         for (key, mapping) in &self.mappings {
             assert!(
@@ -139,7 +137,10 @@ impl Nat {
                 known.is_draining,
                 "{address} is forgotten, but its pool has it"
             );
-            assert!(!is_used, "{address} is forgotten, but not by all: {users:?}");
+            assert!(
+                !is_used,
+                "{address} is forgotten, but not by all: {users:?}"
+            );
             self.addresses.remove(&address);
             self.ports.retain(|(_, end), _| *end.ip() != address);
             self.crowded.retain(|(_, of), _| *of != address);

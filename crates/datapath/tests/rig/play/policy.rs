@@ -13,7 +13,7 @@ use super::{
 };
 
 /// A policy: its pools, their behaviours, its rules.
-pub fn wanted(words: &mut Words<'_>) -> Intent {
+pub fn wanted(words: &mut Words) -> Intent {
     let sets: &[&[u8]] = &[&[1], &[2], &[1, 2], &[2, 3, 4], &[4, 5]];
     let a = words.one_of(sets);
     let b = words.one_of(&[&[9][..], &[9, 10]]);
@@ -85,10 +85,11 @@ fn service(protocol: Protocol, port: u16, seconds: u64) -> ServiceTimeout {
     }
 }
 
-fn any_pool(name: &str, addresses: &[u8], words: &mut Words<'_>) -> Pool {
+fn any_pool(name: &str, addresses: &[u8], words: &mut Words) -> Pool {
     let ports = words.one_of(&[
-        (1024, 65_535),
+        (65_000, 65_535),
         (1024, 1031),
+        (1024, 1535),
         (2000, 2039),
         (2020, 2059),
         (40_000, 40_001),
