@@ -320,6 +320,35 @@ fn when_its_flows_have_ended_a_mapping_lets_nobody_in() {
     }
 }
 
+/// Who is called says so, as their filter is asked and not the caller's.
+#[test]
+fn clients_of_a_pool_without_hairpinning_call_others_and_are_called_by_nobody() {
+    let open = |name, address, hairpins| Pool {
+        behaviour: Behaviour::new(
+            [Dependence::Endpoint; 3],
+            [Dependence::Endpoint; 3],
+            hairpins,
+            0,
+        ),
+        ..pool(name, [address], (1024, 65535))
+    };
+    let rules = vec![
+        rule("10.1.0.1/32", "0.0.0.0/0", from_pool("web")),
+        rule("10.1.0.2/32", "0.0.0.0/0", from_pool("quiet")),
+    ];
+    let pools = vec![open("web", 1, true), open("quiet", 2, false)];
+    for protocol in BOTH {
+        let site = Site::new(intent(pools.clone(), rules.clone()), 64);
+        let web = external(&site, protocol, CLIENT, REMOTE);
+        let quiet = external(&site, protocol, OTHER, REMOTE);
+
+        assert_eq!(dial(&site, protocol, CLIENT, quiet).reason, Reason::Hairpin);
+        let left = dial(&site, protocol, OTHER, web);
+        assert_eq!(left.reason, Reason::TranslatedOut);
+        assert_eq!(seen(&left), tuple(quiet, CLIENT));
+    }
+}
+
 /// A port in network byte order is what tables have; see that the rig and the tables agree.
 #[test]
 fn a_hairpinned_flow_is_one_flow_with_both_ends_external() {
