@@ -186,7 +186,7 @@ pub struct Nat {
     mappings: BTreeMap<(Protocol, End), Mapping>,
     /// Ports that somebody had.
     ports: BTreeMap<(Protocol, End), Life>,
-    /// Ports that were held back at the last sweep.
+    /// Ports that are held back.
     held: BTreeSet<(Protocol, End)>,
     /// When so many ports of an address came free that not all can have been held back.
     crowded: BTreeMap<(Protocol, Ipv4Addr), Duration>,

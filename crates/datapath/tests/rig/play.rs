@@ -209,16 +209,21 @@ impl Play {
         }
     }
 
-    /// A client sends to what is another's external endpoint, or its own.
+    /// A client sends to what is another's external endpoint, or its own; and may be called back.
     fn call(&mut self, words: &mut Words) {
         if let (Some(from), Some(to)) = (self.exchange(words), self.exchange(words)) {
             let protocol = to.protocol;
-            let source = match words.below(2) {
-                0 => client(words).0,
-                _ => from.inside,
+            let is_known = words.below(3) > 0;
+            let source = match is_known {
+                true => from.inside,
+                false => client(words).0,
             };
             let what = first(protocol, words);
             self.send(INSIDE, protocol, (source, to.external), what);
+            if is_known && words.below(2) == 0 {
+                let what = first(protocol, words);
+                self.send(INSIDE, protocol, (to.inside, from.external), what);
+            }
         }
     }
 
@@ -312,6 +317,7 @@ impl Play {
         self.site
             .handle(Event::Configure(Box::new(self.wanted.clone())));
         self.nat.configure(&self.wanted);
+        self.nat.hold_back(self.held());
     }
 
     /// The daemon dies and its successor takes over.
@@ -367,10 +373,8 @@ impl Play {
     }
 
     fn remember(&mut self, packet: &Packet, sent: (End, End)) {
-        let is_out = !matches!(
-            self.site.memory.v4.externals.get(&ip4(packet.source)),
-            Some(_)
-        ) && *packet.source.ip() != *sent.0.ip();
+        let is_ours = self.nat.addresses().any(|it| it == *packet.source.ip());
+        let is_out = !is_ours && packet.source.ip() != sent.0.ip();
         let (inside, seen, external, peer) = match is_out {
             true => (packet.source, packet.target, sent.0, sent.1),
             false => (sent.1, sent.0, packet.target, packet.source),

@@ -53,8 +53,14 @@ impl Nat {
         self.unmap(&swept.unmapped);
         self.forget(&swept.addresses);
         self.grow_old();
-        self.held = swept.held;
-        self.hold_back();
+        self.hold_back(swept.held);
+        self.held_rightly();
+    }
+
+    /// These ports are held back from now on. Whether they may be is asked at sweeps: between two, a
+    /// policy can only bring other bitmaps into use.
+    pub fn hold_back(&mut self, held: BTreeSet<(Protocol, End)>) {
+        self.held = held;
     }
 
     /// How long a session is kept without a packet, at least and at most.
@@ -174,7 +180,7 @@ impl Nat {
 
     /// Asserts that what is held back is what was freed lately: nothing else, and all of it unless there
     /// is too much.
-    fn hold_back(&mut self) {
+    fn held_rightly(&mut self) {
         for (protocol, end) in &self.held {
             let hold = self.hold(*end.ip());
             let known = &self.addresses[end.ip()];
@@ -188,13 +194,13 @@ impl Nat {
         for address in self.addresses.keys().copied().collect::<Vec<_>>() {
             for protocol in Protocol::ALL {
                 if !self.is_overloaded(protocol, address) {
-                    self.hold_back_of(protocol, address);
+                    self.held_enough(protocol, address);
                 }
             }
         }
     }
 
-    fn hold_back_of(&mut self, protocol: Protocol, address: Ipv4Addr) {
+    fn held_enough(&mut self, protocol: Protocol, address: Ipv4Addr) {
         let hold: HoldDown = self.hold(address);
         let known = &self.addresses[&address];
         let ours = |end: &End| *end.ip() == address;
