@@ -34,7 +34,7 @@ fn config(lives: u32) -> Config {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(200))]
 
     #[test]
     fn whatever_happens_the_gateway_does_what_its_model_says(life in lives()) {

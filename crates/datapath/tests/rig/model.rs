@@ -7,10 +7,17 @@
 //! it was allowed: which address of a pool a client is paired with, which port an endpoint is given, when
 //! exactly within a few seconds something silent is swept away.
 //!
-//! What it leaves to others' tests: bytes and checksums, hops and sizes, fragments, rates.
+//! What it knows: TCP, UDP and ICMP echo over IPv4; mapping, filtering, hairpinning, parity, pairing,
+//! hold-down, overload, quotas of flows and ports, timeouts, ICMP errors, full tables, policies that change
+//! under all of this, and daemons that die.
+//!
+//! What it does not know, and leaves to others' tests: IPv6 and NAT64, ports that are forwarded or asked for,
+//! fragments, rates, bytes and checksums, hops and sizes. Of an overloaded port it says that no two sessions
+//! share a tuple and when one must be found, and not which port is held back towards whom. Two CPUs at once
+//! are `races.rs`'s.
 
 mod begin;
-mod connection;
+pub mod connection;
 mod judge;
 mod ports;
 pub mod sweep;
@@ -24,7 +31,7 @@ use std::{
 use abi::{Behaviour, Dependence, Protocol, Reason};
 use gateway::intent::Intent;
 
-use connection::Connection;
+use connection::{Connection, Stage};
 use ports::Life;
 
 /// An address and a port; of ICMP the identifier at the end that asks, and zero at the other.
@@ -110,6 +117,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// How far its connection has come, if it is one.
+    pub fn stage(&self) -> Stage {
+        self.connection.stage()
+    }
+
     /// Whether an external endpoint is one of its own: of a hairpinned session both ends are ours.
     fn uses(&self, protocol: Protocol, end: End) -> bool {
         self.protocol == protocol && self.ours().any(|own| own == end)
@@ -239,6 +251,11 @@ impl Nat {
     /// Sessions there are.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = &Session> {
         self.sessions.values()
+    }
+
+    /// For how long nothing has kept a session alive.
+    pub fn silent(&self, session: &Session) -> Duration {
+        self.now - session.last
     }
 
     /// Mappings there are, each with its internal endpoint.

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use abi::{End as Entry, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side, hash::hash};
-use gateway::{Event, intent::Intent};
+use abi::{End as Entry, FlowKey, Ip4, MappingKey, Port, Protocol, Reason, Side, Tick, hash::hash};
+use gateway::{Event, intent::Intent, sweep::Joined};
 
 use super::{
     Site, Sketch,
@@ -21,11 +21,13 @@ use super::{
     sketch::{ACK, FIN, RST, SYN},
     sums::IP,
 };
-use glue::{Made, both, end, ends, ip4, sketch, way};
+use glue::{Made, both, end, ends, ip4, sketch, state, way};
 use policy::wanted;
 
 /// Sessions that fit: few, so that full tables are soon met.
 const ROOM: usize = 40;
+/// What a flow's last packet is known to.
+const TICK: Duration = Duration::from_nanos(Tick(1).nanos());
 /// Exchanges that are remembered, of which some have ended.
 const PAST: usize = 48;
 
@@ -439,11 +441,12 @@ impl Play {
                 }
                 let words = memory.bitmap(abi::ports::bitmap(external.index, protocol));
                 for (index, word) in words.iter().enumerate() {
-                    let bits = word.held.get();
-                    let set = (0..64).filter(|bit| bits != 0 && bits & 1 << bit != 0);
-                    held.extend(
-                        set.map(|bit| (protocol, end(address, abi::ports::port(index, bit)))),
-                    );
+                    let mut bits = word.held.get();
+                    while bits != 0 {
+                        let port = abi::ports::port(index, bits.trailing_zeros());
+                        held.insert((protocol, end(address, port)));
+                        bits &= bits - 1;
+                    }
                 }
             }
         }
@@ -456,16 +459,34 @@ impl Play {
         whole(memory);
         let mut flows = BTreeMap::new();
         for (key, flow) in memory.v4.flows.all() {
-            if flow.side() == Side::Outbound {
-                flows.insert((key.protocol, both(key.tuple)), both(flow.to));
+            let protocol = Protocol::from_number(key.protocol).expect("one of ours");
+            let out = flow.picture();
+            if out.side() == Side::Outbound {
+                let twin = out.twin(protocol);
+                let back = memory.v4.flows.get(&twin).expect("it has both directions");
+                let flow = Joined::new(protocol, (key, out), (twin, back.picture()));
+                flows.insert((protocol, both(key.tuple)), flow);
             }
         }
         let sessions = self.nat.sessions();
-        let sessions = sessions.map(|it| {
-            let key = (it.protocol as u8, (it.inside, it.seen));
-            (key, (it.external, it.peer))
-        });
-        assert_eq!(flows, sessions.collect(), "sessions");
+        let count = sessions.len();
+        for it in sessions {
+            let flow = flows.get(&(it.protocol, (it.inside, it.seen)));
+            let flow = flow.unwrap_or_else(|| panic!("there is no flow of {it:?}"));
+            assert_eq!(both(flow.outbound.1.to), (it.external, it.peer), "{it:?}");
+            if let Some(state) = state(it.protocol, it.stage()) {
+                assert_eq!(flow.state(), state, "{it:?}");
+            }
+            // Both the last packet and now are known to the tick.
+            let silent = Duration::from_nanos(flow.silent(memory.now.get().nanos()));
+            let truly = self.nat.silent(it);
+            let known = truly.saturating_sub(TICK * 2)..=truly;
+            assert!(
+                known.contains(&silent),
+                "{silent:?} and not {truly:?}: {it:?}"
+            );
+        }
+        assert_eq!(flows.len(), count, "sessions");
         let mut mapped = BTreeMap::new();
         for (key, mapping) in memory.v4.mappings.all() {
             if let Some(Entry::Inward { port }) = key.what() {

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use abi::{End as Entry, Ip4, Port, Protocol, Reason, Tuple, hash::hash, limits::SLOTS, policy};
 use datapath::world::{Route, RouteQuery};
+use gateway::sweep::FlowState;
 
 use super::super::{
     Left, Site, Sketch,
-    model::{Choices, End, Nat, Packet, Way, What},
+    model::{Choices, End, Nat, Packet, Way, What, connection::Stage},
     site::{ARM, INSIDE, OUTSIDE, route},
     sketch::read,
 };
@@ -105,6 +106,17 @@ pub fn sketch(protocol: Protocol, (source, target): (End, End), what: What) -> S
         What::Reply => Sketch::answer(protocol, tuple),
         What::Datagram | What::Question => Sketch::first(protocol, tuple),
         What::Segment(flags) => Sketch::first(protocol, tuple).flags(flags),
+    }
+}
+
+/// What a flow is called that has come so far; nothing if it may be called anything.
+pub fn state(protocol: Protocol, stage: Stage) -> Option<FlowState> {
+    match (protocol, stage) {
+        (Protocol::Udp | Protocol::Icmp, _) => Some(FlowState::Active),
+        (Protocol::Tcp, Stage::Opening) => Some(FlowState::Opening),
+        (Protocol::Tcp, Stage::Open) => Some(FlowState::Established),
+        (Protocol::Tcp, Stage::Closing) => Some(FlowState::Closing),
+        (Protocol::Tcp, Stage::Unclear) => None,
     }
 }
 
