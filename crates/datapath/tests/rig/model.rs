@@ -152,7 +152,7 @@ struct Mapping {
     made: Duration,
     /// Whom the internal endpoint has sent to from there, and when last in vain.
     called: BTreeMap<End, Option<Call>>,
-    /// When it last called anybody in vain.
+    /// When it last sent to anybody without a session coming of that.
     in_vain: Duration,
 }
 

@@ -25,7 +25,9 @@ use glue::{Made, both, end, ends, ip4, sketch, state, way};
 use policy::wanted;
 
 /// Sessions that fit: few, so that full tables are soon met.
-const ROOM: usize = 40;
+const ROOM: usize = 24;
+/// Packets that clients send at once, at most.
+const BURST: u8 = 24;
 /// What a flow's last packet is known to.
 const TICK: Duration = Duration::from_nanos(Tick(1).nanos());
 /// Exchanges that are remembered, of which some have ended.
@@ -115,7 +117,12 @@ fn run(life: &[Operation], is_told: bool) -> u64 {
 impl Play {
     fn step(&mut self, words: &mut Words) {
         match words.below(32) {
-            0..=8 => self.dial(words),
+            0 => {
+                for _ in 0..words.below(BURST) {
+                    self.dial(words);
+                }
+            }
+            1..=8 => self.dial(words),
             9..=13 => self.answer(words),
             14..=15 => self.go_on(words),
             16..=18 => self.knock(words),
@@ -213,19 +220,18 @@ impl Play {
 
     /// A client sends to what is another's external endpoint, or its own; and may be called back.
     fn call(&mut self, words: &mut Words) {
-        if let (Some(from), Some(to)) = (self.exchange(words), self.exchange(words)) {
-            let protocol = to.protocol;
-            let is_known = words.below(3) > 0;
-            let source = match is_known {
-                true => from.inside,
-                false => client(words).0,
-            };
+        let Some(to) = self.exchange(words) else {
+            return;
+        };
+        let protocol = to.protocol;
+        let mut others = self.past.iter().rev().filter(|it| it.protocol == protocol);
+        let from = others.nth(usize::from(words.below(5))).copied();
+        let (source, what) = (from.map(|it| it.inside), first(protocol, words));
+        let source = source.unwrap_or_else(|| client(words).0);
+        self.send(INSIDE, protocol, (source, to.external), what);
+        if let Some(from) = from.filter(|_| words.below(2) == 0) {
             let what = first(protocol, words);
-            self.send(INSIDE, protocol, (source, to.external), what);
-            if is_known && words.below(2) == 0 {
-                let what = first(protocol, words);
-                self.send(INSIDE, protocol, (to.inside, from.external), what);
-            }
+            self.send(INSIDE, protocol, (to.inside, from.external), what);
         }
     }
 

@@ -81,6 +81,7 @@ impl Nat {
             if let Err(reason) = begun {
                 if let Some(mapping) = self.mappings.get_mut(&(protocol, external)) {
                     mapping.called.entry(packet.target).or_insert(None);
+                    mapping.in_vain = self.now;
                 }
                 return Err(reason);
             }

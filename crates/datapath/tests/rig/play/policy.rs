@@ -27,13 +27,10 @@ pub fn wanted(words: &mut Words) -> Intent {
     // Always the same ones, so that everything is counted from the beginning.
     let quota = Quota {
         total: Limits {
-            flows: 26,
-            ports: 20,
+            flows: 10,
+            ports: 7,
         },
-        client: Limits {
-            flows: 12,
-            ports: 9,
-        },
+        client: Limits { flows: 4, ports: 3 },
         ..Quota::NONE
     };
     let mut rules = vec![
