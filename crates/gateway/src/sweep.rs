@@ -63,14 +63,6 @@ impl FlowState {
             Protocol::Udp | Protocol::Icmp => Self::Active,
             Protocol::Tcp if outbound.has(Seen::RST) || inbound.has(Seen::RST) => Self::Closing,
             Protocol::Tcp if outbound.has(Seen::FIN) && inbound.has(Seen::FIN) => Self::Closing,
-            // A side that begins anew has acknowledged nothing yet, and the other's FIN is of the
-            // connection before.
-            Protocol::Tcp
-                if (inbound.has(Seen::FIN) && !outbound.has(Seen::ACK))
-                    || (outbound.has(Seen::FIN) && !inbound.has(Seen::ACK)) =>
-            {
-                Self::Opening
-            }
             // Whoever began, or both (RFC 9293 §3.5): each side's SYN, and an ACK behind one of them.
             Protocol::Tcp
                 if inbound.has(Seen::SYN)

@@ -127,13 +127,6 @@ fn a_connection_closed_by_both_sides_lives_four_minutes() {
     lives_for(Protocol::Tcp, (OPEN.0 | Seen::FIN, OPEN.1 | Seen::FIN), 240);
 }
 
-/// The FIN is of the connection before, and whoever begins anew may never be answered.
-#[test]
-fn a_connection_that_begins_in_the_place_of_a_closed_one_is_not_open_yet() {
-    lives_for(Protocol::Tcp, (Seen::SYN, OPEN.1 | Seen::FIN), 240);
-    lives_for(Protocol::Tcp, (OPEN.0 | Seen::FIN, Seen::SYN), 240);
-}
-
 #[test]
 fn a_reset_connection_lives_four_minutes() {
     lives_for(Protocol::Tcp, (OPEN.0, OPEN.1 | Seen::RST), 240);

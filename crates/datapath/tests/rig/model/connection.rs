@@ -13,18 +13,9 @@ pub struct Connection {
     closed: [bool; 2],
     /// Which sides have sent an RST and nothing else since.
     reset: [bool; 2],
-    again: Again,
-}
-
-/// Whether a side that had ended the connection has begun another in its place.
-#[derive(Clone, Copy, Default, PartialEq, Debug)]
-enum Again {
-    #[default]
-    No,
-    /// After both sides had closed, this one has sent SYNs and nothing else.
-    Clean(usize),
-    /// Segments of both are under way: nobody can tell which is of which.
-    Muddled,
+    /// Whether a side that had ended the connection has begun another in its place: until both have
+    /// opened and acknowledged it, nobody can tell which segments are of which.
+    is_again: bool,
 }
 
 /// How far it has come.
@@ -48,20 +39,11 @@ impl Connection {
         let has = |flag| flags & flag != 0;
         let is_over = self.closed[side] || self.reset[side];
         if has(SYN) && is_over {
-            let is_clean = self.closed == [true; 2]
-                && self.reset == [false; 2]
-                && matches!(self.again, Again::No);
             *self = Self {
                 reset: self.reset,
-                again: if is_clean {
-                    Again::Clean(side)
-                } else {
-                    Again::Muddled
-                },
+                is_again: true,
                 ..Self::default()
             };
-        } else if self.again == Again::Clean(side) && !has(SYN) && !self.opened[1 - side] {
-            self.again = Again::Muddled;
         }
         let is_one_more = self.reset[side] && has(RST);
         self.reset[side] = has(RST);
@@ -69,7 +51,7 @@ impl Connection {
         self.closed[side] |= has(FIN);
         self.acknowledged[side] |= has(ACK) && !has(SYN);
         if self.opened == [true; 2] && self.acknowledged == [true; 2] {
-            self.again = Again::No;
+            self.is_again = false;
         }
         let is_heard = is_inside || !self.reset[0];
         is_heard && !is_one_more
@@ -78,16 +60,12 @@ impl Connection {
     /// How far it has come.
     pub fn stage(&self) -> Stage {
         let both = [true; 2];
-        // A FIN to a side that has acknowledged nothing may be of the connection before this one.
-        let is_early = |side: usize| self.closed[side] && !self.acknowledged[1 - side];
         if self.reset != [false; 2] {
             Stage::Closing
-        } else if self.again == Again::Muddled {
+        } else if self.is_again {
             Stage::Unclear
         } else if self.closed == both {
             Stage::Closing
-        } else if is_early(0) || is_early(1) {
-            Stage::Unclear
         } else if self.opened == both && self.acknowledged != [false; 2] {
             Stage::Open
         } else {
