@@ -380,7 +380,7 @@ fn find<V: Translate<A>, A: Address, W: World + Tables<A>>(
 ) -> Step {
     let (tuple, protocol) = (&arrival.key.tuple, arrival.protocol);
     let is_hairpin = matches!(beginning.way, Way::Hairpin);
-    if is_hairpin && !beginning.behaviour.hairpins() {
+    if is_hairpin && !beginning.called.hairpins() {
         return Step::Leave(Reason::Hairpin);
     }
     // Who asks for an echo names no port of ours.
@@ -472,8 +472,12 @@ pub fn filter<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>
         Dependence::Address => remote.1 = Port::new(0),
         Dependence::AddressAndPort => {}
     }
+    // Zero is nobody's port: it stands for all of an address, from when the pool filtered by that.
+    let is_nobody = matches!(dependence, Dependence::AddressAndPort)
+        && protocol as u8 != Protocol::Icmp as u8
+        && remote.1.get() == 0;
     let end = (beginning.target, tuple.target_port);
-    if is_permitted(world, protocol, end, remote, beginning.is_elsewhere) {
+    if !is_nobody && is_permitted(world, protocol, end, remote, beginning.is_elsewhere) {
         return Step::Begin;
     }
     if is_hairpin {

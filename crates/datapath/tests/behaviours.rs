@@ -2,7 +2,10 @@
 //! mode, seen from outside.
 
 use abi::{Behaviour, Dependence, Ip4, Port, Protocol, Reason, Tuple};
-use gateway::intent::{Intent, Pool};
+use gateway::{
+    Event,
+    intent::{Intent, Pool},
+};
 
 use crate::rig::{
     Left, Site, Sketch,
@@ -317,6 +320,67 @@ fn when_its_flows_have_ended_a_mapping_lets_nobody_in() {
             knock(&site, Protocol::Udp, remote, end).reason,
             Reason::Unsolicited
         );
+    }
+}
+
+/// What the address was let in for is over, also for a caller that has no port yet.
+#[test]
+fn a_filter_that_comes_to_depend_on_the_port_keeps_out_who_was_let_in_by_address() {
+    let policy = |mapping, filtering| {
+        let web = Pool {
+            behaviour: Behaviour::new([mapping; 3], [filtering; 3], true, 0),
+            ..pool("web", [1], (1024, 65535))
+        };
+        let rules = vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
+        intent(vec![web], rules)
+    };
+    let strictest = policy(Dependence::Address, Dependence::AddressAndPort);
+    for protocol in BOTH {
+        let mut site = Site::new(policy(Dependence::Endpoint, Dependence::Address), 64);
+        let called = external(&site, protocol, CLIENT, REMOTE);
+        let other = external(&site, protocol, OTHER, REMOTE_ADDRESS);
+        // From now on the client lets the external address in, which all clients have.
+        assert_eq!(
+            dial(&site, protocol, CLIENT, other).reason,
+            Reason::Filtered
+        );
+
+        site.handle(Event::Configure(Box::new(strictest.clone())));
+
+        let third = ([10, 1, 0, 3], 6000);
+        assert_eq!(
+            dial(&site, protocol, third, called).reason,
+            Reason::Filtered
+        );
+    }
+}
+
+/// Who is called says so, as their filter is asked and not the caller's.
+#[test]
+fn clients_of_a_pool_without_hairpinning_call_others_and_are_called_by_nobody() {
+    let open = |name, address, hairpins| Pool {
+        behaviour: Behaviour::new(
+            [Dependence::Endpoint; 3],
+            [Dependence::Endpoint; 3],
+            hairpins,
+            0,
+        ),
+        ..pool(name, [address], (1024, 65535))
+    };
+    let rules = vec![
+        rule("10.1.0.1/32", "0.0.0.0/0", from_pool("web")),
+        rule("10.1.0.2/32", "0.0.0.0/0", from_pool("quiet")),
+    ];
+    let pools = vec![open("web", 1, true), open("quiet", 2, false)];
+    for protocol in BOTH {
+        let site = Site::new(intent(pools.clone(), rules.clone()), 64);
+        let web = external(&site, protocol, CLIENT, REMOTE);
+        let quiet = external(&site, protocol, OTHER, REMOTE);
+
+        assert_eq!(dial(&site, protocol, CLIENT, quiet).reason, Reason::Hairpin);
+        let left = dial(&site, protocol, OTHER, web);
+        assert_eq!(left.reason, Reason::TranslatedOut);
+        assert_eq!(seen(&left), tuple(quiet, CLIENT));
     }
 }
 

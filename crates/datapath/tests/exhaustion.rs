@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use abi::{Behaviour, End, FlowKey, Ip4, Port, Protocol, Reason, Tuple, ports};
+use abi::{
+    Behaviour, Dependence, End, FlowKey, Ip4, Mapping, MappingKey, Port, Protocol, Reason, Tick,
+    Tuple, ports,
+};
 use datapath::native::Memory;
-use gateway::intent::Pool;
+use gateway::{Event, intent::Pool};
 
 use crate::rig::{
     Site, Sketch,
@@ -96,6 +99,43 @@ fn a_refused_flow_does_not_take_its_endpoints_mapping_with_it() {
     assert_eq!(out.reason, Reason::MappingTableFull);
     assert_eq!(amounts(&site.memory), full);
     sound(&site.memory);
+}
+
+/// A pool comes to map each flow for itself while one of its clients has a port for all.
+#[test]
+fn a_refused_flow_of_its_own_port_takes_no_other_mapping_with_it() {
+    let policy = |mapping| {
+        let strict = Pool {
+            behaviour: Behaviour::new([mapping; 3], [Dependence::Endpoint; 3], true, 0),
+            ..pool("web", [1], (1024, 65535))
+        };
+        let rules = vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))];
+        intent(vec![strict], rules)
+    };
+    let mut site = Site::new(policy(Dependence::Endpoint), 10);
+    site.send(INSIDE, &first(Protocol::Udp, 1));
+    let configured = Event::Configure(Box::new(policy(Dependence::AddressAndPort)));
+    site.handle(configured);
+    let mappings = &site.memory.v4.mappings;
+    for port in 0..18 {
+        let internal = (Ip4([172, 16, 0, 1]), Port::new(port));
+        let external = Ip4([192, 0, 2, 1]);
+        let key = MappingKey::outward(Protocol::Udp, internal, external, Ip4([0; 4]));
+        mappings.put(key, Mapping::outward(Port::new(1), Tick(1)));
+    }
+    let full: BTreeSet<_> = mappings.all().into_iter().map(|(key, _)| key).collect();
+
+    let again = tuple(([10, 0, 0, 1], 4000), ([198, 51, 100, 2], 443));
+    let out = site.send(INSIDE, &Sketch::first(Protocol::Udp, again));
+
+    assert_eq!(out.reason, Reason::MappingTableFull);
+    let left = site.memory.v4.mappings.all();
+    assert_eq!(
+        left.into_iter()
+            .map(|(key, _)| key)
+            .collect::<BTreeSet<_>>(),
+        full
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod hold;
 mod leases;
 mod mangled;
 mod mangled6;
+mod model;
 mod nat64;
 mod overload;
 mod policy;

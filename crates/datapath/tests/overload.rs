@@ -201,3 +201,32 @@ fn overloading_comes_and_goes_under_flows_that_live() {
         assert!(old.iter().all(|seen| seen.source == Ip4([192, 0, 2, 1])));
     }
 }
+
+/// One pool is overloaded in another's stead, and there is no moment at which nobody has the planes.
+#[test]
+fn flows_keep_their_ports_when_another_address_gets_the_planes_that_theirs_gives_up() {
+    let policy = |overloaded: usize| {
+        let mut pools = vec![pool("a", [1], (2000, 2001)), pool("b", [2], (2000, 2001))];
+        pools[overloaded].behaviour = pools[overloaded].behaviour.overloading();
+        let rules = vec![
+            rule("10.1.0.0/16", "0.0.0.0/0", from_pool("a")),
+            rule("10.2.0.0/16", "0.0.0.0/0", from_pool("b")),
+        ];
+        intent(pools, rules)
+    };
+    let mut site = Site::new(policy(1), 64);
+    let dial = |site: &Site, client, to| {
+        let asked = tuple(([10, 2, 0, client], 4000), to);
+        site.send(INSIDE, &Sketch::first(Protocol::Tcp, asked))
+    };
+    for client in 1..=2 {
+        let left = dial(&site, client, remote(1));
+        assert_eq!(left.reason, Reason::TranslatedOut);
+    }
+
+    site.handle(Event::Configure(Box::new(policy(0))));
+
+    let third = dial(&site, 3, remote(2));
+    assert_eq!(third.reason, Reason::PortsExhausted, "two flows have both");
+    whole(&site.memory);
+}

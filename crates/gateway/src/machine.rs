@@ -406,10 +406,14 @@ impl Gateway {
         if largest > CLASSES_MAX / 2 {
             return Err(Refusal::Classes(largest));
         }
-        for (address, external) in &numbers.externals {
-            if self.numbers.externals.get(address) != Some(external) || self.policy.is_none() {
-                actions.push(Action::PutExternal(*address, *external));
-            }
+        let is_new = |(address, external): &(&Ip6, &External)| {
+            self.numbers.externals.get(address) != Some(*external) || self.policy.is_none()
+        };
+        let mut externals: Vec<_> = numbers.externals.iter().filter(is_new).collect();
+        // Whoever gives its planes up first: they say what it has in use, until another gets them.
+        externals.sort_by_key(|(_, external)| external.planes != 0);
+        for (address, external) in externals {
+            actions.push(Action::PutExternal(*address, *external));
         }
         self.numbers = numbers;
         // Before a rule is in force, so that no flow begins under it that its quota does not count.

@@ -182,11 +182,15 @@ impl PortSets {
 
     /// One word of a bitmap's set: 64 ports.
     pub fn word(&self, bitmap: u32, word: usize) -> u64 {
-        self.0
-            .get(&bitmap)
+        self.words(bitmap)
             .and_then(|words| words.get(word))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// A bitmap's set, if any port is in it.
+    fn words(&self, bitmap: u32) -> Option<&[u64; WORDS]> {
+        self.0.get(&bitmap).map(Box::as_ref)
     }
 }
 
@@ -560,28 +564,25 @@ impl Idle {
         reserved: &[u64; WORDS],
         words: &[PortWord; WORDS],
     ) -> Vec<(usize, Correction)> {
-        let before = self.0.remove(&bitmap);
+        let before = self
+            .0
+            .remove(&bitmap)
+            .unwrap_or_else(|| Box::new([0; WORDS]));
+        let used = used.words(bitmap).unwrap_or(&[0; WORDS]);
         let mut idle = Box::new([0; WORDS]);
         let mut corrections = Vec::new();
-        let all = idle.iter_mut().zip(reserved).zip(words);
-        for (word, ((idle, reserved), PortWord { taken, .. })) in all.enumerate() {
-            let taken = taken.get();
+        for (word, PortWord { taken, .. }) in words.iter().enumerate() {
+            let (taken, used, reserved) = (taken.get(), used[word], reserved[word]);
             // Reserved ones too: when the range changes, they are free at the next sweep.
-            *idle = taken & !used.word(bitmap, word);
-            let before = before
-                .as_ref()
-                .and_then(|words| words.get(word))
-                .copied()
-                .unwrap_or(0);
-            let clear = *idle & before & !reserved;
+            let unused = taken & !used;
             let correction = Correction {
-                set: (reserved | used.word(bitmap, word)) & !taken,
-                clear,
+                set: (reserved | used) & !taken,
+                clear: unused & before[word] & !reserved,
             };
             if correction != Correction::default() {
                 corrections.push((word, correction));
             }
-            *idle &= !correction.clear;
+            idle[word] = unused & !correction.clear;
         }
         if idle.iter().any(|word| *word != 0) {
             self.0.insert(bitmap, idle);

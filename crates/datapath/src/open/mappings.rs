@@ -126,10 +126,9 @@ pub fn map<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
         Dependence::Endpoint | Dependence::AddressAndPort => V::Own::NONE,
     };
     let outward = outward::<V, _>(arrival, beginning, remote);
+    let is_one_flows = matches!(depends, Dependence::AddressAndPort);
     let mut mapping = Mapping::outward(port, now);
-    if !matches!(depends, Dependence::AddressAndPort)
-        && let Err(error) = world.insert_mapping(&outward, &mapping)
-    {
+    if !is_one_flows && let Err(error) = world.insert_mapping(&outward, &mapping) {
         ports::release(world, beginning.bitmap, port);
         return Err(match error {
             InsertError::Exists => Reason::Collision,
@@ -140,7 +139,10 @@ pub fn map<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     mapping = Mapping::inward((from, asked.source_port), first, now)
         .under(beginning.rule, beginning.prefix);
     world.insert_mapping(&inward, &mapping).map_err(|error| {
-        world.remove_mapping(&outward);
+        // What stands there otherwise is another mapping's.
+        if !is_one_flows {
+            world.remove_mapping(&outward);
+        }
         match error {
             // Somebody asked for the port just now.
             InsertError::Exists => Reason::Collision,

@@ -7,6 +7,8 @@ pub mod interrupted;
 pub mod keeper;
 pub mod laws;
 pub mod laws6;
+pub mod model;
+pub mod play;
 pub mod site;
 pub mod sketch;
 pub mod sketch6;
