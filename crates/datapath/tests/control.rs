@@ -200,6 +200,10 @@ proptest! {
             let version = site.memory.config.borrow().version;
             for action in site.decide(Event::Configure(Box::new(after.clone()))) {
                 site.apply(&action);
+                // There is no IPv6 here that these could be about.
+                if matches!(action, Action::PutSlots6(..)) {
+                    continue;
+                }
                 let is_new = site.memory.config.borrow().version != version;
                 flows.go_on(&site);
                 for asked in asked() {

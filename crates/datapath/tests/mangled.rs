@@ -314,7 +314,7 @@ fn tagged_frames_and_other_protocols_are_the_kernels() {
         ([0x81, 0x00], Reason::VlanTagged),
         ([0x88, 0xa8], Reason::VlanTagged),
         ([0x08, 0x06], Reason::NotIp),
-        ([0x86, 0xdd], Reason::Malformed),
+        ([0x86, 0xdd], Reason::Ipv6),
         ([0x00, 0x2e], Reason::NotIp),
     ] {
         let mut frame = frame.clone();
