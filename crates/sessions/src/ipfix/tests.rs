@@ -1,5 +1,7 @@
 //! Our messages, read by a collector that is not our code.
 
+use std::net::IpAddr;
+
 use netflow_parser::{NetflowPacket, NetflowParser, variable_versions::ipfix::FlowSetBody};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -239,16 +241,22 @@ proptest! {
         let collected = exported(&records);
         prop_assert_eq!(collected.records.len(), records.len());
         for (read, record) in collected.records.iter().zip(&records) {
+            let between = (record.flow.client.address, record.flow.remote.address);
+            let remote = match between {
+                (IpAddr::V6(_), IpAddr::V4(_)) => [
+                    "PostNatdestinationIpv4address",
+                    "PostNatdestinationIpv6address",
+                    "PostNaptdestinationTransportPort",
+                ],
+                _ => ["DestinationIpv4address", "DestinationIpv6address", "DestinationTransportPort"],
+            };
             for (endpoint_of, names) in [
                 (record.flow.client, ["SourceIpv4address", "SourceIpv6address", "SourceTransportPort"]),
                 (
                     record.flow.external,
                     ["PostNatsourceIpv4address", "PostNatsourceIpv6address", "PostNaptsourceTransportPort"],
                 ),
-                (
-                    record.flow.remote,
-                    ["DestinationIpv4address", "DestinationIpv6address", "DestinationTransportPort"],
-                ),
+                (record.flow.remote, remote),
             ] {
                 let wanted = (endpoint_of.address.to_string(), u64::from(endpoint_of.port));
                 prop_assert_eq!(endpoint(read, names), Some(wanted), "{:?}", read);
