@@ -2,11 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/datapath/tests/rig/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the rig has more than one target needs"
-)]
+#[expect(dead_code, reason = "the rig has more than one target needs")]
 mod rig;
 mod usual;
 

@@ -30,13 +30,3 @@ pub fn drop_others(may_load: bool) -> Result<(), CapsError> {
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)
 }
-
-/// Drops what only loading needs. What may be raised again stays as it was: nothing is executed.
-///
-/// # Errors
-///
-/// If the kernel refuses.
-pub fn drop_loading() -> Result<(), CapsError> {
-    caps::drop(None, CapSet::Effective, LOADING)?;
-    caps::drop(None, CapSet::Permitted, LOADING)
-}

@@ -32,7 +32,6 @@ use tokio::{
 
 use crate::{
     alarms::Alarms,
-    capabilities,
     config_file::Config,
     holding::Keeper,
     sessions::Sessions,
@@ -424,9 +423,6 @@ impl Driver {
         tracing::info!(instructions, "loaded the programs for IPv6");
         self.shared
             .update(|view| view.program.instructions = instructions.map(u64::from));
-        if let Err(error) = capabilities::drop_loading() {
-            tracing::warn!(%error, "cannot give up the capability to load programs");
-        }
         Ok(())
     }
 
