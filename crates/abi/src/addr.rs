@@ -391,6 +391,16 @@ impl<A: Address> Tuple<A> {
         self.target.ip4().is_some()
     }
 
+    /// The same in the tables of IPv4, if both its addresses are of that.
+    pub fn narrow(&self) -> Option<Tuple> {
+        Some(Tuple {
+            source: self.source.ip4()?,
+            target: self.target.ip4()?,
+            source_port: self.source_port,
+            target_port: self.target_port,
+        })
+    }
+
     /// The same, as tables for both versions of IP hold it.
     #[inline(always)]
     pub fn wide(self) -> Tuple<Ip6> {

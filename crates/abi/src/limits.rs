@@ -85,6 +85,9 @@ pub const FLOWS_DEFAULT: u32 = 262_144;
 /// Flows with IPv6 addresses if the configuration has none: the tables must be of some size.
 pub const FLOWS6_UNUSED: u32 = FLOWS_MIN;
 
+/// Bytes of a packet that every IPv6 link takes (RFC 8200 §5).
+pub const MTU6_MIN: u16 = 1280;
+
 /// Packets of which fragments are awaited at one time: at 1,500 bytes each, more than half a second of
 /// 10 Gbit/s of nothing but fragmented packets. A flood of first fragments displaces others' and
 /// takes no more memory than this.

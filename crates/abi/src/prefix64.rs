@@ -131,6 +131,7 @@ const fn is_global(address: Ip4) -> bool {
 const fn same(a: [u8; 4], b: [u8; 4]) -> bool {
     u32::from_ne_bytes(a) == u32::from_ne_bytes(b)
 }
+
 /// Bits of the second half before an IPv4 address that begins there ends (RFC 6052 §2.2).
 const BEFORE_REST: u32 = 56;
 /// The bits of the second half that an IPv4 address may have.

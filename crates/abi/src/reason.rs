@@ -98,7 +98,7 @@ reasons! {
     FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
     FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
     FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
-    FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
+    FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held, or an IPv4 packet that could not be handed over to be cut up: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
     QuotaFlows = 41, Drop, "quota_flows", "The client, or all clients of its rule together, have as many flows as the rule's quota allows; the flow was refused.";
     QuotaPorts = 42, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
     QuotaRate = 43, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";

@@ -20,9 +20,6 @@ pub const GROWTH: usize = Ipv6::LEN - Ipv4::LEN;
 /// (RFC 7915 §5.1).
 const FRAGMENTABLE: u16 = 1260;
 
-/// What every IPv6 link takes (RFC 8200 §5).
-pub const LOWEST_MTU: u16 = 1280;
-
 /// Bytes from the transport header on.
 #[inline(always)]
 const fn payload<A>(arrival: &Arrival<A>) -> usize {

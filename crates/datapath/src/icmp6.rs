@@ -2,7 +2,7 @@
 //!
 //! As ICMP's, they go to nobody but the sender of the packet that they quote, as it arrived.
 
-use abi::{Address, Ip6, Reason};
+use abi::{Address, Ip6, Reason, limits::MTU6_MIN};
 
 use crate::{
     checksum::{Sum, sum_of},
@@ -16,7 +16,7 @@ use crate::{
 /// What is in front of the quotation.
 const HEAD: usize = Ipv6::LEN + Icmp::LEN;
 /// The longest quotation: with what is in front of it, it fits every link (RFC 4443 §2.4 (c)).
-const QUOTED_MAX: usize = 1280 - HEAD;
+const QUOTED_MAX: usize = MTU6_MIN as usize - HEAD;
 
 /// Tells the sender that its packet ran out of hops.
 #[inline(never)]

@@ -89,12 +89,10 @@ pub trait Translate<A: Address>: Version {
 
     /// The longest IPv6 packet that the packet's pieces may become, in bytes, if it must be cut up; else
     /// zero.
-    fn cuts<P: Packet, W: World>(
-        packet: &mut P,
-        world: &W,
-        arrival: &Arrival<A>,
-        flow: &Flow<Live, A>,
-    ) -> u16;
+    #[inline(always)]
+    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<A>, _: &Flow<Live, A>) -> u16 {
+        0
+    }
 
     /// Edits the headers, or says why that cannot be done. Without a next hop the kernel will send the
     /// packet, and count the hop itself.

@@ -1,6 +1,9 @@
 //! IPv4: how its packets are read and rewritten (RFC 791, RFC 3022 §4).
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
+use abi::{
+    Address, Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple,
+    limits::MTU6_MIN,
+};
 
 use crate::{
     Arrival, Begun, Piece,
@@ -178,11 +181,6 @@ impl Translate<Ip4> for V4 {
     }
 
     #[inline(always)]
-    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<Ip4>, _: &Flow<Live, Ip4>) -> u16 {
-        0
-    }
-
-    #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         arrival: &Arrival<Ip4>,
@@ -274,7 +272,7 @@ impl Translate<Ip6> for V4 {
         };
         let (length, mtu) = (cross::length6(arrival), config.lowest_mtu6 as u16);
         let mtu = match flow.mtu() {
-            next @ cross::LOWEST_MTU.. if next < mtu => next,
+            next @ MTU6_MIN.. if next < mtu => next,
             _ => mtu,
         };
         let may_be_cut = arrival.protocol as u8 != Protocol::Icmp as u8

@@ -3,7 +3,9 @@
 //! Most packets have their transport header behind the IP header. Those that have something in between
 //! are read by a walk of its own, which the first program for IPv6 does without.
 
-use abi::{Address, Flow, FlowKey, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple};
+use abi::{
+    Address, Flow, FlowKey, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple, limits::MTU6_MIN,
+};
 
 use crate::{
     Arrival, Begun, Piece, cross,
@@ -20,9 +22,6 @@ pub struct V6;
 
 /// Where what follows the IP header begins in a frame.
 const BODY: usize = Link::LEN + Ipv6::LEN;
-
-/// What every link takes (RFC 8200 §5).
-const MTU_MIN: u16 = 1280;
 
 /// Headers between the IP and the transport header, at most; hosts send one or two.
 const EXTENSIONS_MAX: usize = 8;
@@ -379,11 +378,6 @@ impl Translate<Ip6> for V6 {
     }
 
     #[inline(always)]
-    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> u16 {
-        0
-    }
-
-    #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
         arrival: &Arrival<Ip6>,
@@ -411,8 +405,8 @@ impl Translate<Ip6> for V6 {
         if flow.to.is_ip4() {
             mtu = mtu.saturating_add(cross::GROWTH as u16);
             // Nobody believes in less (RFC 8201 §4), and what is as short may be fragmented as IPv4.
-            if mtu < MTU_MIN {
-                mtu = MTU_MIN;
+            if mtu < MTU6_MIN {
+                mtu = MTU6_MIN;
             }
         }
         answers::too_big(packet, world, mtu)

@@ -344,13 +344,12 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
                         left.reason = fragment::hold::<V, _, _>(packet, world, mtu);
                         return Next::Leave(leave(packet, world, bytes, left));
                     }
-                    match fragment::note::<V, A, _, _>(packet, world, &arrival) {
-                        Some(reason) => left.reason = reason,
-                        None => {
-                            send::<V, A, _, _>(packet, world, &arrival, &flow, &mut left);
-                            return Next::Leave(leave(packet, world, bytes, left));
-                        }
-                    }
+                    let Some(refused) = fragment::note::<V, A, _, _>(packet, world, &arrival)
+                    else {
+                        send::<V, A, _, _>(packet, world, &arrival, &flow, &mut left);
+                        return Next::Leave(leave(packet, world, bytes, left));
+                    };
+                    left.reason = refused;
                 }
             }
         }

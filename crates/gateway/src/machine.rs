@@ -424,17 +424,15 @@ impl Gateway {
             }
         }
         self.numbered = numbered;
+        let before = self.config;
         // What is left of a policy before goes on, as long as this daemon runs.
         self.config.ipv6 |= u32::from(intent.has_ipv6());
-        let errors = std::mem::replace(&mut self.config.errors, intent.limits.icmp_errors);
+        self.config.errors = intent.limits.icmp_errors;
         self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
-        let lowest = u32::from(intent.lowest_mtu6);
-        let lowest = std::mem::replace(&mut self.config.lowest_mtu6, lowest);
+        self.config.lowest_mtu6 = u32::from(intent.lowest_mtu6);
         match policy {
             Some(policy) => self.enforce(policy, prefixes(&intent.prefixes), actions),
-            None if (errors, lowest) != (self.config.errors, self.config.lowest_mtu6) => {
-                actions.push(Action::SetConfig(self.config));
-            }
+            None if before != self.config => actions.push(Action::SetConfig(self.config)),
             None => {}
         }
         self.intent = Some(intent);

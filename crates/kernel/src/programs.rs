@@ -176,18 +176,14 @@ impl Program {
         })?;
         let tables = Tables::open(&maps)?;
 
-        let is_there = |error| LoadError::Open {
+        let unread = |source| LoadError::Open {
             name: map::FLOWS6,
-            source: error,
+            source,
         };
-        let has_ipv6 = wants_ipv6 || !tables.flows6.is_empty().map_err(is_there)?;
-        let first: Vec<_> = (Stage::ALL.into_iter())
-            .filter(|stage| has_ipv6 || !stage.is_of_ipv6())
-            .collect();
-        let names = first.iter().copied().map(Stage::program);
-        load_programs(&mut ebpf, [ENTRY].into_iter().chain(names))?;
+        let has_ipv6 = wants_ipv6 || !tables.flows6.is_empty().map_err(unread)?;
+        load_programs(&mut ebpf, programs(has_ipv6))?;
         let mut stages = stages(&mut ebpf)?;
-        join(&ebpf, &mut stages, &first)?;
+        join(&ebpf, &mut stages, stages_for(has_ipv6))?;
         let (stages, pin) = pin(state, &ebpf, stages)?;
         Ok(Loaded {
             program: Self {
@@ -215,11 +211,9 @@ impl Program {
         if self.has_ipv6 {
             return Ok(());
         }
-        let more: Vec<_> = (Stage::ALL.into_iter())
-            .filter(|stage| stage.is_of_ipv6())
-            .collect();
-        load_programs(&mut self.ebpf, more.iter().copied().map(Stage::program))?;
-        join(&self.ebpf, &mut self.stages, &more)?;
+        let more = || Stage::ALL.into_iter().filter(|it| it.is_of_ipv6());
+        load_programs(&mut self.ebpf, more().map(Stage::program))?;
+        join(&self.ebpf, &mut self.stages, more())?;
         self.has_ipv6 = true;
         Ok(())
     }
@@ -278,10 +272,7 @@ impl Program {
             let info = self.xdp(name).ok()?.info().ok()?;
             Some((name, info.verified_instruction_count()?))
         };
-        let stages = Stage::ALL.into_iter();
-        let loaded = stages.filter(|stage| self.has_ipv6 || !stage.is_of_ipv6());
-        let names = [ENTRY].into_iter().chain(loaded.map(Stage::program));
-        names.map(walked).collect()
+        programs(self.has_ipv6).map(walked).collect()
     }
 
     /// The kernel's digest of the program to attach, as `bpftool prog` shows it.
@@ -321,6 +312,18 @@ fn xdp<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
         .ok_or(LoadError::Missing { name })?
         .try_into()
         .map_err(refused(name))
+}
+
+/// The stages of a gateway with IPv6, or without.
+fn stages_for(has_ipv6: bool) -> impl Iterator<Item = Stage> {
+    let all = Stage::ALL.into_iter();
+    all.filter(move |stage| has_ipv6 || !stage.is_of_ipv6())
+}
+
+/// The names of its programs, the first one first.
+fn programs(has_ipv6: bool) -> impl Iterator<Item = &'static str> {
+    let stages = stages_for(has_ipv6).map(Stage::program);
+    [ENTRY].into_iter().chain(stages)
 }
 
 /// Has the kernel verify these programs, all at once: that is most of the time that a start takes.
@@ -363,7 +366,7 @@ fn stages(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, LoadError> {
 fn join(
     ebpf: &Ebpf,
     stages: &mut ProgramArray<MapData>,
-    joined: &[Stage],
+    joined: impl Iterator<Item = Stage>,
 ) -> Result<(), LoadError> {
     for stage in joined {
         let name = stage.program();
@@ -372,7 +375,7 @@ fn join(
             name,
             source: Box::new(source),
         };
-        stages.set(*stage as u32, fd, 0).map_err(failed)?;
+        stages.set(stage as u32, fd, 0).map_err(failed)?;
     }
     Ok(())
 }

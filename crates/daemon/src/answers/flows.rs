@@ -64,7 +64,7 @@ pub fn find(tables: &Tables, view: &View, key: FlowKey<Ip6>) -> Result<Option<Fl
     let Some(protocol) = Protocol::from_number(key.protocol) else {
         return Ok(None);
     };
-    if let Some(tuple) = narrow(&key.tuple)
+    if let Some(tuple) = key.tuple.narrow()
         && let Some(flow) = find_in::<Ip4>(tables, view, protocol, tuple)?
     {
         return Ok(Some(flow));
@@ -89,15 +89,6 @@ fn find_in<A: In>(
         }
     }
     Ok(None)
-}
-
-fn narrow(tuple: &Tuple<Ip6>) -> Option<Tuple> {
-    Some(Tuple {
-        source: tuple.source.ip4()?,
-        target: tuple.target.ip4()?,
-        source_port: tuple.source_port,
-        target_port: tuple.target_port,
-    })
 }
 
 /// A walk that is under way.

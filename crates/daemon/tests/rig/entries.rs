@@ -78,23 +78,14 @@ impl Entry {
         let [out, back] = self.halves();
         let narrow = |(key, flow): (FlowKey<Ip6>, Flow<Picture, Ip6>)| {
             let mut picture =
-                Flow::new(flow.side(), 0, narrow(flow.to)?, (0, 0), flow.created).picture();
+                Flow::new(flow.side(), 0, flow.to.narrow()?, (0, 0), flow.created).picture();
             (picture.seen, picture.last_seen) = (flow.seen, flow.last_seen);
             picture.bytes = flow.bytes;
             let picture = picture.with_packets(flow.packets());
-            Some((FlowKey::new(self.protocol, narrow(key.tuple)?), picture))
+            Some((FlowKey::new(self.protocol, key.tuple.narrow()?), picture))
         };
         Some([narrow(out)?, narrow(back)?])
     }
-}
-
-fn narrow(tuple: Tuple<Ip6>) -> Option<Tuple> {
-    Some(Tuple {
-        source: tuple.source.ip4()?,
-        target: tuple.target.ip4()?,
-        source_port: tuple.source_port,
-        target_port: tuple.target_port,
-    })
 }
 
 fn tuple(source: SocketAddr, target: SocketAddr) -> Tuple<Ip6> {
@@ -122,7 +113,7 @@ pub fn write(tables: &Tables, entries: &[Entry]) {
         let client = tuple(entry.client, entry.remote);
         match entry.narrow_halves() {
             Some(halves) => {
-                let ends = self::narrow(sent).zip(self::narrow(client));
+                let ends = sent.narrow().zip(client.narrow());
                 map(&tables.mappings, entry.protocol, ends.unwrap());
                 narrow.extend(halves);
             }

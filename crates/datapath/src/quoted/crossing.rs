@@ -2,7 +2,7 @@
 //!
 //! The transport header that is quoted stays where it is; everything before it is written anew.
 
-use abi::{Ip6, Port, Protocol, Reason};
+use abi::{Ip6, Port, Protocol, Reason, limits::MTU6_MIN};
 
 use super::{Error, Translated, requote};
 use crate::{
@@ -18,7 +18,7 @@ const L4_IN_4: usize = Link::LEN + 2 * Ipv4::LEN + Icmp::LEN;
 /// The same as IPv6.
 const L4_IN_6: usize = Link::LEN + 2 * Ipv6::LEN + Icmp::LEN;
 /// The longest ICMPv6 error (RFC 4443 §2.4 (c)).
-const LONGEST: usize = 1280;
+const LONGEST: usize = MTU6_MIN as usize;
 
 /// By how much an error without options becomes longer as IPv6.
 pub const GROWTH: u16 = (L4_IN_6 - L4_IN_4) as u16;

@@ -67,14 +67,9 @@ pub fn both(prefixes: [Prefix64; 2]) -> Intent {
 /// Where packets of both versions go.
 pub fn route6(query: &RouteQuery<Ip6>) -> Result<NextHop, Route> {
     let tuple = &query.tuple;
-    if let (Some(source), Some(target)) = (tuple.source.ip4(), tuple.target.ip4()) {
+    if let Some(tuple) = tuple.narrow() {
         return route(&RouteQuery {
-            tuple: abi::Tuple {
-                source,
-                target,
-                source_port: tuple.source_port,
-                target_port: tuple.target_port,
-            },
+            tuple,
             ingress: query.ingress,
             protocol: query.protocol,
         });

@@ -1,9 +1,9 @@
 //! Both twins, side by side.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, rc::Rc, time::Duration};
 
 use abi::{
-    Counter, Flow, FlowKey, Held, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
+    Counter, Flow, FlowKey, Held, Layout, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
     quota::SLOTS,
 };
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,7 @@ use kernel::{
     Program, Sizes, State, Tables,
     held::Ring,
     links::{self, Mode},
-    tables::In,
+    tables::{In, Table},
 };
 use nix::net::if_::if_nametoindex;
 
@@ -103,38 +103,22 @@ impl Twins {
         let mut config = **memory.config.borrow();
         config.seed ^= spoil;
         tables.config.put(&0, &config)?;
-        for (key, value) in memory.v4.externals.all() {
-            tables.externals.put(&key, &value)?;
-        }
-        for (key, value) in memory.v4.classes.all() {
-            tables.classes.put(&key, &value)?;
-        }
-        for (key, value) in memory.rules.all() {
-            tables.rules.put(&key, &value)?;
-        }
-        for (key, value) in memory.pools.all() {
-            tables.pools.put(&key, &value)?;
-        }
+        copy(memory.v4.externals.all(), &tables.externals)?;
+        copy(memory.v4.classes.all(), &tables.classes)?;
+        copy(memory.rules.all(), &tables.rules)?;
+        copy(memory.pools.all(), &tables.pools)?;
         for (index, value) in memory.interfaces.all() {
             tables.interfaces.put(&self.numbers[&index], &value)?;
         }
-        for (key, value) in memory.v6.externals.all() {
-            tables.externals6.put(&key, &value)?;
-        }
-        for (key, value) in memory.v6.classes.all() {
-            tables.classes6.put(&key, &value)?;
-        }
-        for (key, value) in memory.pools6.all() {
-            tables.pools6.put(&key, &value)?;
-        }
+        copy(memory.v6.externals.all(), &tables.externals6)?;
+        copy(memory.v6.classes.all(), &tables.classes6)?;
+        copy(memory.pools6.all(), &tables.pools6)?;
         fill(&memory.v4, tables)?;
         fill(&memory.v6, tables)?;
         for (number, value) in memory.numbered.all() {
             tables.numbered.put(&number.into(), &value)?;
         }
-        for (holder, slot) in memory.clients.all() {
-            tables.clients.put(&holder, &slot)?;
-        }
+        copy(memory.clients.all(), &tables.clients)?;
         for (slot, ours) in memory.uses.borrow().iter() {
             let kernels = tables.uses.at(*slot);
             kernels.held.set(ours.held.get());
@@ -353,8 +337,13 @@ fn fill<A: In>(kind: &Kind<A>, tables: &Tables) -> Result<()> {
     for (key, value) in kind.flows.all() {
         A::flows(tables).put(&key, &value.picture())?;
     }
-    for (key, value) in kind.mappings.all() {
-        A::mappings(tables).put(&key, &value)?;
+    copy(kind.mappings.all(), A::mappings(tables))
+}
+
+/// Copies entries as they are.
+fn copy<K: Layout, V: Layout>(entries: Vec<(K, Rc<V>)>, table: &Table<K, V>) -> Result<()> {
+    for (key, value) in entries {
+        table.put(&key, &value)?;
     }
     Ok(())
 }

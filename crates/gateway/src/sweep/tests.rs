@@ -70,7 +70,16 @@ fn flow(protocol: Protocol, client_port: u16, seen: (u8, u8)) -> [Half; 2] {
 fn sweep(entries: &[Half], mappings: &[(MappingKey, Mapping)], after: Duration) -> Swept {
     let externals = externals();
     let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
-    let mut sweep = Sweep::new((now, SEED), timeouts().into(), &externals);
+    let sweep = Sweep::new((now, SEED), timeouts().into(), &externals);
+    finished(sweep, entries, mappings)
+}
+
+/// What a sweep finds in these tables.
+fn finished<A: Address>(
+    mut sweep: Sweep<'_, A>,
+    entries: &[Half<A>],
+    mappings: &[(MappingKey<A>, Mapping<A>)],
+) -> Swept<A> {
     for (key, flow) in entries {
         sweep.flows(&[*key], &[*flow]);
     }
@@ -337,16 +346,8 @@ fn wide_sweep(
 ) -> Swept<Ip6> {
     let externals = externals();
     let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
-    let mut sweep =
-        Sweep::new((now, 0), timeouts().into(), &externals).knowing([Prefix64::WELL_KNOWN]);
-    for (key, flow) in entries {
-        sweep.flows(&[*key], &[*flow]);
-    }
-    sweep.flows_done();
-    for (key, mapping) in mappings {
-        sweep.mappings(&[*key], &[*mapping]);
-    }
-    sweep.finish()
+    let sweep = Sweep::new((now, 0), timeouts().into(), &externals).knowing([Prefix64::WELL_KNOWN]);
+    finished(sweep, entries, mappings)
 }
 
 fn wide_tuple(source: (Ip6, u16), target: (Ip6, u16)) -> Tuple<Ip6> {

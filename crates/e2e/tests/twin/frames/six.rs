@@ -1,6 +1,6 @@
 //! Frames of IPv6, and those of IPv4 that mean something to who has IPv6.
 
-use abi::{Address, Ip4, Ip6, Port, Prefix64, Protocol};
+use abi::{Ip4, Ip6, Port, Prefix64, Protocol};
 use datapath::native::Frame;
 
 use super::Frames;
@@ -120,7 +120,7 @@ impl Frames {
         let ingress = [OUTSIDE, OUTSIDE, OUTSIDE, ARM, INSIDE][self.random(5) as usize];
         let payload = [0, 5, 600, 1400, 1480][self.random(5) as usize];
         let is_first = self.random(4) == 0;
-        let (Some(source), Some(target)) = (tuple.source.ip4(), tuple.target.ip4()) else {
+        let Some(narrow) = tuple.narrow() else {
             let sketch = match is_first {
                 true => Sketch6::first(protocol, tuple),
                 false => Sketch6::answer(protocol, tuple),
@@ -133,15 +133,9 @@ impl Frames {
             };
             return Some(sketch.frame());
         };
-        let tuple = abi::Tuple {
-            source,
-            target,
-            source_port: tuple.source_port,
-            target_port: tuple.target_port,
-        };
         let sketch = match is_first {
-            true => Sketch::first(protocol, tuple),
-            false => Sketch::answer(protocol, tuple),
+            true => Sketch::first(protocol, narrow),
+            false => Sketch::answer(protocol, narrow),
         };
         let mut sketch = Sketch {
             ingress,

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use abi::{Address, Ip6, Prefix64, limits::PREFIXES64_MAX};
+use abi::{
+    Address, Ip6, Prefix64,
+    limits::{MTU6_MIN, PREFIXES64_MAX},
+};
 use api::Config;
 
 use super::{
@@ -14,8 +17,6 @@ use super::{
     pools::Owners,
 };
 
-/// What every IPv6 link takes, in bytes (RFC 8200 §5).
-const LOWEST_MTU_DEFAULT: u16 = 1280;
 /// The largest packet that a network whose links are Ethernet's takes, jumbo frames included.
 const LOWEST_MTU_MAX: u16 = 9000;
 
@@ -23,15 +24,15 @@ pub(super) fn lowest_mtu(config: &Config, report: &mut Report<'_>) -> u16 {
     let section = Path::ROOT.field("nat64");
     let Some((path, bytes)) = given(report, &section, "lowest_mtu", &config.nat64.lowest_mtu)
     else {
-        return LOWEST_MTU_DEFAULT;
+        return MTU6_MIN;
     };
     let mtu = u16::try_from(*bytes).ok();
-    let mtu = mtu.filter(|mtu| (LOWEST_MTU_DEFAULT..=LOWEST_MTU_MAX).contains(mtu));
+    let mtu = mtu.filter(|mtu| (MTU6_MIN..=LOWEST_MTU_MAX).contains(mtu));
     let mtu = mtu.ok_or_else(|| {
-        let help = format!("write from {LOWEST_MTU_DEFAULT} to {LOWEST_MTU_MAX}");
+        let help = format!("write from {MTU6_MIN} to {LOWEST_MTU_MAX}");
         complaint(format!("{bytes} bytes are no IPv6 MTU"), help)
     });
-    accept(report, &path, mtu).unwrap_or(LOWEST_MTU_DEFAULT)
+    accept(report, &path, mtu).unwrap_or(MTU6_MIN)
 }
 
 pub(super) fn judge(config: &Config, owners: &Owners, report: &mut Report<'_>) -> Vec<Prefix64> {
