@@ -5,6 +5,7 @@ mod rig;
 
 mod answers;
 mod behaviours;
+mod blocks;
 mod control;
 mod errors;
 mod events;
