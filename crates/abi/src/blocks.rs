@@ -109,6 +109,11 @@ impl Blocks {
         self.size != 0
     }
 
+    /// How many clients share an external address.
+    pub const fn sharing(&self) -> u32 {
+        self.sharing
+    }
+
     /// The number of a client; [`NOBODY`] if it has no block.
     ///
     /// All prefixes are looked at, so that the way through here is one.

@@ -83,6 +83,11 @@ impl Blocks {
         Some((address, PortRange { first, last }))
     }
 
+    /// How many clients share an address.
+    pub const fn sharing(&self) -> u32 {
+        self.entry.sharing()
+    }
+
     /// All ports of an address that are in blocks.
     pub fn all(&self) -> PortRange {
         let taken = |port: &u16| !has(&self.entry.rest, Port::new(*port));
