@@ -108,6 +108,9 @@ reasons! {
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
     Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
     CutUp = 49, Drop, "cut_up", "An IPv4 packet that as IPv6 is longer than nat64.lowest_mtu, and that its sender allows to be fragmented: handed to the daemon, which cuts it up; its pieces come, and are counted, by themselves.";
+    SourceRoute = 50, Drop, "source_route", "An IPv4 packet with a source route that is not at its end yet, for somebody who has IPv6, which has nothing like it (RFC 7915 §4.1).";
+    NotGlobal = 51, Drop, "not_global", "To an IPv4 address that is private, or else not the same in every network, by the well-known prefix 64:ff9b::/96, which must not stand for such (RFC 6052 §3.1). Give the network a prefix of its own in nat64.prefixes.";
+    IllegalSource = 52, Drop, "illegal_source", "From an address that no host can have (this host, loopback, multicast or broadcast); answers would go nowhere, or to many (RFC 1812 §5.3.7).";
 }
 
 impl Reason {

@@ -79,9 +79,7 @@ pub fn to_ip4<P: Packet>(
             let Some(header) = packet.at::<Fragment>(at) else {
                 return Some(Reason::Internal);
             };
-            let [_, _, high, low] = header.id;
-            let more = if header.has_more() { 0x2000 } else { 0 };
-            ([high, low], (header.offset() | more).to_be_bytes())
+            header.in_ip4()
         }
     };
     if !transport4(packet, arrival, flow) {

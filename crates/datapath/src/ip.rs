@@ -87,6 +87,12 @@ pub trait Translate<A: Address>: Version {
         flow: &Flow<Live, A>,
     ) -> bool;
 
+    /// Why the packet cannot be translated whatever its flow says, if so.
+    #[inline(always)]
+    fn refuses<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<A>) -> Option<Reason> {
+        None
+    }
+
     /// The longest IPv6 packet that the packet's pieces may become, in bytes, if it must be cut up; else
     /// zero.
     #[inline(always)]

@@ -12,6 +12,7 @@ use crate::{
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
     icmp,
     ip::{Identity, Translate, Unusual, Version},
+    options::Options,
     quoted::{self, Error, Translated},
     reset, transport,
     world::World,
@@ -159,6 +160,27 @@ fn dont_fragment<P: Packet>(packet: &mut P) -> bool {
         .is_some_and(|ip| ip.dont_fragment())
 }
 
+/// Whether an option names routers that the packet has not come to yet (RFC 791 §3.1).
+#[inline(never)]
+fn has_source_route<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return false;
+    };
+    let options = Options {
+        header: Link::LEN,
+        first: Ipv4::LEN,
+        end: ip.header_len(),
+    };
+    let is_route = |[kind, length]: [u8; 2]| matches!(kind, 131 | 137) && length > 2;
+    let Some(at) = options.find(packet, world, is_route) else {
+        return false;
+    };
+    let Some([_, length, next, _]) = packet.at::<[u8; 4]>(Link::LEN + at).copied() else {
+        return false;
+    };
+    next <= length
+}
+
 impl Translate<Ip4> for V4 {
     #[inline(always)]
     fn wide(address: Ip4) -> Ip4 {
@@ -255,6 +277,12 @@ impl Translate<Ip6> for V4 {
     #[inline(always)]
     fn forbids_fragments<P: Packet>(_: &mut P, _: &Arrival<Ip6>, _: &Flow<Live, Ip6>) -> bool {
         true
+    }
+
+    /// IPv6 has nothing that says what a source route does (RFC 7915 §4.1).
+    #[inline(always)]
+    fn refuses<P: Packet, W: World>(packet: &mut P, world: &W, _: &Arrival<Ip6>) -> Option<Reason> {
+        has_source_route(packet, world).then_some(Reason::SourceRoute)
     }
 
     /// A sender that does not forbid fragments does not listen to who says that its packets are too long:

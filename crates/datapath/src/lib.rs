@@ -40,6 +40,7 @@ mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
 mod open;
+mod options;
 mod part;
 mod ports;
 mod quota;
@@ -339,6 +340,10 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
                     known = Some((tuple.source_port, tuple.target_port));
                 }
                 Some(flow) => {
+                    if let Some(refused) = V::refuses(packet, world, &arrival) {
+                        left.reason = refused;
+                        return Next::Leave(leave(packet, world, bytes, left));
+                    }
                     let mtu = V::cuts(packet, world, &arrival, &flow);
                     if mtu != 0 {
                         left.reason = fragment::hold::<V, _, _>(packet, world, mtu);

@@ -4,6 +4,7 @@
 mod crossing_errors;
 mod cut;
 mod hairpins;
+mod refusals;
 
 use std::time::Duration;
 
@@ -554,7 +555,7 @@ fn what_no_rule_wants_is_left_to_the_kernel() {
     let left = site.send(OUTSIDE, &Sketch::first(Protocol::Udp, elsewhere));
     assert_eq!(left.reason, Reason::NoRule);
     // A rule of IPv4 for the address that it stands for.
-    let to_inside = towards(Prefix64::WELL_KNOWN, Ip4([10, 1, 0, 1]), Protocol::Udp);
+    let to_inside = towards(own_prefix(), Ip4([10, 1, 0, 1]), Protocol::Udp);
     let left = send6(&site, INSIDE, &Sketch6::first(Protocol::Udp, to_inside));
     assert_eq!(left.reason, Reason::TranslatedOut);
 }

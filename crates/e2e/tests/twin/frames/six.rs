@@ -150,6 +150,8 @@ impl Frames {
             }
             1 => sketch.options = vec![1; 8],
             2 => sketch.part = (true, 0),
+            3 => sketch.options = vec![1, 131, 7, [4, 8][self.random(2) as usize], 192, 0, 2, 1],
+            4 if self.random(4) == 0 => sketch.source = Ip4([127, 0, 0, 1]),
             _ => {}
         }
         if let Message::Udp { is_summed, .. } = &mut sketch.message {
