@@ -20,6 +20,7 @@ pub mod config;
 pub mod counter;
 pub mod event;
 pub mod external;
+pub mod fixed;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
@@ -41,6 +42,7 @@ pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
+pub use fixed::{Fixed, FixedKey, Renumbered};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments, Held};
 pub use lease::Lease;
@@ -51,7 +53,7 @@ pub use prefix64::Prefix64;
 pub use quota::{Exceeded, Holder, Limits, Load, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
-pub use stage::Stage;
+pub use stage::{Needs, Stage};
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
@@ -96,6 +98,10 @@ pub mod map {
     pub const CLASSES: &str = "CLASSES";
     /// `ClassKey<Ip6>` → `RuleSet`: the same for IPv6 addresses.
     pub const CLASSES6: &str = "CLASSES6";
+    /// `FixedKey` → `Fixed`: prefixes whose addresses are translated one to one.
+    pub const FIXED: &str = "FIXED";
+    /// `FixedKey<Ip6>` → `Fixed`: the same of IPv6 (RFC 6296).
+    pub const FIXED6: &str = "FIXED6";
     /// Bank and index → `Rule`.
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
@@ -148,6 +154,8 @@ pub mod map {
         EXTERNALS6,
         CLASSES,
         CLASSES6,
+        FIXED,
+        FIXED6,
         RULES,
         POOLS,
         NUMBERED,
@@ -195,6 +203,10 @@ mod layouts {
     unsafe impl<A: Address> Layout for Mapping<A> {}
     // SAFETY: as above.
     unsafe impl<A: Address> Layout for ClassKey<A> {}
+    // SAFETY: as above.
+    unsafe impl<A: Address> Layout for FixedKey<A> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Fixed {}
     // SAFETY: as above.
     unsafe impl<A: Address> Layout for Opened<A> {}
     // SAFETY: as above.

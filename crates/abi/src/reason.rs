@@ -93,8 +93,8 @@ reasons! {
     KernelSends = 32, Pass, "kernel_sends", "Translated, but the way out is an interface that takes no frames from XDP (a VLAN, bridge or tunnel, one that is not listed, or one in generic mode); the kernel sends it on.";
     Filtered = 33, Drop, "filtered", "For an external port that an internal client has, but its pool's filtering lets in only remotes the client has sent to.";
     MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
-    ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
-    ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
+    ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow or about a packet of one of the `prefixes`, translated with the packet it quotes and sent on.";
+    ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow or about a packet of one of the `prefixes`, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
     FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
     FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
     FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
@@ -108,6 +108,11 @@ reasons! {
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
     Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
     CutUp = 49, Drop, "cut_up", "An IPv4 packet that as IPv6 is longer than nat64.lowest_mtu, and that its sender allows to be fragmented: handed to the daemon, which cuts it up; its pieces come, and are counted, by themselves.";
+    PrefixOut = 50, Send, "prefix_out", "From an internal address of one of the `prefixes`: sent on towards the external realm, from the external address that belongs to it.";
+    PrefixIn = 51, Send, "prefix_in", "For an external address of one of the `prefixes`: sent on to the internal address that belongs to it.";
+    PrefixKernelSends = 52, Pass, "prefix_kernel_sends", "Translated by one of the `prefixes`; the kernel sends it on, because the next hop's MAC address is not known yet, the way out takes no frames from XDP, or the packet must be fragmented.";
+    PrefixUnmapped = 53, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
+    PrefixZero = 54, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
 }
 
 impl Reason {

@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: Option<Vec<Pool>>,
     /// Which flows are translated; the first rule that matches decides.
     pub rules: Option<Vec<Rule>>,
+    /// Prefixes whose addresses are translated one to one.
+    pub prefixes: Option<Vec<Prefix>>,
     /// How IPv6 clients reach IPv4 targets.
     pub nat64: Nat64,
     /// How long a silent flow is kept.
@@ -153,6 +155,21 @@ pub struct ClientQuota {
     pub rate: Option<u64>,
     /// New flows at once after a pause; absent is as many as `rate`.
     pub burst: Option<u64>,
+}
+
+/// A prefix whose addresses are translated one to one, in both directions and without state: of IPv4,
+/// or of IPv6 (RFC 6296).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prefix {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// The addresses that hosts inside have, `10.1.0.0/24`.
+    pub internal: Option<String>,
+    /// The addresses that they have outside, `198.51.100.0/24`.
+    pub external: Option<String>,
+    /// Remotes with whom it is not translated; absent is none.
+    pub except: Option<Vec<String>>,
 }
 
 /// Translation of IPv6 clients' flows to IPv4 targets (RFC 6146).

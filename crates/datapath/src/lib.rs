@@ -29,6 +29,7 @@ mod checksum;
 mod classify;
 mod cross;
 mod embedded;
+mod fixed;
 mod forward;
 mod fragment;
 mod icmp;
@@ -189,6 +190,8 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::SixPart) => six_part(packet, world),
             Next::Go(Stage::Cross) => cross(packet, world),
             Next::Go(Stage::CrossOpen) => cross_open(packet, world),
+            Next::Go(Stage::Fixed) => fixed(packet, world),
+            Next::Go(Stage::SixFixed) => six_fixed(packet, world),
         };
     }
 }
@@ -200,21 +203,40 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let arrival = match V4::parse(packet, world, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
+        Err(Unusual::Part(_)) => return Next::Go(unless_fixed(world, Stage::Part)),
         Err(Unusual::Other) if has_ipv6(world) => return Next::Go(Stage::Six),
         Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        return Next::Go(Stage::Part);
+        return Next::Go(unless_fixed(world, Stage::Part));
     }
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return Next::Go(Stage::Open);
+        return Next::Go(unless_fixed(world, Stage::Open));
     };
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// The stage of IPv4 packets that no flow wants: first the one for addresses that are translated one to
+/// one, if there are any.
+#[inline(always)]
+fn unless_fixed<W: World>(world: &W, stage: Stage) -> Stage {
+    match world.config() {
+        Some(config) if config.fixed != 0 => Stage::Fixed,
+        Some(_) | None => stage,
+    }
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+fn unless_fixed6<W: World>(world: &W, stage: Stage) -> Stage {
+    match world.config() {
+        Some(config) if config.fixed6 != 0 => Stage::SixFixed,
+        Some(_) | None => stage,
+    }
 }
 
 /// Whether anything is to be done with packets of IPv6.
@@ -242,13 +264,13 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                return Next::Go(Stage::SixOpen);
+                return Next::Go(unless_fixed6(world, Stage::SixOpen));
             };
             let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
         }
         Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => Next::Go(Stage::SixPart),
+        Err(Unusual::Part(_)) => Next::Go(unless_fixed6(world, Stage::SixPart)),
         Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
     }
 }
@@ -275,6 +297,18 @@ pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 #[inline(always)]
 pub fn cross_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     newcomer::<V4, Ip6, _, _>(packet, world, Stage::Cross)
+}
+
+/// The program for IPv4 packets that no flow wants, where addresses are translated one to one.
+#[inline(always)]
+pub fn fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    fixed::program::<V4, Ip4, _, _>(packet, world, (Stage::Open, Stage::Part))
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+pub fn six_fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    fixed::program::<V6, Ip6, _, _>(packet, world, (Stage::SixOpen, Stage::SixPart))
 }
 
 /// Remembers a first fragment that this program was the last for: what is sent through again now finds
@@ -516,6 +550,9 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
         beginning, flow, ..
     } = &mut *room;
     let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
+    if let Step::Begin = step {
+        step = open::redirect(world, beginning);
+    }
     if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);
     }

@@ -4,8 +4,8 @@ mod mappings;
 
 use abi::{
     Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
-    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
-    hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
+    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Renumbered, Side, Slot, Tick,
+    Tuple, hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
     embedded::{embed, embedded},
+    fixed::{self, Passage},
     frame::{Icmp, Link, Packet, Tcp},
     has_ipv6,
     ip::Translate,
@@ -154,6 +155,8 @@ pub struct Room<A> {
     pub error: Error<A>,
     /// What that becomes.
     pub translated: Translated<A>,
+    /// What becomes of a packet that is translated one to one.
+    pub passage: Passage<A>,
 }
 
 impl<A: Address> Room<A> {
@@ -164,6 +167,7 @@ impl<A: Address> Room<A> {
             flow: Flow::new(Side::Outbound, 0, Tuple::NONE, (0, 0), Tick(0)),
             error: Error::NOTHING,
             translated: Translated::NOTHING,
+            passage: Passage::EMPTY,
         }
     }
 }
@@ -251,6 +255,19 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(reason);
     }
     Step::Begin
+}
+
+/// Finds out who has the fixed address that a flow from inside is for, if it is for one.
+#[inline(always)]
+pub fn redirect<A: Address, W: World + Tables<A>>(world: &W, beginning: &mut Beginning<A>) -> Step {
+    if !matches!(beginning.way, Way::Out) {
+        return Step::Begin;
+    }
+    match fixed::called(world, &mut beginning.target) {
+        Renumbered::Done => Step::Begin,
+        Renumbered::Unmapped => Step::Leave(Reason::PrefixUnmapped),
+        Renumbered::Zero => Step::Leave(Reason::PrefixZero),
+    }
 }
 
 /// Whether a packet may begin a flow, by what it is.

@@ -24,6 +24,7 @@ mod v4;
 mod v6;
 
 pub use crossing::{GROWTH, to_ip4, to_ip6};
+pub use v6::{ICMP as ICMP6, QUOTE as QUOTE6};
 
 /// What an error must quote of a transport header (RFC 792).
 const QUOTED: usize = 8;
@@ -32,12 +33,12 @@ const QUOTED: usize = 8;
 #[derive(Clone, Copy)]
 pub struct Error<A> {
     /// Its own header.
-    icmp: u16,
+    pub icmp: u16,
     /// The packet it quotes. Not derived from `icmp` where it is used, because the verifier refuses
     /// pointers into a packet that are found by going back.
-    quote: u16,
+    pub quote: u16,
     /// The transport header of that.
-    l4: u16,
+    pub l4: u16,
     /// Length of the IP packet.
     pub total: u16,
     pub protocol: Protocol,

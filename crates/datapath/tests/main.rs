@@ -9,6 +9,7 @@ mod control;
 mod errors;
 mod events;
 mod exhaustion;
+mod fixed;
 mod forwards;
 mod fragments;
 mod hold;

@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use abi::{Behaviour, Dependence, Prefix64, Protocol, Quota, Realm, Refusal};
+pub use abi::{Behaviour, Dependence, Needs, Prefix64, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
 use ipnet::{IpNet, Ipv4Net};
 
@@ -51,6 +51,9 @@ pub struct Intent {
     pub pools: Vec<Pool>,
     /// The rules; the first that matches decides.
     pub rules: Vec<Rule>,
+    /// Prefixes whose addresses are translated one to one: none overlaps another or a pool's address; at
+    /// most [`abi::limits::FIXED_MAX`].
+    pub fixed: Vec<FixedPrefix>,
     /// The prefixes whose addresses stand for IPv4 ones: none overlaps another, none holds a pool's
     /// address; at most [`abi::limits::PREFIXES64_MAX`].
     pub prefixes: Vec<Prefix64>,
@@ -74,12 +77,22 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Whether any flow may have an IPv6 address.
+    /// Whether anything is to be done with IPv6.
     pub fn has_ipv6(&self) -> bool {
-        uses_ipv6(&self.pools, &self.prefixes)
+        let is_ipv6 = |prefix: &FixedPrefix| matches!(prefix.internal, IpNet::V6(_));
+        uses_ipv6(&self.pools, &self.prefixes) || self.fixed.iter().any(is_ipv6)
+    }
+
+    /// Which programs it needs.
+    pub fn needs(&self) -> Needs {
+        Needs {
+            ipv6: self.has_ipv6(),
+            fixed: !self.fixed.is_empty(),
+        }
     }
 }
 
+/// Whether any flow may have an IPv6 address.
 fn uses_ipv6(pools: &[Pool], prefixes: &[Prefix64]) -> bool {
     !prefixes.is_empty() || pools.iter().any(|pool| pool.has(IpAddr::is_ipv6))
 }
@@ -157,6 +170,19 @@ impl Pool {
     pub fn has(&self, is_wanted: impl Fn(&IpAddr) -> bool) -> bool {
         self.addresses.iter().any(is_wanted)
     }
+}
+
+/// A prefix whose addresses are translated one to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedPrefix {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// The addresses that hosts inside have.
+    pub internal: IpNet,
+    /// Those that they have outside: of the same version and length.
+    pub external: IpNet,
+    /// Sorted and unique: remotes with whom it is not translated, of the same version.
+    pub except: Vec<IpNet>,
 }
 
 /// How long a port that was freed is given out only if there are no others (RFC 6888 REQ-8).

@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Where an error begins that has no extension headers before it.
-const ICMP: usize = Link::LEN + Ipv6::LEN;
+pub const ICMP: usize = Link::LEN + Ipv6::LEN;
 /// What it quotes.
-const QUOTE: usize = ICMP + Icmp::LEN;
+pub const QUOTE: usize = ICMP + Icmp::LEN;
 
 impl V6 {
     /// Finds out what an error is about; `false` if that cannot be one of our flows. Errors behind

@@ -105,6 +105,19 @@ impl Left {
         matches!(self.reason, Reason::TranslatedOut | Reason::TranslatedIn)
     }
 
+    /// Whether its addresses alone said what becomes of it.
+    pub fn is_renumbered(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::PrefixOut | Reason::PrefixIn | Reason::PrefixKernelSends
+        )
+    }
+
+    /// Whether one of its addresses is of a prefix, and means nothing on the other side.
+    pub fn has_no_counterpart(&self) -> bool {
+        matches!(self.reason, Reason::PrefixUnmapped | Reason::PrefixZero)
+    }
+
     fn is_left_to_the_kernel_to_send(&self) -> bool {
         matches!(
             self.reason,
@@ -113,7 +126,8 @@ impl Left {
     }
 
     fn exit_fits(&self) {
-        let is_told = self.reason.is_refusal() && self.exit == Exit::Transmit;
+        let may_tell = self.reason.is_refusal() || self.has_no_counterpart();
+        let is_told = may_tell && self.exit == Exit::Transmit;
         let verdict = match self.exit {
             Exit::Transmit if is_told => Verdict::Drop,
             Exit::Pass => Verdict::Pass,
@@ -143,6 +157,7 @@ impl Left {
             | Reason::Unresolved
             | Reason::Fragmenting
             | Reason::KernelSends => self.is_rewritten_and_nothing_else(),
+            _ if self.is_renumbered() => self.is_readdressed_and_nothing_else(),
             Reason::ErrorTranslated | Reason::ErrorKernelSends => self.is_rewritten_error(),
             Reason::ResetSent => self.is_answered_by_reset(),
             Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
@@ -193,6 +208,32 @@ impl Left {
         }
         if header[9] == 17 && !is_later && before[l4 + 6..l4 + 8] == [0, 0] {
             assert_eq!(after[l4 + 6..l4 + 8], [0, 0], "no checksum stays none");
+        }
+        self.differs_only_at(&may_differ);
+    }
+
+    /// Only addresses, TTL, checksums and stations differ; checksums that were right are.
+    fn is_readdressed_and_nothing_else(&self) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        assert_eq!(before.len(), after.len());
+        assert_eq!(header_is_right(before), header_is_right(after));
+        let (header, _) = split(before).expect("a translated packet's lengths agree");
+        let part = u16::from_be_bytes([header[6], header[7]]);
+        if part & 0x3fff == 0 {
+            assert_eq!(transport_is_right(before), transport_is_right(after));
+        }
+        let l4 = IP + header.len();
+        let mut may_differ = vec![24..34];
+        match header[9] {
+            _ if part & 0x1fff != 0 => {}
+            6 => may_differ.push(l4 + 16..l4 + 18),
+            17 if before[l4 + 6..l4 + 8] == [0, 0] => {}
+            17 | 33 | 136 => may_differ.push(l4 + 6..l4 + 8),
+            _ => {}
+        }
+        if self.reason != Reason::PrefixKernelSends {
+            may_differ.extend([0..12, 22..23]);
+            assert_eq!(after[22], before[22] - 1, "TTL counts down once");
         }
         self.differs_only_at(&may_differ);
     }

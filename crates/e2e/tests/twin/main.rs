@@ -28,7 +28,7 @@ use frames::Frames;
 use gateway::intent::{Forward, Intent, PortRange};
 use rig::{
     Site, Sketch, Sketch6, dual,
-    site::{INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
+    site::{INSIDE, OUTSIDE, fixed, from_pool, intent, own_mac, pool, rule, tuple, usual},
     sketch6::tuple6,
 };
 use twins::{Agreed, Twins};
@@ -453,7 +453,11 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
 #[test]
 fn every_program_is_loaded() {
     let programs = place::stand("twin-load", |state| {
-        let intent = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
+        let mut intent = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
+        intent.fixed = vec![
+            fixed("10.3.0.0/16", "198.19.0.0/16"),
+            fixed("fd03:1:2::/48", "2001:db8:3::/48"),
+        ];
         let twins = Twins::new(state, Site::new(intent, 1024), 1024, 0)?;
         Ok(twins.program.verified())
     })

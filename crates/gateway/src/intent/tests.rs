@@ -185,6 +185,7 @@ state: /sys/fs/bpf/test
                 quota: Quota::NONE,
             },
         ],
+        fixed: Vec::new(),
         prefixes: vec![Prefix64::WELL_KNOWN],
         lowest_mtu6: 1400,
         services: Vec::new(),
