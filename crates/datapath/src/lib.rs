@@ -47,6 +47,7 @@ mod quota;
 mod quoted;
 mod refusal;
 mod reset;
+mod room;
 mod route;
 mod transport;
 

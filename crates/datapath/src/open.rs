@@ -1,11 +1,12 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 mod mappings;
+mod redirect;
 
 use abi::{
     Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
-    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Renumbered, Side, Slot, Tick,
-    Tuple, hash::hash, limits::SLOTS, policy, ports::bitmap_towards,
+    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tuple, hash::hash,
+    limits::SLOTS, policy, ports::bitmap_towards,
 };
 
 use crate::{
@@ -13,15 +14,15 @@ use crate::{
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
     embedded::{embed, embedded},
-    fixed::{self, Passage},
     frame::{Icmp, Link, Packet, Tcp},
     has_ipv6,
     ip::Translate,
     ports,
-    quoted::{Error, Translated},
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
+pub use redirect::redirect;
+
 use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
 
 /// What is to be done with a packet that no flow wants.
@@ -145,33 +146,6 @@ impl<A: Address> Beginning<A> {
     }
 }
 
-/// Room for a packet at hand, see `Tables::room`.
-pub struct Room<A> {
-    /// The flow that it begins.
-    pub beginning: Beginning<A>,
-    /// One of its two entries.
-    pub flow: Flow<Live, A>,
-    /// The ICMP error that it is.
-    pub error: Error<A>,
-    /// What that becomes.
-    pub translated: Translated<A>,
-    /// What becomes of a packet that is translated one to one.
-    pub passage: Passage<A>,
-}
-
-impl<A: Address> Room<A> {
-    /// With nothing in it.
-    pub fn empty() -> Self {
-        Self {
-            beginning: Beginning::EMPTY,
-            flow: Flow::new(Side::Outbound, 0, Tuple::NONE, (0, 0), Tick(0)),
-            error: Error::NOTHING,
-            translated: Translated::NOTHING,
-            passage: Passage::EMPTY,
-        }
-    }
-}
-
 /// Decides about a packet without a flow; fills in `beginning` if it is to begin one.
 #[inline(never)]
 pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
@@ -255,19 +229,6 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         return Step::Leave(reason);
     }
     Step::Begin
-}
-
-/// Finds out who has the fixed address that a flow from inside is for, if it is for one.
-#[inline(always)]
-pub fn redirect<A: Address, W: World + Tables<A>>(world: &W, beginning: &mut Beginning<A>) -> Step {
-    if !matches!(beginning.way, Way::Out) {
-        return Step::Begin;
-    }
-    match fixed::called(world, &mut beginning.target) {
-        Renumbered::Done => Step::Begin,
-        Renumbered::Unmapped => Step::Leave(Reason::PrefixUnmapped),
-        Renumbered::Zero => Step::Leave(Reason::PrefixZero),
-    }
 }
 
 /// Whether a packet may begin a flow, by what it is.

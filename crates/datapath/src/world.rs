@@ -11,7 +11,7 @@ use abi::{
 };
 
 use crate::frame::Packet;
-pub use crate::open::Room;
+pub use crate::room::Room;
 
 /// The ports of one external address and port space, or of one plane of it.
 pub type PortWords = [PortWord; WORDS];

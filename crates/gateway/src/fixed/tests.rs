@@ -1,3 +1,5 @@
+//! How the tables of prefixes become others, without a kernel.
+
 use super::*;
 
 fn prefix(internal: &str, external: &str, except: &[&str]) -> FixedPrefix {
