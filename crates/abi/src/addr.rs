@@ -115,6 +115,9 @@ pub trait Address: kind::Kind + Copy + Ord + Hash + fmt::Debug + Default + 'stat
     fn bits(self) -> Self::Bits;
     /// The first `length` of such bits, the others zero.
     fn cut(bits: Self::Bits, length: u32) -> Self::Bits;
+    /// Whether it can be another host's, and only one's: not this host, loopback, multicast or broadcast
+    /// (RFC 1122 §3.2.1.3, RFC 4291 §2.4). The reserved 240.0.0.0/4 can, because clusters use it.
+    fn is_one_host(self) -> bool;
     /// Two words to hash.
     fn words(self) -> (u64, u64);
     /// The sum of its 32-bit words as this machine reads them; at most four times 0xffff_ffff.
@@ -182,6 +185,12 @@ impl Address for Ip4 {
 
     fn cut(bits: u32, length: u32) -> u32 {
         bits & u32::MAX.checked_shl(32 - length).unwrap_or(0).to_be()
+    }
+
+    #[inline(always)]
+    fn is_one_host(self) -> bool {
+        let [first, ..] = self.0;
+        !matches!(first, 0 | 127 | 224..=239) && self.bits() != u32::MAX
     }
 
     #[inline(always)]
@@ -259,6 +268,15 @@ impl Address for Ip6 {
             left -= here;
             Ip4::cut(word, here)
         })
+    }
+
+    #[inline(always)]
+    fn is_one_host(self) -> bool {
+        if let Some(address) = self.ip4() {
+            return address.is_one_host();
+        }
+        let (high, low) = self.words();
+        high >> 56 != 0xff && (high != 0 || low > 1)
     }
 
     #[inline(always)]

@@ -97,22 +97,25 @@ reasons! {
     ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow or about a packet of one of the `prefixes`, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
     FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
     FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
-    FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. The metrics of held fragments say what became of it.";
+    FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. So are all fragments of a UDP packet without a checksum from IPv4 to IPv6, until it is whole and has one. The metrics of held fragments say what became of them.";
     FragmentsFull = 40, Drop, "fragments_full", "A fragment that came before the first one of its packet and could not be held, or an IPv4 packet that could not be handed over to be cut up: its sender has had more than its share of this second, or the daemon does not run or has too much to do.";
     QuotaFlows = 41, Drop, "quota_flows", "The client, or all clients of its rule together, have as many flows as the rule's quota allows; the flow was refused.";
     QuotaPorts = 42, Drop, "quota_ports", "The client, or all clients of its rule together, have as many external ports as the rule's quota allows; the flow was refused.";
     QuotaRate = 43, Drop, "quota_rate", "The client begins flows faster than its rule's quota allows; the flow was refused.";
     QuotaTableFull = 44, Drop, "quota_table_full", "The table of clients with a quota is full; the flow was refused, because it could not be counted. Give quotas per client to fewer clients.";
     IcmpFragment = 45, Drop, "icmp_fragment", "A fragment of an ICMP message between IPv4 and IPv6: its checksum covers the length of the whole, which nobody knows (RFC 7915 §1.2).";
-    NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum, in fragments or too long, from IPv4 to IPv6, which wants one (RFC 7915 §4.5).";
+    NoChecksum = 46, Drop, "no_checksum", "UDP without a checksum from IPv4 to IPv6, which wants one (RFC 7915 §4.5), in a frame that is too large to be summed up, or to be held until all fragments of its packet are there.";
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
     Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
     CutUp = 49, Drop, "cut_up", "An IPv4 packet that as IPv6 is longer than nat64.lowest_mtu, and that its sender allows to be fragmented: handed to the daemon, which cuts it up; its pieces come, and are counted, by themselves.";
-    PrefixOut = 50, Send, "prefix_out", "From an internal address of one of the `prefixes`: sent on towards the external realm, from the external address that belongs to it.";
-    PrefixIn = 51, Send, "prefix_in", "For an external address of one of the `prefixes`: sent on to the internal address that belongs to it.";
-    PrefixKernelSends = 52, Pass, "prefix_kernel_sends", "Translated by one of the `prefixes`; the kernel sends it on, because the next hop's MAC address is not known yet, the way out takes no frames from XDP, or the packet must be fragmented.";
-    PrefixUnmapped = 53, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
-    PrefixZero = 54, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
+    SourceRoute = 50, Drop, "source_route", "An IPv4 packet with a source route that is not at its end yet, for somebody who has IPv6, which has nothing like it (RFC 7915 §4.1).";
+    NotGlobal = 51, Drop, "not_global", "To an IPv4 address that is private, or else not the same in every network, by the well-known prefix 64:ff9b::/96, which must not stand for such (RFC 6052 §3.1). Give the network a prefix of its own in nat64.prefixes.";
+    IllegalSource = 52, Drop, "illegal_source", "From an address that no host can have (this host, loopback, multicast or broadcast); answers would go nowhere, or to many (RFC 1812 §5.3.7).";
+    PrefixOut = 53, Send, "prefix_out", "From an internal address of one of the `prefixes`: sent on towards the external realm, from the external address that belongs to it.";
+    PrefixIn = 54, Send, "prefix_in", "For an external address of one of the `prefixes`: sent on to the internal address that belongs to it.";
+    PrefixKernelSends = 55, Pass, "prefix_kernel_sends", "Translated by one of the `prefixes`; the kernel sends it on, because the next hop's MAC address is not known yet, the way out takes no frames from XDP, or the packet must be fragmented.";
+    PrefixUnmapped = 56, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
+    PrefixZero = 57, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
 }
 
 impl Reason {

@@ -79,9 +79,7 @@ pub fn to_ip4<P: Packet>(
             let Some(header) = packet.at::<Fragment>(at) else {
                 return Some(Reason::Internal);
             };
-            let [_, _, high, low] = header.id;
-            let more = if header.has_more() { 0x2000 } else { 0 };
-            ([high, low], (header.offset() | more).to_be_bytes())
+            header.in_ip4()
         }
     };
     if !transport4(packet, arrival, flow) {
@@ -297,7 +295,8 @@ fn transport6<P: Packet>(
             if udp.check != [0; 2] {
                 return (!transport::rewrite(packet, arrival, flow)).then_some(Reason::Internal);
             }
-            // IPv6 wants a checksum where IPv4 does not (RFC 7915 §4.5). Of a fragment it cannot be told.
+            // IPv6 wants a checksum where IPv4 does not (RFC 7915 §4.5). Of one fragment it cannot be told;
+            // such do not get here.
             if let Piece::First | Piece::Later = arrival.piece {
                 return Some(Reason::NoChecksum);
             }

@@ -3,7 +3,7 @@
 //! Functions of their own, because they take addresses apart byte by byte, for which a caller's stack
 //! has no room.
 
-use abi::{Address, Ip4, Prefix64, limits::PREFIXES64_MAX};
+use abi::{Address, Ip4, Prefix64, Reason, Tuple, limits::PREFIXES64_MAX};
 
 /// Which prefix's an address is that stands for an IPv4 one, and for which.
 #[inline(always)]
@@ -49,4 +49,25 @@ fn extract<A: Address>(prefixes: &[Prefix64; PREFIXES64_MAX], address: &A, found
 #[inline(never)]
 pub fn embed<A: Address>(prefix: &Prefix64, address: Ip4, place: &mut A) {
     *place = A::of_ip6(prefix.embed(address));
+}
+
+/// Why packets between such addresses are not to be, whatever the rules want. The `target` is whom the
+/// packet is to, and by which prefix it is if its own target is another address.
+#[inline(always)]
+pub fn forbidden<A: Address>(
+    prefixes: &[Prefix64; PREFIXES64_MAX],
+    tuple: &Tuple<A>,
+    (target, prefix): (&A, u16),
+) -> Option<Reason> {
+    if !tuple.source.is_one_host() {
+        return Some(Reason::IllegalSource);
+    }
+    if embedded(prefixes, &tuple.source).is_some() {
+        return Some(Reason::OwnPrefix);
+    }
+    let (Some(address), None) = (target.ip4(), tuple.target.ip4()) else {
+        return None;
+    };
+    let prefix = prefixes.get(prefix as usize)?;
+    (!prefix.stands_for(address)).then_some(Reason::NotGlobal)
 }

@@ -44,7 +44,8 @@ pub fn hit<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
             Route::Local | Route::Nowhere => return (Reason::NoRoute, ingress),
         }
     }
-    if is_later && flow.next_hop().ifindex == ingress && !takes_redirects(world, ingress) {
+    let is_whole = matches!(arrival.piece, Piece::Whole);
+    if !is_whole && flow.next_hop().ifindex == ingress && !takes_redirects(world, ingress) {
         // It may have been held, and what comes again by such an interface cannot be sent back by it.
         reason = Reason::KernelSends;
     }

@@ -287,6 +287,14 @@ impl Fragment {
     pub const fn has_more(&self) -> bool {
         self.offset[1] & 1 != 0
     }
+
+    /// Identification, flags and offset as an IPv4 header has them (RFC 7915 §5.1.1).
+    #[inline(always)]
+    pub const fn in_ip4(&self) -> ([u8; 2], [u8; 2]) {
+        let [_, _, high, low] = self.id;
+        let more = if self.has_more() { 0x2000 } else { 0 };
+        ([high, low], (self.offset() | more).to_be_bytes())
+    }
 }
 
 /// A UDP header (RFC 768).

@@ -10,7 +10,7 @@ use abi::{Address, Port, Protocol, Reason, Tick, hash::hash, limits::ERROR_BUCKE
 use crate::{
     checksum::Sum,
     frame::{Icmp, Ipv4, Link, Packet, Wire, ethertype},
-    reset::{copy, header, is_one_host, put},
+    reset::{copy, header, put},
     world::World,
 };
 
@@ -66,7 +66,7 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu:
     ) else {
         return false;
     };
-    if ip.header_len() != Ipv4::LEN || !is_one_host(ip.source) || !is_one_host(ip.target) {
+    if ip.header_len() != Ipv4::LEN || !ip.source.is_one_host() || !ip.target.is_one_host() {
         return false;
     }
     if !may_send(world, ip.source) {

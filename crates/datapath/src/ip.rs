@@ -20,6 +20,19 @@ pub enum Unusual {
     Other,
 }
 
+/// What is to be done with a flow's packet before it can be translated.
+#[derive(Clone, Copy)]
+pub enum Detour {
+    /// Nothing.
+    None,
+    /// It cannot be translated.
+    Refused(Reason),
+    /// The daemon holds it until all of its fragments are there, and gives it a checksum.
+    Complete,
+    /// The daemon cuts it up, into pieces that become IPv6 packets of at most so many bytes.
+    Cut(u16),
+}
+
 /// What a later fragment says of itself.
 pub struct Identity<A> {
     pub source: A,
@@ -87,11 +100,10 @@ pub trait Translate<A: Address>: Version {
         flow: &Flow<Live, A>,
     ) -> bool;
 
-    /// The longest IPv6 packet that the packet's pieces may become, in bytes, if it must be cut up; else
-    /// zero.
+    /// What is to be done with a flow's packet before it can be translated.
     #[inline(always)]
-    fn cuts<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<A>, _: &Flow<Live, A>) -> u16 {
-        0
+    fn detour<P: Packet, W: World>(_: &mut P, _: &W, _: &Arrival<A>, _: &Flow<Live, A>) -> Detour {
+        Detour::None
     }
 
     /// Edits the headers, or says why that cannot be done. Without a next hop the kernel will send the

@@ -2,7 +2,7 @@
 
 use abi::{
     Address, Flow, FlowKey, Ip4, Ip6, Live, NextHop, Port, Protocol, Reason, Tuple,
-    limits::MTU6_MIN,
+    limits::{HELD_FRAME_MAX, MTU6_MIN},
 };
 
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
     cross,
     frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
     icmp,
-    ip::{Identity, Translate, Unusual, Version},
+    ip::{Detour, Identity, Translate, Unusual, Version},
+    options::Options,
     quoted::{self, Error, Translated},
     reset, transport,
     world::World,
@@ -159,6 +160,68 @@ fn dont_fragment<P: Packet>(packet: &mut P) -> bool {
         .is_some_and(|ip| ip.dont_fragment())
 }
 
+/// Whether it is the first of a datagram's fragments, and that has no checksum: IPv6 wants one, which takes
+/// all of them (RFC 6146 §3.4).
+#[inline(always)]
+fn lacks_checksum<P: Packet>(packet: &mut P, arrival: &Arrival<Ip6>) -> bool {
+    let is_first = matches!(arrival.piece, Piece::First);
+    is_first
+        && matches!(arrival.protocol, Protocol::Udp)
+        && packet
+            .at::<Udp>(arrival.l4)
+            .is_some_and(|udp| udp.check == [0; 2])
+}
+
+/// The longest IPv6 packet that the packet's pieces may become, in bytes, if it must be cut up; else zero.
+///
+/// A sender that does not forbid fragments does not listen to who says that its packets are too long:
+/// they must fit whatever link is on the way (RFC 7915 §4). Fragments of ICMP could not be translated
+/// (RFC 7915 §1.2), so it is left whole.
+#[inline(always)]
+fn cuts<P: Packet, W: World>(
+    packet: &mut P,
+    world: &W,
+    arrival: &Arrival<Ip6>,
+    flow: &Flow<Live, Ip6>,
+) -> u16 {
+    let Some(config) = world.config() else {
+        return 0;
+    };
+    let (length, mtu) = (cross::length6(arrival), config.lowest_mtu6 as u16);
+    let mtu = match flow.mtu() {
+        next @ MTU6_MIN.. if next < mtu => next,
+        _ => mtu,
+    };
+    let may_be_cut = arrival.protocol as u8 != Protocol::Icmp as u8
+        && flow.to.target.ip4().is_none()
+        && !dont_fragment(packet);
+    match length > mtu && may_be_cut {
+        true => mtu,
+        false => 0,
+    }
+}
+
+/// Whether an option names routers that the packet has not come to yet (RFC 791 §3.1).
+#[inline(never)]
+fn has_source_route<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return false;
+    };
+    let options = Options {
+        header: Link::LEN,
+        first: Ipv4::LEN,
+        end: ip.header_len(),
+    };
+    let is_route = |[kind, length]: [u8; 2]| matches!(kind, 131 | 137) && length > 2;
+    let Some(at) = options.find(packet, world, is_route) else {
+        return false;
+    };
+    let Some([_, length, next, _]) = packet.at::<[u8; 4]>(Link::LEN + at).copied() else {
+        return false;
+    };
+    next <= length
+}
+
 impl Translate<Ip4> for V4 {
     #[inline(always)]
     fn wide(address: Ip4) -> Ip4 {
@@ -257,30 +320,26 @@ impl Translate<Ip6> for V4 {
         true
     }
 
-    /// A sender that does not forbid fragments does not listen to who says that its packets are too long:
-    /// they must fit whatever link is on the way (RFC 7915 §4). Fragments of ICMP could not be translated
-    /// (RFC 7915 §1.2), so it is left whole.
     #[inline(always)]
-    fn cuts<P: Packet, W: World>(
+    fn detour<P: Packet, W: World>(
         packet: &mut P,
         world: &W,
         arrival: &Arrival<Ip6>,
         flow: &Flow<Live, Ip6>,
-    ) -> u16 {
-        let Some(config) = world.config() else {
-            return 0;
-        };
-        let (length, mtu) = (cross::length6(arrival), config.lowest_mtu6 as u16);
-        let mtu = match flow.mtu() {
-            next @ MTU6_MIN.. if next < mtu => next,
-            _ => mtu,
-        };
-        let may_be_cut = arrival.protocol as u8 != Protocol::Icmp as u8
-            && flow.to.target.ip4().is_none()
-            && !dont_fragment(packet);
-        match length > mtu && may_be_cut {
-            true => mtu,
-            false => 0,
+    ) -> Detour {
+        // IPv6 has nothing that says what a source route does (RFC 7915 §4.1).
+        if has_source_route(packet, world) {
+            return Detour::Refused(Reason::SourceRoute);
+        }
+        if lacks_checksum(packet, arrival) {
+            return match packet.len() {
+                ..=HELD_FRAME_MAX => Detour::Complete,
+                _ => Detour::Refused(Reason::NoChecksum),
+            };
+        }
+        match cuts(packet, world, arrival, flow) {
+            0 => Detour::None,
+            mtu => Detour::Cut(mtu),
         }
     }
 

@@ -41,6 +41,7 @@ mod mss;
 #[cfg(not(target_arch = "bpf"))]
 pub mod native;
 mod open;
+mod options;
 mod part;
 mod ports;
 mod quota;
@@ -53,7 +54,7 @@ mod transport;
 
 use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
-use ip::{Translate, Unusual, Version};
+use ip::{Detour, Translate, Unusual, Version};
 use ip4::V4;
 use ip6::V6;
 use open::{Beginning, Step};
@@ -374,9 +375,14 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
                     known = Some((tuple.source_port, tuple.target_port));
                 }
                 Some(flow) => {
-                    let mtu = V::cuts(packet, world, &arrival, &flow);
-                    if mtu != 0 {
-                        left.reason = fragment::hold::<V, _, _>(packet, world, mtu);
+                    let stays = match V::detour(packet, world, &arrival, &flow) {
+                        Detour::None => None,
+                        Detour::Refused(reason) => Some(reason),
+                        Detour::Complete => Some(fragment::hold::<V, _, _>(packet, world, 0)),
+                        Detour::Cut(mtu) => Some(fragment::hold::<V, _, _>(packet, world, mtu)),
+                    };
+                    if let Some(reason) = stays {
+                        left.reason = reason;
                         return Next::Leave(leave(packet, world, bytes, left));
                     }
                     let Some(refused) = fragment::note::<V, A, _, _>(packet, world, &arrival)

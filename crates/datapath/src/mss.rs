@@ -7,15 +7,10 @@ use crate::{
     Arrival,
     checksum::{Sum, patch},
     frame::{Link, Packet, Tcp, Wire},
+    options::Options,
     world::World,
 };
 
-/// Options of a TCP header: forty bytes, each at least one.
-const OPTIONS_MAX: usize = 40;
-/// No more options.
-const END: u8 = 0;
-/// Nothing.
-const NOTHING: u8 = 1;
 /// The largest segment, and how long that option is.
 const MSS: [u8; 2] = [2, 4];
 
@@ -38,33 +33,13 @@ pub fn clamp<A: Address, P: Packet, W: World>(
     if l4 + end > Link::LEN + arrival.total as usize {
         return;
     }
-    let Some(place) = world.place() else {
-        return;
+    let options = Options {
+        header: l4,
+        first: Tcp::LEN,
+        end,
     };
-    place.set(Tcp::LEN as u32);
-    let mut step = 0;
-    while step < OPTIONS_MAX {
-        // No header is that long; but older verifiers know a bound only when they see it.
-        let at = place.get() as usize % 64;
-        if at + 2 > end {
-            return;
-        }
-        let Some(option) = packet.at::<[u8; 2]>(l4 + at) else {
-            return;
-        };
-        let [kind, length] = *option;
-        if *option == MSS && at + MSS[1] as usize <= end {
-            lower(packet, l4, at + 2, limit);
-            return;
-        }
-        let length = match kind {
-            END => return,
-            NOTHING => 1,
-            _ if length < 2 => return,
-            _ => length as u32,
-        };
-        place.set(at as u32 + length);
-        step += 1;
+    if let Some(at) = options.find(packet, world, |option| option == MSS) {
+        lower(packet, l4, at + 2, limit);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     Arrival,
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
-    embedded::{embed, embedded},
+    embedded::{embed, embedded, forbidden},
     frame::{Icmp, Link, Packet, Tcp},
     has_ipv6,
     ip::Translate,
@@ -170,18 +170,18 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     }
 
     let tuple = &arrival.key.tuple;
-    let (mut target, mut prefix) = (tuple.target, 0);
+    (beginning.target, beginning.prefix) = (tuple.target, 0);
     if let Some((index, address)) = embedded(&config.prefixes, &tuple.target) {
-        (target, prefix) = (A::of_ip4(address), index);
+        (beginning.target, beginning.prefix) = (A::of_ip4(address), index);
     }
-    let addresses = (tuple.source, target);
+    let addresses = (tuple.source, beginning.target);
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let (pool, rule) = match wish {
         Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
         Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
     };
-    let external = external(world, target);
+    let external = external(world, beginning.target);
     if external.is_none() && pool.is_none() {
         return Step::Leave(match wish {
             Wish::Nothing => Reason::NoRule,
@@ -189,6 +189,10 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
             Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
             Wish::Broken => Reason::Internal,
         });
+    }
+    let target = (&beginning.target, beginning.prefix);
+    if let Some(reason) = forbidden(&config.prefixes, tuple, target) {
+        return Step::Leave(reason);
     }
     beginning.way = Way::Out;
     beginning.is_new = false;
@@ -199,8 +203,6 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     beginning.client = 0;
     beginning.seed = config.seed;
     beginning.generation = route::generation(config.generation, world.now());
-    beginning.target = target;
-    beginning.prefix = prefix;
     beginning.known_by = Prefix64::NONE;
     if let Some(external) = &external {
         if is_wide(world, arrival) {
@@ -209,7 +211,11 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
         if has_port
             && !external.owns(tuple.target_port)
-            && !is_asked_for(world, arrival.protocol, (target, tuple.target_port))
+            && !is_asked_for(
+                world,
+                arrival.protocol,
+                (beginning.target, tuple.target_port),
+            )
         {
             return foreign_port(packet, world, arrival, beginning);
         }
@@ -219,9 +225,6 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         };
         beginning.pool = external.pool;
         (beginning.behaviour, beginning.called) = (external.behaviour, external.behaviour);
-    }
-    if embedded(&config.prefixes, &tuple.source).is_some() {
-        return Step::Leave(Reason::OwnPrefix);
     }
     if let Some(pool) = pool
         && let Some(reason) = from_inside::<V, _, _>(world, version, pool, tuple.source, beginning)

@@ -30,7 +30,7 @@ pub fn answer<A, P: Packet>(packet: &mut P, arrival: &Arrival<A>) -> Reason {
     };
     let headers = ip.header_len() + tcp.header_len();
     let total = ip.total() as usize;
-    if tcp.header_len() < Tcp::LEN || headers > total || !is_one_host(ip.source) {
+    if tcp.header_len() < Tcp::LEN || headers > total || !ip.source.is_one_host() {
         return Reason::NoFlow;
     }
     if !packet.resize(Link::LEN + Ipv4::LEN + Tcp::LEN) {
@@ -128,13 +128,6 @@ fn reset(tcp: &Tcp, data: usize, addresses: Sum) -> Tcp {
         .add2([answer.offset, flags])
         .checksum();
     answer
-}
-
-/// Whether the address can be one host's (RFC 1122 §3.2.1.3).
-#[inline(always)]
-pub const fn is_one_host(address: abi::Ip4) -> bool {
-    let [first, ..] = address.0;
-    !matches!(first, 0 | 127 | 224..)
 }
 
 /// The IP header of a message of our own, with its checksum.

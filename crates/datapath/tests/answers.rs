@@ -204,7 +204,7 @@ fn nobody_is_answered_who_is_not_one_host() {
 
         let left = site.send(OUTSIDE, &stray);
 
-        assert_eq!(left.reason, Reason::NoFlow, "{source:?}");
+        assert_eq!(left.reason, Reason::IllegalSource, "{source:?}");
     }
 }
 

@@ -4,6 +4,7 @@
 mod crossing_errors;
 mod cut;
 mod hairpins;
+mod refusals;
 
 use std::time::Duration;
 
@@ -243,19 +244,46 @@ fn a_datagram_without_a_checksum_gets_one() {
     }
 }
 
-/// RFC 7915 §4.5: of a fragment it cannot be told.
+/// RFC 6146 §3.4: the fragments are held until all are there, and one checksum can be told of them.
 #[test]
-fn fragments_of_a_datagram_without_a_checksum_are_dropped_by_name() {
-    let site = dual();
-    let mut answer = begun(&site, Protocol::Udp).payload(&[1; 500]);
+fn a_datagram_without_a_checksum_gets_one_in_whatever_order_its_fragments_come() {
+    for order in ORDERS {
+        let site = dual();
+        let mut answer = begun(&site, Protocol::Udp).payload(&[0x5a; 1001]);
+        if let Message::Udp { is_summed, .. } = &mut answer.message {
+            *is_summed = false;
+        }
+        let frames = frames4(&answer, &[256, 512]);
+
+        let left = take_all(&site, &frames, order);
+
+        assert_eq!(reasons(&left), [Reason::TranslatedIn; 3], "{order:?}");
+        assert_eq!(joined(&left).check(), Check::Right);
+        assert_eq!(joined(&left).body[8..], answer.payload);
+        sound(&site.memory);
+    }
+}
+
+/// Of what is not there, no checksum can be told; what is too large is not held.
+#[test]
+fn a_datagram_without_a_checksum_that_is_never_whole_is_given_up() {
+    let mut site = dual();
+    let mut answer = begun(&site, Protocol::Udp).payload(&[1; 5000]);
     if let Message::Udp { is_summed, .. } = &mut answer.message {
         *is_summed = false;
     }
-    let frames = fragments4(&answer, &[256]);
-    assert_eq!(
-        site.send_bytes(OUTSIDE, frames[0].clone()).reason,
-        Reason::NoChecksum
-    );
+    let mut keeper = Keeper::default();
+    for frame in &frames4(&answer, &[1000, 2000])[..2] {
+        let held = take(&site.memory, frame.clone());
+        assert_eq!(held.reason, Reason::FragmentHeld);
+        assert!(keeper.keep(&site.memory).is_empty());
+    }
+    site.pass(Duration::from_secs(3));
+    assert!(keeper.tick(&site.memory).is_empty());
+    assert_eq!(keeper.tally().expired, 2);
+
+    let large = frames4(&answer, &[4000]).remove(0);
+    assert_eq!(take(&site.memory, large).reason, Reason::NoChecksum);
 }
 
 /// A sum that comes out as zero is sent as its twin, and stays right.
@@ -282,6 +310,15 @@ fn fragments4(sketch: &Sketch, cuts: &[usize]) -> Vec<Vec<u8>> {
         ..sketch.clone()
     };
     crate::fragments::fragments(&sketch, cuts)
+}
+
+/// The same, as they come from outside.
+fn frames4(sketch: &Sketch, cuts: &[usize]) -> Vec<datapath::native::Frame> {
+    let frame = |bytes| datapath::native::Frame {
+        bytes,
+        ingress: OUTSIDE,
+    };
+    fragments4(sketch, cuts).into_iter().map(frame).collect()
 }
 
 /// The whole packet that fragments make up.
@@ -342,13 +379,7 @@ fn fragments_become_ipv6_in_whatever_order_they_come() {
         for order in ORDERS {
             let site = dual();
             let answer = begun(&site, protocol).payload(&[0x5a; 1001]);
-            let frames: Vec<_> = fragments4(&answer, &[256, 512])
-                .into_iter()
-                .map(|bytes| datapath::native::Frame {
-                    bytes,
-                    ingress: OUTSIDE,
-                })
-                .collect();
+            let frames = frames4(&answer, &[256, 512]);
 
             let left = take_all(&site, &frames, order);
 
@@ -554,7 +585,7 @@ fn what_no_rule_wants_is_left_to_the_kernel() {
     let left = site.send(OUTSIDE, &Sketch::first(Protocol::Udp, elsewhere));
     assert_eq!(left.reason, Reason::NoRule);
     // A rule of IPv4 for the address that it stands for.
-    let to_inside = towards(Prefix64::WELL_KNOWN, Ip4([10, 1, 0, 1]), Protocol::Udp);
+    let to_inside = towards(own_prefix(), Ip4([10, 1, 0, 1]), Protocol::Udp);
     let left = send6(&site, INSIDE, &Sketch6::first(Protocol::Udp, to_inside));
     assert_eq!(left.reason, Reason::TranslatedOut);
 }

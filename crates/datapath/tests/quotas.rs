@@ -517,7 +517,7 @@ fn icmp_errors_are_limited_for_each_sender_and_for_all() {
     assert_eq!(told(&site, 1), share - 1);
 }
 
-/// RFC 1812 §4.3.2.7.
+/// RFC 1812 §4.3.2.7: nor is there a flow that could be refused.
 #[test]
 fn no_error_is_sent_to_an_address_that_is_no_hosts() {
     let mut wanted = limited(of_client(1, 1), Refusal::Icmp);
@@ -526,9 +526,11 @@ fn no_error_is_sent_to_an_address_that_is_no_hosts() {
     for port in [4000, 4001] {
         let asked = tuple(([127, 0, 0, 1], port), SERVICE);
         let left = site.send(ARM, &Sketch::first(Protocol::Udp, asked));
-        if port == 4001 {
-            assert_eq!((left.reason, left.exit), (Reason::QuotaFlows, Exit::Drop));
-        }
+        assert_eq!(
+            (left.reason, left.exit),
+            (Reason::IllegalSource, Exit::Drop)
+        );
     }
-    assert_eq!(site.memory.told(Told::Withheld), 1);
+    assert_eq!(site.memory.told(Told::Withheld), 0);
+    assert_eq!(site.memory.told(Told::Icmp), 0);
 }

@@ -287,6 +287,31 @@ fn an_error_from_outside_reaches_the_client_about_what_it_sent() {
 }
 
 #[test]
+fn an_error_about_a_fragment_reaches_the_client() {
+    for protocol in Protocol::ALL {
+        for length in [56, 300] {
+            let site = dual();
+            let sketch = Sketch6::first(protocol, asked(protocol)).payload(&[9; 900]);
+            let parts = arriving(INSIDE, &sketch).fragments(0xdead_beef, &[512]);
+            let sent = take(&site.memory, parts[0].clone());
+            assert_eq!(sent.reason, Reason::TranslatedOut);
+
+            let about = &sent.after.bytes;
+            let error = Sketch6::error((3, 1, 0), ip6("2001:db8:9::9"), about, length);
+            let left = send6(&site, OUTSIDE, &error);
+
+            assert_eq!(left.reason, Reason::ErrorTranslated, "{protocol:?}");
+            let error = whole(&left.after.bytes).expect("an error");
+            assert_eq!(error.check(), Check::Right);
+            let inner = quoted(&error.body).expect("a quotation");
+            assert_eq!(inner.tuple().expect("a header").1, asked(protocol));
+            assert_eq!(inner.part, Some((0xdead_beef, 0, true)));
+            assert_eq!(inner.body[..8], sent.before.bytes[62..70]);
+        }
+    }
+}
+
+#[test]
 fn an_error_from_inside_reaches_the_remote_from_the_external_address() {
     for protocol in Protocol::ALL {
         for from in [CLIENT.0, "fd00::77"] {

@@ -1,5 +1,6 @@
 //! Fragments that came before the first one of their packet: kept until that comes, for a short time
-//! and within bounds, and then let go in order (RFC 4787 REQ-14).
+//! and within bounds, and then let go in order (RFC 4787 REQ-14). And those of datagrams without a
+//! checksum that are to become IPv6: kept until all are there (RFC 6146 §3.4).
 //!
 //! What a flood can do here is displace what others have here, and nothing else: packets whose
 //! fragments come in order, and those that are no fragments, never come by. It displaces itself
@@ -8,11 +9,15 @@
 //! likely to be completed, because fragments that overtake each other do so by milliseconds. How
 //! many come by at all is bounded before, in the packet path: by sender, and by a ring.
 
+mod complete;
 mod cut;
+mod piece;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use abi::{FragmentKey, Ip6};
+
+use piece::Piece;
 
 /// Packets of which fragments are held.
 pub const PACKETS_MAX: usize = 4096;
@@ -44,7 +49,8 @@ pub struct Frame {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A fragment came.
+    /// A fragment came. If it is a first one itself, its datagram has no checksum and needs one
+    /// (RFC 6146 §3.4), for which all fragments must be there.
     Early {
         /// Of which packet.
         key: FragmentKey<Ip6>,
@@ -138,7 +144,7 @@ impl Holder {
             }
             Event::Early { key, at, frame, .. } => {
                 self.hold(key, at, frame);
-                Vec::new()
+                self.complete(&key)
             }
             Event::First(key) => self.release(&key),
             Event::TooLong { frame, mtu } => {
@@ -222,6 +228,22 @@ impl Holder {
         }
     }
 
+    /// Lets go of the fragments of a datagram without a checksum if they are all there: then it can have
+    /// one.
+    fn complete(&mut self, key: &FragmentKey<Ip6>) -> Vec<Frame> {
+        let packet = self.numbers.get(key).and_then(|it| self.packets.get(it));
+        let frames = packet.and_then(|packet| complete::complete(&packet.frames));
+        let Some(frames) = frames else {
+            return Vec::new();
+        };
+        let held = self.release(key).len() as u64;
+        // What came twice goes once.
+        let lost = held - frames.len() as u64;
+        self.tally.released -= lost;
+        self.tally.displaced += lost;
+        frames
+    }
+
     /// Lets go of a packet's fragments. In order, so that what has passed of it has few gaps.
     fn release(&mut self, key: &FragmentKey<Ip6>) -> Vec<Frame> {
         let number = self.numbers.get(key).copied();
@@ -254,14 +276,9 @@ const fn is_over(since: u64, now: u64) -> bool {
     now >= since + PATIENCE
 }
 
-/// Where in its packet an IPv4 fragment belongs, in units of eight bytes; others stay as they came.
-fn offset(frame: &[u8]) -> u16 {
-    match frame.get(20..22) {
-        Some([high, low]) if frame.get(12..14) == Some(&[0x08, 0x00]) => {
-            u16::from_be_bytes([*high, *low]) & 0x1fff
-        }
-        Some(_) | None => 0,
-    }
+/// Where in its packet an IPv4 fragment belongs; others stay as they came.
+fn offset(frame: &[u8]) -> usize {
+    Piece::of(frame).map_or(0, |piece| piece.offset())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{Error, Translated, requote};
 use crate::{
     checksum::{Sum, sum_of},
     cross::{self, Header4, Header6, make_room},
-    frame::{Icmp, Ipv4, Ipv6, Link, Packet, Wire, ethertype, icmp6},
+    frame::{Fragment, Icmp, Ipv4, Ipv6, Link, Packet, Wire, ethertype, icmp6},
     icmp6::seal,
     reset::{copy, put},
 };
@@ -171,12 +171,13 @@ fn crossed4<P: Packet>(
     let ip = copy::<Ipv6, _>(packet, Link::LEN)?;
     let icmp = copy::<Icmp, _>(packet, error.icmp())?;
     let quoted = copy::<Ipv6, _>(packet, error.quote())?;
-    let payload = u16::from_be_bytes(quoted.payload);
-    let Some(mut message) = message4(&icmp, translated) else {
-        return Some(false);
-    };
+    let mut payload = u16::from_be_bytes(quoted.payload);
+    let before = error.l4().checked_sub(error.quote())?;
     let mut covered = Sum::ZERO.remove(quoted.source).remove(quoted.target);
     if let Protocol::Icmp = error.protocol {
+        if before > Ipv6::LEN {
+            return Some(false);
+        }
         let kind = packet.at::<[u8; 2]>(error.l4())?;
         let [old, code] = *kind;
         let new = match old {
@@ -194,11 +195,21 @@ fn crossed4<P: Packet>(
     let ports = (translated.quoted.source_port, translated.quoted.target_port);
     requote(packet, error, ports, covered)?;
 
+    let shrinks = before.checked_sub(Ipv4::LEN)?;
+    let Some(mut message) = message4(&icmp, translated, shrinks as u16) else {
+        return Some(false);
+    };
+    let (mut id, mut fragment) = ([0; 2], [0x40, 0]);
+    if before > Ipv6::LEN {
+        let header = packet.at::<Fragment>(error.quote() + Ipv6::LEN)?;
+        payload = payload.saturating_sub(Fragment::LEN as u16);
+        (id, fragment) = header.in_ip4();
+    }
     // What follows the quotation begins at a multiple of eight bytes, so also of four.
     let eights = icmp.id.0[0] as usize;
     let says_so = matches!(icmp.kind, icmp6::UNREACHABLE | icmp6::TIME_EXCEEDED);
-    if says_so && eights * 2 > (Ipv6::LEN - Ipv4::LEN) / 4 {
-        message.rest[1] = (eights * 2 - (Ipv6::LEN - Ipv4::LEN) / 4) as u8;
+    if says_so && eights * 2 > shrinks / 4 {
+        message.rest[1] = (eights * 2 - shrinks / 4) as u8;
     }
     let rest = error.end().checked_sub(error.l4())?;
     let end = L4_IN_4 + rest;
@@ -214,8 +225,8 @@ fn crossed4<P: Packet>(
     let inner = Header4 {
         tos: quoted.class(),
         total: payload.saturating_add(Ipv4::LEN as u16),
-        id: [0; 2],
-        fragment: [0x40, 0],
+        id,
+        fragment,
         ttl: quoted.hops,
         protocol: error.protocol,
         addresses: known,
@@ -329,9 +340,9 @@ const fn plateau(length: u16) -> u16 {
     }
 }
 
-/// What an ICMPv6 error is in ICMP (RFC 7915 §5.2).
+/// What an ICMPv6 error is in ICMP, about a packet that shrinks by so many bytes as IPv4 (RFC 7915 §5.2).
 #[inline(always)]
-fn message4(icmp: &Icmp, translated: &Translated<Ip6>) -> Option<Message> {
+fn message4(icmp: &Icmp, translated: &Translated<Ip6>, shrinks: u16) -> Option<Message> {
     let (host, protocol, port, prohibited) = (1, 2, 3, 10);
     Some(match (icmp.kind, icmp.code) {
         (icmp6::UNREACHABLE, 0 | 2 | 3) => Message::new(Icmp::UNREACHABLE, host),
@@ -345,7 +356,7 @@ fn message4(icmp: &Icmp, translated: &Translated<Ip6>) -> Option<Message> {
             } else {
                 u16::MAX
             };
-            let mut mtu = told.saturating_sub(cross::GROWTH as u16);
+            let mut mtu = told.saturating_sub(shrinks);
             if translated.is_sent && translated.hop.mtu < mtu {
                 mtu = translated.hop.mtu;
             }

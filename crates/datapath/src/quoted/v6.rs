@@ -5,7 +5,7 @@ use abi::{FlowKey, Ip6, Protocol, Reason, Tuple};
 use super::{Error, QUOTED, Translated, answered, is_all_ones, requote};
 use crate::{
     checksum::{Sum, patch, sum_of},
-    frame::{Icmp, Ipv6, Link, Packet, Wire, icmp6},
+    frame::{Fragment, Icmp, Ipv6, Link, Packet, Wire, extension, icmp6},
     ip6::V6,
 };
 
@@ -16,7 +16,7 @@ pub const QUOTE: usize = ICMP + Icmp::LEN;
 
 impl V6 {
     /// Finds out what an error is about; `false` if that cannot be one of our flows. Errors behind
-    /// extension headers, and about packets with some, are nobody's.
+    /// extension headers, and about packets with others than a first fragment's, are nobody's.
     #[inline(never)]
     pub fn read<P: Packet>(packet: &mut P, error: &mut Error<Ip6>) -> bool {
         let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
@@ -29,17 +29,30 @@ impl V6 {
         let Some(quoted) = packet.at::<Ipv6>(QUOTE) else {
             return false;
         };
-        let protocol = match quoted.next {
+        let (source, target, mut next) = (quoted.source, quoted.target, quoted.next);
+        if !quoted.is_version_6() {
+            return false;
+        }
+        let mut l4 = QUOTE + Ipv6::LEN;
+        if next == extension::FRAGMENT {
+            let Some(fragment) = packet.at::<Fragment>(l4) else {
+                return false;
+            };
+            if fragment.offset() != 0 {
+                return false;
+            }
+            next = fragment.next;
+            l4 += Fragment::LEN;
+        }
+        let protocol = match next {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
             icmp6::NUMBER => Protocol::Icmp,
             _ => return false,
         };
-        let l4 = QUOTE + Ipv6::LEN;
-        if !quoted.is_version_6() || Link::LEN + total < l4 + QUOTED {
+        if Link::LEN + total < l4 + QUOTED {
             return false;
         }
-        let (source, target) = (quoted.source, quoted.target);
         let Some((source_port, target_port)) = answered(packet, protocol, l4) else {
             return false;
         };

@@ -3,7 +3,7 @@
 
 use abi::{Ip4, Ip6, Prefix64, Protocol, Reason};
 
-use super::{CLIENT, NARROW, answering, asked, begun, out, packet, towards};
+use super::{CLIENT, NARROW, answering, asked, begun, fragments4, out, packet, towards};
 use crate::rig::{
     Left, Site, Sketch, Sketch6,
     dual::{dual, send6},
@@ -297,6 +297,46 @@ fn quotations_of_every_length_are_translated_and_no_error_is_longer_than_every_l
             );
             let external = whole(&received.before.bytes).expect("a packet").target;
             is_about(&left, external, &received);
+        }
+    }
+}
+
+/// RFC 7915 §5.2, §5.1.1: less what the fragment header is long, too; quoted as the fragment that it was.
+#[test]
+fn an_error_about_a_fragment_is_about_its_flow() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for (given, wanted) in [
+            ((1, 4, 0), (3, 3, 0)),
+            ((2, 0, 1400), (3, 4, 1372)),
+            ((3, 1, 0), (11, 1, 0)),
+        ] {
+            for length in [56, 100, 400] {
+                let site = dual();
+                let answer = begun(&site, protocol).payload(&[7; 900]);
+                let parts = fragments4(&answer, &[512]);
+                let first = site.send_bytes(OUTSIDE, parts[0].clone());
+                let later = site.send_bytes(OUTSIDE, parts[1].clone());
+                assert_eq!(first.reason, Reason::TranslatedIn);
+
+                let about = &first.after.bytes;
+                let error = Sketch6::error(given, ip6(INNER_ROUTER), about, length);
+                let left = send6(&site, INSIDE, &error);
+
+                assert_eq!(left.reason, Reason::ErrorTranslated, "{protocol:?}");
+                assert_eq!(row(&left), wanted);
+                let external = whole(&first.before.bytes).expect("a packet").target;
+                is_about(&left, external, &first);
+                let (inner, sent) = (quoted(&packet(&left).body), whole(&first.before.bytes));
+                let (inner, sent) = (inner.expect("a quotation"), sent.expect("a packet"));
+                assert_eq!(inner.part, sent.part);
+                assert!(inner.has_right_header);
+                assert_eq!(inner.body[..8], sent.body[..8]);
+
+                // Nobody knows whose a later one was.
+                let about = &later.after.bytes;
+                let error = Sketch6::error(given, ip6(INNER_ROUTER), about, length);
+                assert_eq!(send6(&site, INSIDE, &error).reason, Reason::IcmpError);
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ use policy::wanted;
 
 /// Sessions that fit: few, so that full tables are soon met.
 const ROOM: usize = 24;
+/// After how long somebody may call back.
+const SOON: Duration = Duration::from_secs(5);
 /// Packets that clients send at once, at most.
 const BURST: u8 = 24;
 /// What a flow's last packet is known to.
@@ -230,6 +232,10 @@ impl Play {
         let source = source.unwrap_or_else(|| client(words).0);
         self.send(INSIDE, protocol, (source, to.external), what);
         if let Some(from) = from.filter(|_| words.below(2) == 0) {
+            if words.below(2) == 0 {
+                self.pass(SOON);
+                self.sweep();
+            }
             let what = first(protocol, words);
             self.send(INSIDE, protocol, (to.inside, from.external), what);
         }

@@ -16,7 +16,9 @@ fn key(sender: u32, id: u32) -> FragmentKey<Ip6> {
 /// An IPv4 frame of so many bytes with a fragment of this offset.
 fn frame(offset: u16, bytes: usize) -> Frame {
     let mut frame = vec![0; bytes.max(34)];
-    frame[12] = 8;
+    let total = frame.len() as u16 - 14;
+    (frame[12], frame[14]) = (8, 0x45);
+    frame[16..18].copy_from_slice(&total.to_be_bytes());
     frame[20..22].copy_from_slice(&offset.to_be_bytes());
     Frame {
         ingress: 1,
@@ -240,6 +242,14 @@ fn packet(place: u16, options: usize, body: &[u8]) -> Frame {
     Frame { ingress: 1, bytes }
 }
 
+/// The same of UDP, from somebody to somebody.
+fn datagram(place: u16, options: usize, body: &[u8]) -> Frame {
+    let mut frame = packet(place, options, body);
+    frame.bytes[23] = 17;
+    frame.bytes[26..34].copy_from_slice(&[198, 51, 100, 7, 192, 0, 2, 10]);
+    frame
+}
+
 fn place_of(frame: &Frame) -> (usize, bool) {
     let place = u16::from_be_bytes([frame.bytes[20], frame.bytes[21]]);
     (usize::from(place & 0x1fff) * 8, place & 0x2000 != 0)
@@ -271,6 +281,78 @@ proptest! {
             together.extend_from_slice(&piece.bytes[header..]);
         }
         prop_assert_eq!(together, body);
+    }
+
+    /// RFC 6146 §3.4, RFC 7915 §4.5.
+    #[test]
+    fn a_datagram_without_a_checksum_is_let_go_with_one_when_all_of_it_is_there(
+        (data, is_summed) in (prop::collection::vec(any::<u8>(), 16..4000), prop::bool::weighted(0.2)),
+        cuts in prop::collection::btree_set(1..500_usize, 1..8),
+        order in any::<u64>(),
+        twice in prop::option::of(any::<usize>()),
+        options in 0..=10_usize,
+    ) {
+        let mut whole = [&[0x30, 0x39, 0, 53, 0, 0, 0, 0], &data[..]].concat();
+        let length = whole.len() as u16;
+        whole[4..6].copy_from_slice(&length.to_be_bytes());
+        if is_summed {
+            whole[6] = 1;
+        }
+        let mut bounds: Vec<_> = cuts.iter().map(|cut| cut * 8).collect();
+        bounds.retain(|cut| *cut < whole.len());
+        bounds.push(whole.len());
+        let mut begin = 0;
+        let mut pieces = Vec::new();
+        for end in bounds {
+            let more = if end < whole.len() { 0x2000 } else { 0 };
+            pieces.push(datagram(more | (begin / 8) as u16, options, &whole[begin..end]));
+            begin = end;
+        }
+        let sent = pieces.clone();
+        if let Some(twice) = twice.filter(|_| sent.len() > 1) {
+            pieces.push(sent[twice % sent.len()].clone());
+        }
+        pieces.sort_by_key(|piece| (order ^ place_of(piece).0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+
+        let mut holder = Holder::default();
+        let mut let_go = Vec::new();
+        for (number, piece) in pieces.iter().enumerate() {
+            let all = sent.iter().all(|it| pieces[..=number].contains(it));
+            let frames = holder.handle(early(key(1, 1), 0, piece.clone()), 0);
+            prop_assert!(frames.is_empty() || all, "not before all are there");
+            let_go.extend(frames);
+            sound(&holder);
+        }
+
+        if is_summed {
+            prop_assert_eq!(let_go, vec![]);
+            return Ok(());
+        }
+        prop_assert_eq!(let_go.len(), sent.len());
+        let header = 34 + 4 * options;
+        let body: Vec<u8> = let_go.iter().flat_map(|it| it.bytes[header..].to_vec()).collect();
+        prop_assert_eq!(&body[8..], &data[..]);
+        let pseudo = [&let_go[0].bytes[26..34], &[0, 17], &length.to_be_bytes(), &body].concat();
+        prop_assert_eq!(piece::sum(0, &pseudo), 0xffff);
+        let tally = holder.tally();
+        prop_assert_eq!(tally.released, sent.len() as u64);
+    }
+
+    #[test]
+    fn a_datagram_whose_fragments_overlap_is_never_let_go(
+        (first, second) in (3..20_usize, 1..20_usize),
+        overlap in 1..3_usize,
+        order in any::<bool>(),
+    ) {
+        let begin = datagram(0x2000, 0, &vec![0; first * 8]);
+        let end = datagram((first - overlap) as u16, 0, &vec![0; (second + overlap) * 8]);
+        let pieces = if order { [begin, end] } else { [end, begin] };
+        let mut holder = Holder::default();
+        for piece in pieces {
+            prop_assert_eq!(holder.handle(early(key(1, 1), 0, piece), 0), vec![]);
+        }
+        prop_assert_eq!(holder.handle(Event::Tick, PATIENCE), vec![]);
+        prop_assert_eq!(holder.tally().expired, 2);
     }
 
     /// Packets are hostile: nothing panics, and nothing comes of what is broken.

@@ -157,7 +157,7 @@ fn never(path: &Path, rule: &Rule, report: &mut Report<'_>) {
 }
 
 /// The well-known prefix does not stand for addresses that mean something else in every network
-/// (RFC 6052 §3.1). The packet path does not look at that: it translates what a rule wants.
+/// (RFC 6052 §3.1); the packet path drops what is sent to them.
 fn private_behind_well_known(
     path: &Path,
     rule: &Rule,
@@ -179,7 +179,7 @@ fn private_behind_well_known(
             && !ends(net).into_iter().any(stands_for)
         {
             let message = format!(
-                "no IPv6 client of rule `{}` may reach `{net}`: `64:ff9b::/96` does not stand for \
+                "no IPv6 client of rule `{}` can reach `{net}`: `64:ff9b::/96` does not stand for \
                  private addresses (RFC 6052 §3.1)",
                 rule.name
             );
