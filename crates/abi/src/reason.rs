@@ -82,7 +82,7 @@ reasons! {
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
     Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, whose first fragment was dropped, which has no whole transport header where one must be, or which came before its first one and is too large to be held.";
-    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
+    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated, or is none of those that the pool translates; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
     Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
@@ -108,6 +108,7 @@ reasons! {
     OwnPrefix = 47, Drop, "own_prefix", "From an IPv6 address that stands for an IPv4 one: only this gateway sends such packets, and one that comes back would go round for ever (RFC 6146 §3.5).";
     Ipv6 = 48, Pass, "ipv6", "IPv6, of which nothing is configured; the kernel has it.";
     CutUp = 49, Drop, "cut_up", "An IPv4 packet that as IPv6 is longer than nat64.lowest_mtu, and that its sender allows to be fragmented: handed to the daemon, which cuts it up; its pieces come, and are counted, by themselves.";
+    NoSpareAddress = 50, Drop, "no_spare_address", "SCTP, GRE or ESP, of which addresses alone are translated: another client has such a flow with the same remote on every external address of the pool; the flow was refused. Add an address to the pool.";
 }
 
 impl Reason {
@@ -125,6 +126,7 @@ impl Reason {
                 | Self::QuotaPorts
                 | Self::QuotaRate
                 | Self::QuotaTableFull
+                | Self::NoSpareAddress
         )
     }
 }

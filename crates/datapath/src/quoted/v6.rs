@@ -33,6 +33,9 @@ impl V6 {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
             icmp6::NUMBER => Protocol::Icmp,
+            47 => Protocol::Gre,
+            50 => Protocol::Esp,
+            132 => Protocol::Sctp,
             _ => return false,
         };
         let l4 = QUOTE + Ipv6::LEN;
