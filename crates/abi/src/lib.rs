@@ -36,7 +36,7 @@ pub mod shared;
 pub mod stage;
 pub mod time;
 
-pub use addr::{Address, Ip4, Ip6, Port, Protocol, Tuple};
+pub use addr::{Address, Ip4, Ip6, PROTOCOLS, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
@@ -238,7 +238,7 @@ mod layouts {
     // SAFETY: as above.
     unsafe impl Layout for PoolCounters {}
     // SAFETY: as above.
-    unsafe impl Layout for [u64; 4] {}
+    unsafe impl Layout for [u64; PROTOCOLS] {}
     // SAFETY: as above.
     unsafe impl Layout for u32 {}
     // SAFETY: as above.

@@ -82,7 +82,7 @@ reasons! {
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
     Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, whose first fragment was dropped, which has no whole transport header where one must be, or which came before its first one and is too large to be held.";
-    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
+    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated, or is none of those that the pool translates; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
     Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
@@ -116,6 +116,7 @@ reasons! {
     PrefixKernelSends = 55, Pass, "prefix_kernel_sends", "Translated by one of the `prefixes`; the kernel sends it on, because the next hop's MAC address is not known yet, the way out takes no frames from XDP, or the packet must be fragmented.";
     PrefixUnmapped = 56, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
     PrefixZero = 57, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
+    NoSpareAddress = 58, Drop, "no_spare_address", "SCTP, GRE or ESP, of which addresses alone are translated: another client has such a flow with the same remote on every external address of the pool; the flow was refused. Add an address to the pool.";
 }
 
 impl Reason {
@@ -133,6 +134,7 @@ impl Reason {
                 | Self::QuotaPorts
                 | Self::QuotaRate
                 | Self::QuotaTableFull
+                | Self::NoSpareAddress
         )
     }
 }

@@ -75,6 +75,8 @@ pub struct Pool {
     pub mss: Option<u64>,
     /// `icmp`, `reset` or `silent`: how clients are told that there is no room for a flow.
     pub refusal: Option<String>,
+    /// `sctp`, `gre`, `esp`: which protocols are translated by address alone; absent is all of them.
+    pub by_address: Option<Vec<String>>,
     /// How long its flows are kept; what it leaves out is as for all pools.
     pub timeouts: Timeouts,
     /// External ports through which internal hosts are reached from outside.
@@ -121,7 +123,7 @@ pub struct Rule {
     pub sources: Option<Vec<String>>,
     /// Prefixes that the target is in; absent is any.
     pub destinations: Option<Vec<String>>,
-    /// `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`; absent is any.
+    /// `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`, `sctp`, `gre`, `esp`; absent is any.
     pub services: Option<Vec<String>>,
     /// Translate, from this pool. A rule has either this or an `action`.
     pub pool: Option<String>,
@@ -197,6 +199,12 @@ pub struct Timeouts {
     pub udp: Option<String>,
     /// An ICMP query (RFC 5508 REQ-2).
     pub icmp: Option<String>,
+    /// An SCTP association.
+    pub sctp: Option<String>,
+    /// A GRE tunnel.
+    pub gre: Option<String>,
+    /// An ESP tunnel.
+    pub esp: Option<String>,
     /// Open flows to certain ports at the remote; the first that matches decides.
     pub services: Option<Vec<ServiceTimeout>>,
 }

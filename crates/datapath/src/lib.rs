@@ -10,7 +10,8 @@
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
 //!             ├─ a fragment ─ fragment: as the first one, held until that comes
 //!             ├─ an ICMP error ─ quoted: as the flow it is about
-//!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
+//!             ├─ SCTP, GRE, ESP ─ part: by address, as hit or miss
+//!             ├─ another protocol, or neither of these ─ part ───────────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
 //!                              ├─ may start a flow: classify, allocate, insert both ─→ as hit
@@ -54,7 +55,7 @@ mod transport;
 
 use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
-use ip::{Detour, Translate, Unusual, Version};
+use ip::{Detour, Translate, Unusual};
 use ip4::V4;
 use ip6::V6;
 use open::{Beginning, Step};
@@ -202,7 +203,7 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let arrival = match V4::parse(packet, world, bytes) {
+    let arrival = match ip4::plain(packet, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
         Err(Unusual::Part(_)) => return Next::Go(unless_fixed(world, Stage::Part)),
@@ -565,6 +566,9 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     }
     if let Step::Begin = step {
         step = open::filter::<V, _, _>(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::choose(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::aim(packet.ingress(), world, arrival, beginning);

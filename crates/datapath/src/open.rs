@@ -2,6 +2,7 @@
 
 mod mappings;
 mod redirect;
+mod spare;
 
 use abi::{
     Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
@@ -22,6 +23,7 @@ use crate::{
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
 pub use redirect::redirect;
+pub use spare::choose;
 
 use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
 
@@ -70,6 +72,8 @@ pub struct Beginning<A> {
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
+    /// Where the pool stands whose address the flow gets.
+    place: u32,
     pub(crate) seed: u64,
     pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
@@ -115,16 +119,12 @@ impl<A: Address> Beginning<A> {
         client: 0,
         port: Port([0; 2]),
         generation: 0,
+        place: 0,
         seed: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,
-        slot: Slot {
-            address: A::NONE,
-            index: 0,
-            planes: 0,
-            filled: 0,
-        },
+        slot: Slot::empty(A::NONE),
         target: A::NONE,
         prefix: 0,
         known_by: Prefix64::NONE,
@@ -208,7 +208,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         if is_wide(world, arrival) {
             return Step::Cross;
         }
-        let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
+        let has_port = matches!(arrival.protocol, Protocol::Tcp | Protocol::Udp);
         if has_port
             && !external.owns(tuple.target_port)
             && !is_asked_for(
@@ -240,7 +240,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
 #[inline(always)]
 pub fn may_begin<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Step {
     match arrival.protocol {
-        Protocol::Udp => Step::Begin,
+        Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => Step::Begin,
         Protocol::Icmp => match (beginning.way, arrival.flags) {
             (Way::Out, Icmp::ECHO) | (Way::In, _) => Step::Begin,
             (Way::Out | Way::Hairpin | Way::Knock, _) => Step::Leave(Reason::NotAQuery),
@@ -285,12 +285,7 @@ fn fill_slot<A: Address, W: World + Tables<A>>(
     let Some(slot) = Tables::<Ip4>::slot(world, pool, index) else {
         return false;
     };
-    beginning.slot = Slot {
-        address: A::of_ip4(slot.address),
-        index: slot.index,
-        planes: slot.planes,
-        filled: slot.filled,
-    };
+    beginning.slot = slot.with(A::of_ip4(slot.address));
     true
 }
 
@@ -335,6 +330,7 @@ fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
         return Some(Reason::Internal);
     };
     beginning.pool = number;
+    beginning.place = pool;
     beginning.behaviour = known.behaviour;
     (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
 }
@@ -366,7 +362,8 @@ fn find<V: Translate<A>, A: Address, W: World + Tables<A>>(
     }
     // Who asks for an echo names no port of ours.
     let is_question = protocol as u8 == Protocol::Icmp as u8 && arrival.flags == Icmp::ECHO;
-    if is_question {
+    // Whose an address is for a protocol without ports of ours, only a flow says.
+    if is_question || protocol.is_by_address() {
         return unsolicited(arrival);
     }
     let end = (beginning.target, tuple.target_port);
@@ -414,7 +411,12 @@ fn unsolicited<A>(arrival: &Arrival<A>) -> Step {
         Protocol::Tcp if arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) != Tcp::SYN => {
             stray(arrival)
         }
-        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
+        Protocol::Tcp
+        | Protocol::Udp
+        | Protocol::Icmp
+        | Protocol::Sctp
+        | Protocol::Gre
+        | Protocol::Esp => Step::Leave(Reason::Unsolicited),
     }
 }
 
@@ -575,6 +577,10 @@ pub fn recall<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
     if let Way::In = beginning.way {
+        return None;
+    }
+    if arrival.protocol.is_by_address() {
+        beginning.port = arrival.key.tuple.source_port;
         return None;
     }
     if let Some(port) = mapped::<V, _, _>(world, arrival, beginning) {
@@ -755,6 +761,8 @@ fn deltas<A: Address>(protocol: Protocol, from: &Tuple<A>, to: &Tuple<A>) -> (u1
         // Only ICMPv6 has a pseudo-header. The identifier is the one port that is not zero.
         Protocol::Icmp => pseudo(from, to),
         Protocol::Tcp | Protocol::Udp => addresses,
+        // Their checksums do not cover the addresses, and nothing else changes.
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => Sum::ZERO,
     };
     let ports = ports
         .swap2(from.source_port.0, to.source_port.0)

@@ -5,6 +5,7 @@ mod rig;
 
 mod answers;
 mod behaviours;
+mod by_address;
 mod control;
 mod errors;
 mod events;

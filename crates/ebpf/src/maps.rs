@@ -104,7 +104,7 @@ pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(REASON
 pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
     PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
 #[map]
-pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
+pub static REMOVED: Array<[u64; abi::PROTOCOLS]> = Array::with_max_entries(POOLS_MAX as u32, 0);
 // Room for one packet; nothing of it lasts.
 #[map]
 pub static ROOM: PerCpuArray<Room<Ip4>> = PerCpuArray::with_max_entries(1, 0);

@@ -173,7 +173,17 @@ fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
 
 fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
     let (name, before, after) = (&new.name, &old.behaviour, &new.behaviour);
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::BY_ADDRESS {
+        if before.translates(protocol) != after.translates(protocol) {
+            let verb = match after.translates(protocol) {
+                true => "translates",
+                false => "no longer translates",
+            };
+            let label = format!("{protocol:?}").to_uppercase();
+            changes.push(format!("pool {name} {verb} new flows of {label}"));
+        }
+    }
+    for protocol in Protocol::PORTED {
         let modes = [
             ("maps", before.mapping(protocol), after.mapping(protocol)),
             (
@@ -375,6 +385,9 @@ fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
         ("tcp_closing", before.tcp_closing, after.tcp_closing),
         ("udp", before.udp, after.udp),
         ("icmp", before.icmp, after.icmp),
+        ("sctp", before.sctp, after.sctp),
+        ("gre", before.gre, after.gre),
+        ("esp", before.esp, after.esp),
     ] {
         if old != new {
             changes.push(format!(

@@ -160,9 +160,12 @@ pub struct Forward {
 
 impl Pool {
     /// How a pool translates that says nothing: endpoint-independent mapping (RFC 4787 REQ-1),
-    /// address-dependent filtering (REQ-8), hairpinning (REQ-9).
+    /// address-dependent filtering (REQ-8), hairpinning (REQ-9), and all protocols that there are.
     pub const BEHAVIOUR_DEFAULT: Behaviour =
-        Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0);
+        Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0)
+            .with_by_address(Protocol::Sctp)
+            .with_by_address(Protocol::Gre)
+            .with_by_address(Protocol::Esp);
 }
 
 impl Pool {
@@ -276,6 +279,12 @@ pub struct Timeouts {
     pub udp: Duration,
     /// ICMP queries.
     pub icmp: Duration,
+    /// SCTP.
+    pub sctp: Duration,
+    /// GRE.
+    pub gre: Duration,
+    /// ESP.
+    pub esp: Duration,
 }
 
 /// How long an open flow to certain ports at the remote is kept after its last packet.

@@ -365,7 +365,7 @@ pub struct Tables {
     /// See [`map::POOL_COUNTERS`].
     pub pool_counters: PerCpu<PoolCounters>,
     /// See [`map::REMOVED`].
-    pub removed: Table<u32, [u64; 4]>,
+    pub removed: Table<u32, [u64; abi::PROTOCOLS]>,
     /// See [`map::EVENTS_WANTED`].
     pub events_wanted: Table<u32, u32>,
     /// See [`map::EVENTS_LOST`].

@@ -48,6 +48,9 @@ impl V6 {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
             icmp6::NUMBER => Protocol::Icmp,
+            47 => Protocol::Gre,
+            50 => Protocol::Esp,
+            132 => Protocol::Sctp,
             _ => return false,
         };
         if Link::LEN + total < l4 + QUOTED {

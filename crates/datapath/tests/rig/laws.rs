@@ -194,6 +194,8 @@ impl Left {
         match header[9] {
             // It has no ports and no checksum of its own.
             _ if is_later => {}
+            // Translated by address.
+            47 | 50 | 132 => {}
             1 => may_differ.push(l4 + 2..l4 + 6),
             6 => {
                 may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]);
@@ -273,6 +275,7 @@ impl Left {
         let (icmp, l4) = (IP + header.len(), quote + inner);
         let mut may_differ = vec![24..34, icmp + 2..icmp + 4, quote + 10..quote + 20];
         match message[8 + 9] {
+            47 | 50 | 132 => {}
             1 => may_differ.push(l4 + 2..l4 + 6),
             6 => may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]),
             _ => may_differ.extend([l4..l4 + 4, l4 + 6..l4 + 8]),
@@ -336,7 +339,10 @@ impl Left {
         assert!(transport_is_right(after));
         assert_eq!(header[1], before[15] & 0xfc, "in the packet's class");
         assert_eq!((message[0], message[1]), (kind, code));
-        assert_eq!(message[8..], before[IP..IP + 28]);
+        // Behind a packet that is shorter stand zeros.
+        let mut quoted: Vec<u8> = before[IP..].iter().copied().take(28).collect();
+        quoted.resize(28, 0);
+        assert_eq!(message[8..], quoted);
         let mtu = u16::from_be_bytes([message[6], message[7]]);
         let total = u16::from_be_bytes([before[16], before[17]]);
         match (kind, code) {
@@ -394,7 +400,7 @@ fn safe_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
     whole_of(kind);
     for (key, flow) in kind.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
-        if flow.side() == Side::Outbound {
+        if flow.side() == Side::Outbound && !protocol.is_by_address() {
             let (address, port) = (flow.to.source, flow.to.source_port);
             // Whoever has IPv6 sees a client of IPv4 under an address that stands for its external one.
             let is_embedded = external(memory, address).is_none();
@@ -501,6 +507,7 @@ fn sound_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
         // What leaves from another address than it came from leaves from one of ours.
         let external = external(memory, flow.to.source);
         let is_shared = external.is_some_and(|it| it.planes != 0) && protocol == Protocol::Tcp;
+        let is_shared = is_shared || protocol.is_by_address();
         if flow.to.source != key.tuple.source && external.is_some() && !is_shared {
             let end = (flow.to.source, flow.to.source_port);
             let from = (key.tuple.source, key.tuple.source_port);
@@ -601,12 +608,10 @@ pub fn clients_keep_their_address(memory: &Memory) {
 /// holds as long as nothing has ended.
 pub fn taken_is_mapped(memory: &Memory) {
     for (address, external) in memory.v4.externals.all() {
-        for protocol in Protocol::ALL {
-            let outside = match protocol {
-                Protocol::Icmp => 0,
-                Protocol::Tcp | Protocol::Udp => {
-                    65_535 - u32::from(external.last.get() - external.first.get())
-                }
+        for protocol in Protocol::PORTED {
+            let outside = match protocol == Protocol::Icmp {
+                true => 0,
+                false => 65_535 - u32::from(external.last.get() - external.first.get()),
             };
             let mapped = memory
                 .v4

@@ -599,6 +599,9 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     tcp_closing: Duration::from_secs(60),
     udp: Duration::from_secs(120),
     icmp: Duration::from_secs(20),
+    sctp: Duration::from_secs(30),
+    gre: Duration::from_secs(40),
+    esp: Duration::from_secs(45),
 };
 
 /// An intent over these pools and rules.
