@@ -16,6 +16,7 @@
 
 pub mod addr;
 pub mod behaviour;
+pub mod blocks;
 pub mod config;
 pub mod counter;
 pub mod event;
@@ -38,6 +39,7 @@ pub mod time;
 
 pub use addr::{Address, Ip4, Ip6, PROTOCOLS, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence, Refusal};
+pub use blocks::Blocks;
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;

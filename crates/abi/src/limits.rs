@@ -58,6 +58,10 @@ pub const OVERLOADED_MAX: usize = 32;
 /// index. Four times [`ADDRESSES_MAX`], so that shares differ little even in the largest pool.
 pub const SLOTS: usize = 1024;
 
+/// Prefixes of clients that have blocks of ports in a pool. The packet path looks at all of them for a
+/// flow that begins.
+pub const BLOCK_PREFIXES_MAX: usize = 8;
+
 /// Interfaces one gateway listens on.
 pub const INTERFACES_MAX: usize = 64;
 

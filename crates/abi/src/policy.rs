@@ -8,7 +8,7 @@
 //! bank of that version; the packet path follows `Config::version`.
 
 use crate::{
-    Address, Behaviour, Ip4, Ip6, Port, Protocol,
+    Address, Behaviour, Blocks, Ip4, Ip6, Port, Protocol,
     limits::{NAME_BYTES, POOLS_MAX, RULE_WORDS, RULES_MAX, SLOTS},
 };
 
@@ -278,7 +278,10 @@ pub struct Pool {
     pub name: [u8; NAME_BYTES],
     /// How it translates.
     pub behaviour: Behaviour,
-    /// Where a client's hash finds its address.
+    /// Which of its ports are one client's own.
+    pub blocks: Blocks,
+    /// Where a client's hash finds its address. Where there are blocks, the addresses stand in their
+    /// order from the first slot on, so that a client's number finds it as well.
     pub slots: [Slot; SLOTS],
 }
 
@@ -322,5 +325,7 @@ const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
 const _: () = assert!(size_of::<Slot>() == 12);
 const _: () = assert!(size_of::<Slot<Ip6>>() == 24);
-const _: () =
-    assert!(size_of::<Pool>() == NAME_BYTES + size_of::<Behaviour>() + SLOTS * size_of::<Slot>());
+const _: () = assert!(
+    size_of::<Pool>()
+        == NAME_BYTES + size_of::<Behaviour>() + size_of::<Blocks>() + SLOTS * size_of::<Slot>()
+);

@@ -57,6 +57,8 @@ pub struct Pool {
     pub addresses: Option<Vec<String>>,
     /// The external ports, `1024-65535`.
     pub ports: Option<String>,
+    /// Ports that are one client's own, so that its flows need not be written down.
+    pub blocks: Option<Blocks>,
     /// What of the remote an external port depends on, by protocol.
     pub mapping: Modes,
     /// Which remotes may send to an external port, by protocol.
@@ -81,6 +83,16 @@ pub struct Pool {
     pub timeouts: Timeouts,
     /// External ports through which internal hosts are reached from outside.
     pub forwards: Option<Vec<Forward>>,
+}
+
+/// Blocks of external ports, each of which is one client's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blocks {
+    /// IPv4 prefixes of which every address has a block, in this order.
+    pub clients: Option<Vec<String>>,
+    /// Ports of a block: a power of two from 256 to 16384.
+    pub size: Option<u64>,
 }
 
 /// External ports of a pool through which an internal host is reached from outside.

@@ -22,7 +22,7 @@ pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
 };
-pub use who::{Party, Session, SessionState, Who, WhoQuery};
+pub use who::{Block, Party, Session, SessionState, Who, WhoQuery};
 
 use serde::{Deserialize, Serialize};
 

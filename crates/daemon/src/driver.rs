@@ -432,7 +432,9 @@ impl Driver {
         if intent.has_ipv6() {
             self.world.forward_ipv6();
         }
-        self.log_sessions(intent.log.as_ref())
+        self.log_sessions(intent.log.as_ref())?;
+        self.sessions.assign(intent);
+        Ok(())
     }
 
     /// Logs what is wanted, and tells the packet path whether anybody wants its events.

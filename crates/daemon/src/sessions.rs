@@ -22,8 +22,12 @@ use std::{
 };
 
 use abi::{Address, Ip6, Opened};
-use gateway::{intent::SessionLog, numbers::Numbers, sweep::Joined};
-use sessions::Record;
+use gateway::{
+    intent::{Intent, SessionLog},
+    numbers::Numbers,
+    sweep::Joined,
+};
+use sessions::{Assignment, Record, Sieve, Time};
 
 pub use outlet::Write;
 pub use scribe::Clock;
@@ -41,6 +45,8 @@ pub struct Sessions(Arc<Inner>);
 struct Inner {
     tally: Arc<Tally>,
     pools: RwLock<Pools>,
+    /// The blocks of ports that are in force, by which some flows need no record.
+    sieve: RwLock<Arc<Sieve>>,
     outlets: RwLock<Outlets>,
 }
 
@@ -80,12 +86,14 @@ impl Sessions {
                 .journal
                 .clone()
                 .map(|journal| Outlet::start(Sink::File, tally, journal::Writer::new(journal)));
+            self.assign_to(outlets.file.as_ref());
         }
         if old.syslog != new.syslog {
             let_end(outlets.syslog.take());
             outlets.syslog = new.syslog.map(|target| {
                 Outlet::start(Sink::Syslog, tally, syslog::Writer::new(target, &host()))
             });
+            self.assign_to(outlets.syslog.as_ref());
         }
         if old.ipfix != new.ipfix {
             let_end(outlets.ipfix.take());
@@ -109,6 +117,43 @@ impl Sessions {
             outlet.begin_to_end();
         }
         sinks.into_iter().for_each(end);
+    }
+
+    /// Has it said which blocks of ports are whose own, if that is not what was said last: they are in
+    /// force from now on.
+    pub fn assign(&self, intent: &Intent) {
+        let assignment = scribe::assignment(intent, Clock::now().wall());
+        let before = Arc::clone(self.sieve().assignment());
+        // The first thing that is said is so whatever it is: it may end what a predecessor said.
+        if before.time != Time::MIN && before.pools == assignment.pools {
+            return;
+        }
+        let assignment = Arc::new(assignment);
+        // First the sinks: no flow is spared of which they were not told why.
+        let outlets = self.outlets();
+        for outlet in [&outlets.file, &outlets.syslog].into_iter().flatten() {
+            outlet.assign(&assignment);
+        }
+        let mut sieve = self.0.sieve.write().unwrap_or_else(PoisonError::into_inner);
+        *sieve = Arc::new(Sieve::new(assignment));
+    }
+
+    /// The blocks that are in force.
+    pub fn assignment(&self) -> Arc<Assignment> {
+        Arc::clone(self.sieve().assignment())
+    }
+
+    /// Tells a sink that has just begun.
+    fn assign_to(&self, outlet: Option<&Outlet>) {
+        let assignment = self.assignment();
+        if let Some(outlet) = outlet.filter(|_| assignment.time != Time::MIN) {
+            outlet.assign(&assignment);
+        }
+    }
+
+    fn sieve(&self) -> Arc<Sieve> {
+        let sieve = self.0.sieve.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&sieve)
     }
 
     /// Takes note of what pools are called.
@@ -165,11 +210,27 @@ impl Sessions {
         pools.clone()
     }
 
+    /// Tells file and syslog what the blocks do not say, and collectors, who are told no blocks, all.
     fn tell(&self, records: &[Record]) {
         let outlets = self.outlets();
-        let all = [&outlets.file, &outlets.syslog, &outlets.ipfix];
-        for outlet in all.into_iter().flatten() {
-            outlet.push(records);
+        if let Some(ipfix) = &outlets.ipfix {
+            ipfix.push(records);
+        }
+        let sinks = [&outlets.file, &outlets.syslog];
+        if sinks.iter().all(|sink| sink.is_none()) {
+            return;
+        }
+        let sieve = self.sieve();
+        let mut said = Vec::with_capacity(records.len());
+        for record in records {
+            if sieve.spares(record) {
+                self.0.tally.spare(record);
+            } else {
+                said.push(record.clone());
+            }
+        }
+        for outlet in sinks.into_iter().flatten() {
+            outlet.push(&said);
         }
     }
 

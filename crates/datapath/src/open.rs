@@ -1,13 +1,15 @@
 //! Packets that no flow wants: begin a flow, answer, refuse, or leave them to the kernel.
 
 mod mappings;
+mod place;
 mod redirect;
 mod spare;
 
 use abi::{
-    Action, Address, Admits, Behaviour, ClassKey, Dependence, External, Flow, FlowKey, Ip4, Ip6,
-    Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tuple, hash::hash,
-    limits::SLOTS, policy, ports::bitmap_towards,
+    Action, Address, Admits, Behaviour, Blocks, ClassKey, Dependence, External, Flow, FlowKey, Ip4,
+    Ip6, Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tuple,
+    blocks::{NOBODY, Ranks},
+    policy,
 };
 
 use crate::{
@@ -26,6 +28,7 @@ pub use redirect::redirect;
 pub use spare::choose;
 
 use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
+use place::{claim, place};
 
 /// What is to be done with a packet that no flow wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +85,13 @@ pub struct Beginning<A> {
     bitmap: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
+    /// The number of its client among those of the pool that have a block of ports, or
+    /// [`NOBODY`].
+    ordinal: u32,
+    /// The ports of that block, as [`Blocks::block`] has them; none if it has none.
+    block: (u32, u64),
+    /// The ports of the pool that are in no block.
+    rest: Ranks,
     /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one.
     target: A,
     /// The prefix by which it does, as an index.
@@ -125,6 +135,9 @@ impl<A: Address> Beginning<A> {
         called: Behaviour::STRICTEST,
         bitmap: 0,
         slot: Slot::empty(A::NONE),
+        ordinal: NOBODY,
+        block: (0, 0),
+        rest: Blocks::NONE.rest,
         target: A::NONE,
         prefix: 0,
         known_by: Prefix64::NONE,
@@ -319,16 +332,13 @@ fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
     beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
     let pool = policy::pool_index(version, number);
-    // Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2)
-    // on every gateway that has the same pool.
-    let (high, low) = V::own(client).words();
-    let index = hash(0, high, low) as usize % SLOTS;
-    if !fill_slot(world, pool, index, beginning) {
-        return Some(Reason::Internal);
-    }
     let Some(known) = world.pool(pool) else {
         return Some(Reason::Internal);
     };
+    let index = place::<V, _>(&known, client, beginning);
+    if !fill_slot(world, pool, index, beginning) {
+        return Some(Reason::Internal);
+    }
     beginning.pool = number;
     beginning.place = pool;
     beginning.behaviour = known.behaviour;
@@ -651,25 +661,6 @@ pub fn publish<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own
         world.opened(&arrival.key, &beginning.sent, beginning.pool);
     }
     None
-}
-
-/// Claims a port for the packet's source.
-#[inline(always)]
-fn claim<A: Address, W: World + Tables<A>>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &mut Beginning<A>,
-) -> Option<Port> {
-    let (asked, protocol, seed) = (&arrival.key.tuple, arrival.protocol, beginning.seed);
-    let hash = ports::start(seed, asked.source, asked.source_port, protocol);
-    let start = match beginning.behaviour.keeps_parity() {
-        true => ports::like(hash, asked.source_port),
-        false => hash,
-    };
-    let address = (beginning.slot.index, beginning.slot.planes);
-    let remote = (beginning.sent.target, beginning.sent.target_port);
-    beginning.bitmap = bitmap_towards(seed, address, protocol, remote);
-    ports::claim(world, beginning.bitmap, start)
 }
 
 /// Inserts both directions of a flow, or neither and says why.

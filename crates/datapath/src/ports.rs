@@ -4,39 +4,78 @@ use core::hint::black_box;
 
 use abi::{
     Address, Port, PortWord, Protocol,
+    blocks::Ranks,
     hash::hash,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
 use crate::world::{PortWords, World};
 
-/// Claims a free port, starting where `start` points; nothing if there is none.
+/// Claims a free port among those that are `wanted`, starting where `start` points; nothing if there is
+/// none.
 ///
 /// Every port of the space is looked at before it gives up, 256 at a time: once without those that
 /// are held back, and once with them, 512 cache lines at most. In either turn the port has the parity
 /// of `start` as long as such a port is free (RFC 4787 REQ-4).
 #[inline(always)]
-pub fn claim<W: World>(world: &W, bitmap: u32, start: u64) -> Option<Port> {
+pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> Option<Port> {
     let words = world.ports(bitmap)?;
     let class = start as usize & (CLASSES - 1);
     let (turn, bit) = ((start >> 8) as usize, (start >> 16) as u32 % 64);
     let mut round = 0;
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
-        let (index, free) = in_class(&words, class_at(class, round % CLASSES), turn, kept);
-        if free != 0 {
-            let bit = (free.rotate_right(bit).trailing_zeros() + bit) % 64;
-            // The compiler joins the parts of an index by `or`, and behind that Linux 6.1 knows no bounds:
-            // so it is masked once more, where the compiler would see no need to.
-            let index = black_box(index) % WORDS;
-            // Another CPU may have been faster; then the next class is as good.
-            if words[index].taken.fetch_or(1 << bit) & 1 << bit == 0 {
-                return Some(port(index, bit));
-            }
+        let class = class_at(class, round % CLASSES);
+        let (index, free) = in_class(&words, (class, wanted), turn, kept);
+        if free != 0
+            && let Some(port) = take(&words, index, free, bit)
+        {
+            return Some(port);
         }
         round += 1;
     }
     None
+}
+
+/// The same among the ports of one word of each class; [`NO_PORT`] if there is none.
+///
+/// By itself, so that the verifier walks what follows once, whether there was a search or not.
+#[inline(never)]
+pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): (u32, u64)) -> u32 {
+    let (Some(words), true) = (world.ports(bitmap), bits != 0) else {
+        return NO_PORT;
+    };
+    let class = start as usize & (CLASSES - 1);
+    let bit = (start >> 16) as u32 % 64;
+    let mut round = 0;
+    while round < 2 * CLASSES {
+        let kept = if round < CLASSES { u64::MAX } else { 0 };
+        let index = class_at(class, round % CLASSES) * CLASS_WORDS + word as usize % CLASS_WORDS;
+        let PortWord { taken, held } = &words[black_box(index) % WORDS];
+        let free = !(taken.get() | held.get() & kept) & bits;
+        if free != 0
+            && let Some(port) = take(&words, index, free, bit)
+        {
+            return port.get() as u32;
+        }
+        round += 1;
+    }
+    NO_PORT
+}
+
+/// No port has this number.
+pub const NO_PORT: u32 = 1 << 16;
+
+/// Takes one of the free ports of a word, the first from `bit` on; nothing if another CPU was faster:
+/// then the next class is as good.
+#[inline(always)]
+fn take(words: &PortWords, index: usize, free: u64, bit: u32) -> Option<Port> {
+    let bit = (free.rotate_right(bit).trailing_zeros() + bit) % 64;
+    // The compiler joins the parts of an index by `or`, and behind that Linux 6.1 knows no bounds: so it
+    // is masked once more, where the compiler would see no need to.
+    let index = black_box(index) % WORDS;
+    let is_ours = words[index].taken.fetch_or(1 << bit) & 1 << bit == 0;
+    is_ours.then(|| port(index, bit))
 }
 
 /// The class to look at in this round: first those of the same parity, then the rest.
@@ -46,16 +85,21 @@ const fn class_at(class: usize, round: usize) -> usize {
     (class + skip) % CLASSES
 }
 
-/// A word of a class, the first from `turn` on in which a port is free, and which are; if none is, no
-/// port of it. Of those that are held back, the ones in `kept` are not free.
+/// A word of a class, the first from `turn` on in which a wanted port is free, and which are; if none
+/// is, no port of it. Of those that are held back, the ones in `kept` are not free.
 ///
 /// All words are read before one is chosen, so that a class costs one branch.
 #[inline(always)]
-fn in_class(words: &PortWords, class: usize, turn: usize, kept: u64) -> (usize, u64) {
+fn in_class(
+    words: &PortWords,
+    (class, wanted): (usize, &Ranks),
+    turn: usize,
+    kept: u64,
+) -> (usize, u64) {
     let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
     let free = |at| {
         let PortWord { taken, held } = &words[index(at) % WORDS];
-        !(taken.get() | held.get() & kept)
+        !(taken.get() | held.get() & kept) & wanted[(turn + at) % CLASS_WORDS]
     };
     let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
     if a | b | c | d == 0 {

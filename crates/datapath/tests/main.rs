@@ -5,6 +5,7 @@ mod rig;
 
 mod answers;
 mod behaviours;
+mod blocks;
 mod by_address;
 mod control;
 mod errors;

@@ -274,6 +274,126 @@ fn without_a_log_nothing_is_written_and_open_flows_are_found_all_the_same() -> R
     rig.gateway.finish()
 }
 
+/// The same policy, with blocks of ports for some clients.
+fn with_blocks(log: &str, external: &str, clients: &str) -> String {
+    let addresses = format!("addresses: [{EXTERNAL}]");
+    let blocks = format!("addresses: [{external}], blocks: {{clients: [{clients}], size: 512}}");
+    policy(log).replace(&addresses, &blocks)
+}
+
+#[test]
+fn a_client_with_a_block_of_ports_is_found_without_records_of_its_flows() -> Result<()> {
+    let mut rig = Rig::new("blocks", "")?;
+    let log = format!("file: {}", rig.file().display());
+    let applied = rig
+        .gateway
+        .apply(&with_blocks(&log, EXTERNAL, "10.1.0.0/26"))?;
+    println!("{:?}", applied.changes);
+    let pod = rig.site.host("a1")?;
+    let transfer = Transfer::start(pod, STREAM, Direction::Download, Some(4 << 20))?;
+    let client = transfer.local();
+    let only = FlowsQuery {
+        client: Some(client.to_string()),
+        ..FlowsQuery::default()
+    };
+    let external = rig.gateway.only_flow(&only)?.external.to_string();
+    let endpoint = format!("{external}/tcp");
+    transfer.finish()?;
+    let spared = |event: &str| {
+        let sample = format!("egret_session_records_spared_total{{event=\"{event}\"}}");
+        rig.gateway.metric(&sample)
+    };
+    wait_for(SOON, "the end of the flow is not written", || {
+        Ok((spared("closed")? == 1.0).then_some(()))
+    })?;
+    assert_eq!(spared("opened")?, 1.0);
+
+    let who = rig.who(&[&external], "tcp")?;
+    println!("{}", rig.gateway.egret(&["who", &endpoint])?);
+    assert_eq!(who.sessions, []);
+    assert_eq!(who.blocks.len(), 1, "{who:#?}");
+    assert_eq!(who.blocks[0].client.to_string(), client.ip().to_string());
+    let ports = who.blocks[0].first..=who.blocks[0].last;
+    assert!(ports.contains(&who.external.port), "{who:#?}");
+    let records = rig.records()?;
+    assert!(
+        records.iter().all(|it| it["event"] == "blocks"),
+        "{records:?}"
+    );
+    assert_eq!(records.len(), 1);
+
+    // Who has it later is answered by the configuration of the time that is asked about.
+    let then = who.until.clone();
+    let other = with_blocks(&log, EXTERNAL, "10.3.0.0/26");
+    rig.gateway.apply(&other)?;
+    rig.gateway.restart()?;
+    let at = |time: &str| rig.who(&[&external, "--at", time], "tcp");
+    assert_eq!(at(&then)?.blocks, who.blocks);
+    let now = rig.who(&[&external], "tcp")?;
+    assert!(now.blocks[0].client.to_string().starts_with("10.3.0."));
+    rig.gateway.finish()
+}
+
+/// A hundred thousand flows of two hundred clients, without blocks and with.
+#[test]
+fn blocks_leave_a_hundred_thousand_flows_out_of_the_log() -> Result<()> {
+    const FLOWS: u64 = 100_000;
+    const CLIENTS: u32 = 200;
+    const TWO: &str = "192.0.2.10, 192.0.2.11";
+    let site = Topology::two_arm(&format!("log-ratio-{}", std::process::id()))
+        .pods("10.1.0.0/24", ["a1"])
+        .clients("a1", "10.2.0.0/16")
+        .gateway("gw")
+        .target(Target::guarded("db"))
+        .external(["192.0.2.10", "192.0.2.11"])
+        .build()?;
+    let host = site.host("gw")?;
+    let directory = host.directory().context("the gateway has no directory")?;
+    let mut written = Vec::new();
+    for blocks in [false, true] {
+        let file = directory.join(format!("log-{blocks}/sessions.jsonl"));
+        let log = format!("file: {}, rotate: {{size: 1GiB}}", file.display());
+        let text = match blocks {
+            false => policy(&log).replace(EXTERNAL, TWO),
+            true => with_blocks(&log, TWO, "10.2.0.0/24"),
+        };
+        let gateway = Gateway::launch(host, &text)?;
+        let sink = FlowSink::start(site.host("db")?, 53, Replies::None)?;
+        let flows = Flows::udp(Ipv4Addr::new(10, 2, 0, 0), SocketAddrV4::new(DB, 53));
+        let flows = flows
+            .sources(CLIENTS)
+            .ports(10_000, (FLOWS / u64::from(CLIENTS)) as u16);
+        let mut generator = Generator::new(site.host("a1")?, flows)?;
+        generator.send(0..FLOWS)?;
+        wait_for(6 * SOON, "every flow arrives", || {
+            if sink.wait_for(FLOWS, Duration::from_millis(500)) == FLOWS {
+                return Ok(Some(()));
+            }
+            generator.send_each(sink.missing(0..FLOWS))?;
+            Ok(None)
+        })?;
+        let kind = if blocks {
+            "records_spared_total{"
+        } else {
+            "records_total{sink=\"file\","
+        };
+        let closed = format!("egret_session_{kind}event=\"closed\"}}");
+        wait_for(6 * SOON, "every flow ends", || {
+            Ok((gateway.metric(&closed)? >= FLOWS as f64).then_some(()))
+        })?;
+        gateway.finish()?;
+        let text = fs::read_to_string(&file)?;
+        written.push((text.lines().count(), text.len()));
+    }
+    println!("{FLOWS} flows, records and bytes without blocks and with: {written:?}");
+    let [(_, without), (records, with)] = written[..] else {
+        anyhow::bail!("two gateways");
+    };
+    assert_eq!(records, 1);
+    assert!(with * 1000 < without, "{with} and {without} bytes");
+    Ok(())
+}
+
 /// The disk is full, and then it is not.
 #[test]
 fn a_full_disk_loses_records_by_count_and_never_a_packet() -> Result<()> {

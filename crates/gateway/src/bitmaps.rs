@@ -9,6 +9,7 @@ use std::{
 
 use abi::{
     External, Ip6, Port, PortWord, Protocol, Shared,
+    blocks::Ranks,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
@@ -102,12 +103,13 @@ pub fn take_if_free<W: Deref<Target = [PortWord; WORDS]>>(
     !bitmaps.iter().any(is_held) && claim(bitmaps, (index, bit), words)
 }
 
-/// Takes a port in all of these bitmaps, from where `start` points on: one with the parity of another
-/// port, if that is wanted and there is one; and one that is held back only if there are no others.
+/// Takes a port among those that are `wanted` in all of these bitmaps, from where `start` points on: one
+/// with the parity of another port, if that is asked for and there is one; and one that is held back only
+/// if there are no others.
 pub fn take_any<W: Deref<Target = [PortWord; WORDS]>>(
     bitmaps: &[u32],
     start: u64,
-    parity: Option<Port>,
+    (parity, wanted): (Option<Port>, &Ranks),
     words: impl Fn(u32) -> W,
 ) -> Option<Port> {
     let turns = [(parity, false), (None, false), (None, true)];
@@ -125,7 +127,8 @@ pub fn take_any<W: Deref<Target = [PortWord; WORDS]>>(
                 let held = if may_be_held { 0 } else { word.held.get() };
                 Some(word.taken.get() | held)
             });
-            let mut free = !kept.fold(0, |all, kept| all | kept);
+            let wanted = wanted.get(index % CLASS_WORDS).copied().unwrap_or(0);
+            let mut free = !kept.fold(0, |all, kept| all | kept) & wanted;
             while free != 0 {
                 let bit = free.trailing_zeros();
                 if claim(bitmaps, (index, bit), &words) {

@@ -17,6 +17,7 @@
 //! - `judge` knows what values mean, with `words` for single values and `shadow` for rules that
 //!   can never match.
 
+pub mod blocks;
 mod judge;
 mod near;
 mod report;
@@ -31,10 +32,12 @@ use std::{
     time::Duration,
 };
 
+use abi::blocks::Ranks;
 pub use abi::{Behaviour, Dependence, Needs, Prefix64, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
 use ipnet::{IpNet, Ipv4Net};
 
+pub use blocks::Blocks;
 pub use judge::STATE_DEFAULT;
 use report::Report;
 
@@ -90,6 +93,17 @@ impl Intent {
             fixed: !self.fixed.is_empty(),
         }
     }
+
+    /// The ports that a client may have on an address of a pool: those of its own block, if it has one
+    /// there, and those of nobody's.
+    pub fn ranks(&self, client: Ipv4Addr, address: Ipv4Addr) -> [Option<Ranks>; 2] {
+        let mut pools = self.pools.iter();
+        let pool = pools.find(|pool| pool.addresses.contains(&IpAddr::V4(address)));
+        match pool.and_then(|pool| Some((pool, pool.blocks.as_ref()?))) {
+            Some((pool, blocks)) => blocks.ranks(client, pool.index_of(address)),
+            None => [None, Some(abi::Blocks::NONE.rest)],
+        }
+    }
 }
 
 /// Whether any flow may have an IPv6 address.
@@ -128,6 +142,8 @@ pub struct Pool {
     pub addresses: Vec<IpAddr>,
     /// The ports that are given out on each address.
     pub ports: PortRange,
+    /// Which of these are one client's own, if some are.
+    pub blocks: Option<Blocks>,
     /// How it translates.
     pub behaviour: Behaviour,
     /// How long a port that was freed goes behind others.
@@ -172,6 +188,12 @@ impl Pool {
     /// Whether it has an address that flows of this kind can leave from.
     pub fn has(&self, is_wanted: impl Fn(&IpAddr) -> bool) -> bool {
         self.addresses.iter().any(is_wanted)
+    }
+
+    /// Which of its IPv4 addresses one is, in their order.
+    pub fn index_of(&self, address: Ipv4Addr) -> Option<usize> {
+        let mut own = self.addresses.iter().filter(|it| it.is_ipv4());
+        own.position(|it| *it == IpAddr::V4(address))
     }
 }
 

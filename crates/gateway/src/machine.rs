@@ -15,6 +15,7 @@ use abi::{
     Address, ClassKey, Config, External, Fixed, FixedKey, Interface as InterfaceEntry, Ip4, Ip6,
     Lease, Mapping, MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64,
     Rule as RuleEntry, RuleSet, Slot, Slots6,
+    blocks::NOBODY,
     hash::hash,
     limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX, SLOTS},
     policy::pool_index,
@@ -591,11 +592,14 @@ fn slot(policy: &Policy, numbers: &Numbers, pool: &Pool, client: Ip4) -> Option<
     let index = pool_index(policy.version, *numbers.pools.get(&pool.name)?);
     let mut pools = policy.pools.iter();
     let (_, entry, _) = pools.find(|(found, ..)| *found == index)?;
-    let (high, low) = client.words();
-    entry
-        .slots
-        .get(hash(0, high, low) as usize % SLOTS)
-        .copied()
+    let index = match entry.blocks.ordinal(client) {
+        NOBODY => {
+            let (high, low) = client.words();
+            hash(0, high, low) as usize % SLOTS
+        }
+        ordinal => entry.blocks.address(ordinal) as usize,
+    };
+    entry.slots.get(index).copied()
 }
 
 /// An interface's entry, as the way in which the program is attached makes it.

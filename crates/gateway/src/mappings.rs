@@ -20,7 +20,7 @@ use std::{
 
 use abi::{
     Address, Admits, ClassKey, End, ExternalState, Ip4, Lease, Mapping, MappingKey, Port, Protocol,
-    RuleSet, Tick,
+    RuleSet, Tick, blocks::has,
 };
 
 use crate::{
@@ -159,13 +159,17 @@ impl Mappings {
     }
 
     /// Lets go of leases that the configuration leaves no place for: their address serves no more, or
-    /// their port is forwarded.
+    /// their port is forwarded, or in another client's block.
     fn yield_leases(&mut self, intent: &Intent, numbers: &Numbers, actions: &mut Vec<Action>) {
         let forwarded: BTreeSet<_> = forwards(intent).flat_map(ends).collect();
         self.leases.retain(|key, granted| {
             let external = numbers.externals.get(&key.external.wide());
             let is_served = external.and_then(|it| it.state()) == Some(ExternalState::Serving);
-            let stays = is_served && !forwarded.contains(&granted.end());
+            let (client, address) = (*granted.internal.ip(), *granted.external.ip());
+            let ranks = intent.ranks(client, address);
+            let port = Port::new(granted.external.port());
+            let is_allowed = ranks.iter().flatten().any(|ranks| has(ranks, port));
+            let stays = is_served && is_allowed && !forwarded.contains(&granted.end());
             if !stays {
                 actions.push(Action::RemoveLease(*key));
             }

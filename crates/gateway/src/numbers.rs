@@ -237,6 +237,7 @@ mod tests {
                 first: 1024,
                 last: 65535,
             },
+            blocks: None,
             behaviour: Pool::BEHAVIOUR_DEFAULT,
             hold: HoldDown::DEFAULT,
             timeouts: None,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use abi::{
-    Address, Behaviour, ClassKey, Dimension, External, Ip4, Ip6, Numbered, Pool as PoolEntry, Port,
-    Protocol, Quota, Rule as RuleEntry, RuleSet, Slot, Slots6,
+    Address, Behaviour, Blocks, ClassKey, Dimension, External, Ip4, Ip6, Numbered,
+    Pool as PoolEntry, Port, Protocol, Quota, Rule as RuleEntry, RuleSet, Slot, Slots6,
     limits::{NAME_BYTES, POOLS_MAX},
     policy,
 };
@@ -102,6 +102,7 @@ fn pools(
             .pools
             .iter()
             .find(|pool| Some(pool.name.as_str()) == name);
+        let blocks = wanted.and_then(|pool| pool.blocks.as_ref());
         let slots = || {
             let all = wanted.into_iter().flat_map(|pool| &pool.addresses);
             all.filter_map(|address| {
@@ -119,7 +120,11 @@ fn pools(
         let pool = PoolEntry {
             name: name_bytes(name.unwrap_or("")),
             behaviour: wanted.map_or(Behaviour::STRICTEST, |pool| pool.behaviour),
-            slots: *slots::spread(&v4),
+            blocks: blocks.map_or(Blocks::NONE, |blocks| blocks.entry),
+            slots: match blocks {
+                Some(_) => *slots::in_turn(&v4),
+                None => *slots::spread(&v4),
+            },
         };
         (
             policy::pool_index(version, number),

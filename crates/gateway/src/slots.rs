@@ -53,6 +53,17 @@ fn link<A: Address>(addresses: &[Slot<A>], slots: &mut [Slot<A>; SLOTS]) {
     }
 }
 
+/// Fills all slots with addresses in their order, over and over: those whose clients have numbers find
+/// theirs by these, and all others by their hash.
+pub fn in_turn<A: Address>(addresses: &[Slot<A>]) -> Box<[Slot<A>; SLOTS]> {
+    let mut slots = Box::new([Slot::default(); SLOTS]);
+    for (slot, address) in slots.iter_mut().zip(addresses.iter().cycle()) {
+        *slot = *address;
+    }
+    link(addresses, &mut slots);
+    slots
+}
+
 /// The order in which an address prefers slots: every slot once.
 struct Order {
     next: usize,

@@ -182,11 +182,25 @@ pub fn opened_until(
     entries.last_between(&from, &to, max)
 }
 
-/// The entries of one key.
+/// The last `max` lines of blocks that were in force at or before a second.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn blocks_until(entries: &dyn Sorted, second: u32, max: usize) -> io::Result<Vec<Entry>> {
+    let from = Entry::bound_blocks(0, 0).pack();
+    let to = Entry::bound_blocks(second, u32::MAX).pack();
+    entries.last_between(&from, &to, max)
+}
+
+/// The entries of one key, and those of blocks.
 pub fn of_key(entries: &BTreeSet<Packed>, key: Key) -> BTreeSet<Packed> {
     let from = Entry::bound(key, Kind::Opened, 0, 0).pack();
     let to = Entry::bound(key, Kind::Closed, u32::MAX, u32::MAX).pack();
-    entries.range(from..=to).copied().collect()
+    let first = Entry::bound_blocks(0, 0).pack();
+    let last = Entry::bound_blocks(u32::MAX, u32::MAX).pack();
+    let blocks = entries.range(first..=last);
+    entries.range(from..=to).chain(blocks).copied().collect()
 }
 
 impl Sorted for BTreeSet<Packed> {

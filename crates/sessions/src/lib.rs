@@ -28,9 +28,12 @@ pub mod rotation;
 pub mod segment;
 pub mod who;
 
+pub mod blocks;
+
 #[cfg(test)]
 mod samples;
 
+pub use blocks::{Assignment, Blocks, Sieve};
 pub use queue::Queue;
 pub use record::{Closed, Endpoint, Event, Flow, Kind, Protocol, Reason, Record, Traffic};
 pub use time::Time;

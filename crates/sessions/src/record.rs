@@ -46,7 +46,7 @@ pub enum Event {
     Closed(Closed),
 }
 
-/// The same without what is known of an end.
+/// What a line of the log says: the same without what is known of an end, or something of no flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -54,17 +54,20 @@ pub enum Kind {
     Opened,
     /// It ended.
     Closed,
+    /// Which ports are whose own from now on, whatever their flows.
+    Blocks,
 }
 
 impl Kind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Opened, Self::Closed];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Opened, Self::Closed, Self::Blocks];
 
     /// The word in records and metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Opened => "opened",
             Self::Closed => "closed",
+            Self::Blocks => "blocks",
         }
     }
 }
@@ -208,7 +211,7 @@ impl FromStr for Protocol {
     }
 }
 
-/// Both stand in JSON as people write them.
+/// They stand in JSON as people write them.
 macro_rules! as_text {
     ($($type:ty, $what:literal;)*) => {$(
         impl Serialize for $type {
@@ -239,3 +242,5 @@ as_text! {
     Endpoint, "an address and a port";
     Protocol, "a protocol";
 }
+
+pub(crate) use as_text;

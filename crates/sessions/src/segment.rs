@@ -5,19 +5,34 @@ use std::{collections::BTreeSet, io};
 use crate::{
     Record, Time,
     index::{Entry, Packed, Source},
-    json::{self, LINE_BYTES_MAX},
+    json::{self, LINE_BYTES_MAX, Said},
 };
 
 /// Bytes that are read at once when a segment is walked through.
 const CHUNK: usize = 1 << 18;
 
-/// Reads the record whose line begins at a place.
+/// Reads the record of a flow whose line begins at a place.
 ///
 /// # Errors
 ///
 /// If the segment cannot be read; `InvalidData` if there is no whole record, because the segment was
 /// cut or is damaged.
 pub fn record_at(segment: &dyn Source, offset: u64) -> io::Result<Record> {
+    match said_at(segment, offset)? {
+        Said::Flow(record) => Ok(record),
+        Said::Blocks(..) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("at byte {offset}: a record of no flow"),
+        )),
+    }
+}
+
+/// Reads the line that begins at a place, whatever it says.
+///
+/// # Errors
+///
+/// As [`record_at`].
+pub fn said_at(segment: &dyn Source, offset: u64) -> io::Result<Said> {
     let mut buffer = [0; LINE_BYTES_MAX];
     let count = segment.read_all_at(offset, &mut buffer)?;
     let read = buffer.split_at(count).0;
@@ -48,6 +63,8 @@ pub struct Walked {
     pub damaged: u64,
     /// When the first record was written.
     pub first: Option<Time>,
+    /// Whether the last line of blocks, if there is one, says that there are some.
+    pub has_blocks: Option<bool>,
 }
 
 /// Walks through a segment. Skips what is no record: one damaged line costs that line.
@@ -89,9 +106,15 @@ pub fn walk(segment: &dyn Source) -> io::Result<Walked> {
 impl Walked {
     fn take(&mut self, line: &[u8]) {
         match json::read(line) {
-            Ok(record) => {
+            Ok(Said::Flow(record)) => {
                 self.entries.insert(Entry::of(&record, self.whole).pack());
                 self.first = self.first.or(Some(record.time));
+            }
+            Ok(Said::Blocks(time, blocks)) => {
+                self.entries
+                    .insert(Entry::of_blocks(time, self.whole).pack());
+                self.first = self.first.or(Some(time));
+                self.has_blocks = Some(blocks.is_some());
             }
             Err(_) => self.damaged += 1,
         }

@@ -5,7 +5,9 @@
 
 use std::fmt::{self, Write};
 
-use crate::{Event, Record, Time};
+use ipnet::Ipv4Net;
+
+use crate::{Assignment, Blocks, Event, Kind, Record, Time};
 
 /// Facility `local0`, severity `informational`: `16 * 8 + 6`.
 const PRIORITY: u8 = 134;
@@ -72,6 +74,36 @@ impl Syslog {
         );
         text
     }
+
+    /// The messages of blocks: one for each pool, or one that says that there are none.
+    pub fn blocks(&self, assignment: &Assignment) -> Vec<String> {
+        let Self { host, process } = self;
+        let (time, kind) = (assignment.time, Kind::Blocks.label());
+        let head = format!(
+            "<{PRIORITY}>1 {time} {host} egretd {process} {kind} [{SD_ID} event=\"{kind}\""
+        );
+        if assignment.pools.is_empty() {
+            return vec![format!("{head}] no client has ports of its own")];
+        }
+        let message = |blocks: &Blocks| {
+            let mut text = head.clone();
+            let mut say = |name: &str, value: &dyn fmt::Display| parameter(&mut text, name, value);
+            say("pool", &blocks.pool);
+            say("clients", &listed(&blocks.clients));
+            say("addresses", &listed(&blocks.addresses));
+            say("clients_per_address", &blocks.sharing);
+            say("first_port", &blocks.first);
+            say("ports", &blocks.size);
+            let (pool, size) = (&blocks.pool, blocks.size);
+            text + &format!("] each client of pool {pool} has {size} ports of its own")
+        };
+        assignment.pools.iter().map(message).collect()
+    }
+}
+
+fn listed(nets: &[Ipv4Net]) -> String {
+    let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
+    nets.join(",")
 }
 
 /// Appends a message as it stands in a stream: behind its length.

@@ -38,8 +38,11 @@ pub struct Who {
     pub since: String,
     /// Its end; the same for one moment.
     pub until: String,
-    /// Every flow that had the endpoint then, by its beginning.
+    /// Every flow that had the endpoint then, by its beginning. Flows from a client's own block of ports
+    /// are here only while they are open.
     pub sessions: Vec<Session>,
+    /// Whose own the port was then, by the blocks that were configured, in the order of time.
+    pub blocks: Vec<Block>,
     /// Whether there are more, which are not listed.
     pub truncated: bool,
     /// When the first flow of the log began, RFC 3339 in UTC; absent if there is no log, or nothing
@@ -47,6 +50,26 @@ pub struct Who {
     pub log_begins: Option<String>,
     /// What else one should know of the answer, in sentences.
     pub notes: Vec<String>,
+}
+
+/// A client's own block of ports, from which its flows are not logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Block {
+    /// Who it was.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "100.64.0.7"))]
+    pub client: IpAddr,
+    /// The pool that gave it the block.
+    pub pool: String,
+    /// The external address.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "192.0.2.10"))]
+    pub address: IpAddr,
+    /// The first port of the block.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// Since when at least, RFC 3339 in UTC.
+    pub since: String,
 }
 
 /// A flow that had the endpoint.

@@ -43,6 +43,29 @@ fn who_had_an_endpoint_is_one_line_for_each_flow() {
 }
 
 #[test]
+fn whose_own_a_port_is_stands_before_the_flows() {
+    let who = api::http::Who {
+        blocks: vec![api::http::Block {
+            client: [100, 64, 0, 7].into(),
+            pool: "homes".to_owned(),
+            address: [192, 0, 2, 10].into(),
+            first: 39_936,
+            last: 40_447,
+            since: "2026-11-20T08:00:00.000000Z".to_owned(),
+        }],
+        ..samples::who()
+    };
+    check("who-block", &who::show(&who, PIPE));
+
+    let alone = api::http::Who {
+        sessions: Vec::new(),
+        ..who
+    };
+    assert_eq!(who::show(&alone, PIPE).lines().count(), 2);
+    assert_eq!(who::remarks(&alone), Vec::<String>::new());
+}
+
+#[test]
 fn who_is_nobody_says_so_and_how_far_the_log_goes_back() {
     let nobody = api::http::Who {
         sessions: Vec::new(),

@@ -25,8 +25,35 @@ pub async fn run(daemon: &Daemon, output: &mut Output, args: WhoArgs) -> Result<
     Ok(Exit::Fine)
 }
 
-/// One line for each flow; nothing if there is none.
+/// One line for each flow, and before them one for each block; nothing if there is none.
 pub fn show(who: &Who, look: Look) -> String {
+    let (blocks, sessions) = (blocks(who, look), sessions(who, look));
+    let between = match blocks.is_empty() || sessions.is_empty() {
+        true => "",
+        false => "\n",
+    };
+    blocks + between + &sessions
+}
+
+/// Whose own the port was.
+fn blocks(who: &Who, look: Look) -> String {
+    if who.blocks.is_empty() {
+        return String::new();
+    }
+    let titles = ["CLIENT", "BLOCK", "POOL", "SINCE"].map(words);
+    let mut table = Table::new(look, &titles);
+    for block in &who.blocks {
+        table.row([
+            cell(block.client.to_string()),
+            cell(format!("{}:{}-{}", block.address, block.first, block.last)),
+            cell(&block.pool),
+            cell(second(&block.since)),
+        ]);
+    }
+    table.show()
+}
+
+fn sessions(who: &Who, look: Look) -> String {
     if who.sessions.is_empty() {
         return String::new();
     }
@@ -62,7 +89,7 @@ pub fn show(who: &Who, look: Look) -> String {
 /// What the table does not say.
 pub fn remarks(who: &Who) -> Vec<String> {
     let mut remarks = Vec::new();
-    if who.sessions.is_empty() {
+    if who.sessions.is_empty() && who.blocks.is_empty() {
         let when = if who.since == who.until {
             format!("at {}", printable(&who.since))
         } else {

@@ -3,11 +3,12 @@
 use std::{net::IpAddr, time::Duration};
 
 use abi::{Address, Ip4, Ip6, Port, Protocol, Side, map};
-use api::http::{ApiError, Party, Session, SessionState, Who, WhoQuery};
+use api::http::{ApiError, Block, Party, Session, SessionState, Who, WhoQuery};
 use gateway::sweep::Joined;
 use kernel::{Tables, tables::In};
 use sessions::{
     Endpoint, Time,
+    blocks::{History, Owned},
     index::Key,
     who::{Answer, End, FLOWS_MAX, Found, Question},
 };
@@ -127,6 +128,19 @@ pub fn who(tables: &Tables, view: &View, question: &Question) -> Result<Who, Rea
         }),
     };
     notes.extend(caveats(&searched, question));
+    let mut history = searched.history;
+    let standing = view.sessions.assignment();
+    if standing.time != Time::MIN {
+        history.add(&standing);
+    }
+    let blocks: Vec<Block> = history.owners(question).iter().map(block).collect();
+    if !blocks.is_empty() {
+        notes.push(
+            "the port was in a client's own block: flows from there are not logged; one that is has \
+             the port from before, or by a forward"
+                .to_owned(),
+        );
+    }
     let Key { external, protocol } = question.key;
     Ok(Who {
         external: party(external),
@@ -134,6 +148,7 @@ pub fn who(tables: &Tables, view: &View, question: &Question) -> Result<Who, Rea
         since: question.since.to_string(),
         until: question.until.to_string(),
         sessions: searched.answer.found.iter().map(session).collect(),
+        blocks,
         truncated: searched.answer.truncated,
         log_begins: searched.earliest.map(|time| time.to_string()),
         notes,
@@ -150,6 +165,7 @@ fn without_log(question: &Question, open: Vec<Found>) -> Searched {
             found: found.take(FLOWS_MAX).collect(),
             ..Answer::default()
         },
+        history: History::default(),
         earliest: None,
         unindexed: Vec::new(),
     }
@@ -264,6 +280,18 @@ fn session(found: &Found) -> Session {
         bytes_out: closed.map(|closed| closed.out.bytes),
         packets_in: closed.map(|closed| closed.inward.packets),
         bytes_in: closed.map(|closed| closed.inward.bytes),
+    }
+}
+
+fn block(owned: &Owned) -> Block {
+    let Owned { since, owner } = owned;
+    Block {
+        client: owner.client.into(),
+        pool: owner.pool.to_string(),
+        address: owner.address.into(),
+        first: owner.first,
+        last: owner.last,
+        since: since.to_string(),
     }
 }
 

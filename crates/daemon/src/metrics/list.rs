@@ -171,6 +171,9 @@ metrics! {
     SESSION_RECORDS_LOST: (Goes, Lost) = Counter of Records, "egret_session_records_lost_total",
         "Records of the session log that a sink lost since the daemon started: its `queue` was \
          full, or it could not `write` them.";
+    SESSION_RECORDS_SPARED: (Happened,) = Counter of Records, "egret_session_records_spared_total",
+        "Records of the session log that neither file nor syslog was given since the daemon started, \
+         because the flow's external port is in its client's own block.";
     SESSION_EVENTS_LOST: () = Counter of Records, "egret_session_events_lost_total",
         "Flows that began while the ring between the kernel and the session log was full. Their \
          end is logged all the same, with the time of their beginning.";

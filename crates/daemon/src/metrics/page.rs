@@ -186,6 +186,10 @@ fn sessions(text: &mut Text, readings: &Readings) {
         Loss::ALL.map(|loss| ((Goes(sink), Lost(loss)), tally.lost(sink, loss).into()))
     });
     text.add(&list::SESSION_RECORDS_LOST, lost);
+    let spared = tally
+        .spared()
+        .map(|(kind, count)| ((Happened(kind),), count.into()));
+    text.add(&list::SESSION_RECORDS_SPARED, spared);
     text.add_one(&list::SESSION_EVENTS_LOST, readings.events_lost);
 }
 

@@ -24,9 +24,11 @@ use std::{
 use gateway::intent::LogFile;
 use sessions::{
     Time,
-    index::{self, Index, Key, Packed, Sorted, Source},
+    blocks::{self, History},
+    index::{self, Entry, Index, Key, Packed, Sorted, Source},
+    json::Said,
     rotation::{self, Names, Policy, Rotation},
-    segment::walk,
+    segment::{said_at, walk},
     who::{self, Answer, Found, Question, Segment},
 };
 
@@ -50,6 +52,8 @@ struct State {
     rotation: Rotation,
     /// The index of the file that is written to.
     entries: BTreeSet<Packed>,
+    /// Whether the last blocks that it says, or else the file before it, are some.
+    has_blocks: bool,
     /// The times at which the others ended: by them they are named. In order.
     ended: Vec<Time>,
 }
@@ -59,6 +63,8 @@ struct State {
 pub struct Searched {
     /// Who it was.
     pub answer: Answer,
+    /// The blocks of ports that were in force then.
+    pub history: History,
     /// The earliest second at which a flow of the log began; nothing if the log is empty.
     pub earliest: Option<Time>,
     /// Files without a usable index, which were looked through as a whole.
@@ -127,6 +133,7 @@ impl Journal {
             .collect();
         Ok(Searched {
             answer: who::search(question, &parts, open)?,
+            history: blocks::history(question, &parts)?,
             earliest: earliest.map(|second| Time::from_secs(second.into())),
             unindexed,
         })
@@ -199,6 +206,8 @@ impl Journal {
             );
         }
         let ended = self.ended()?;
+        let before = || ended.last().is_some_and(|time| self.had_blocks(*time));
+        let has_blocks = walked.has_blocks.unwrap_or_else(before);
         let mut rotation = Rotation::new(self.policy(), walked.first, walked.whole);
         if let Some(last) = ended.last() {
             rotation.named(*last);
@@ -207,8 +216,25 @@ impl Journal {
             file,
             rotation,
             entries: walked.entries,
+            has_blocks,
             ended,
         })
+    }
+
+    /// Whether the last blocks that a file says are some. If that cannot be told they may be, and it does
+    /// no harm to say that there are none.
+    fn had_blocks(&self, ended: Time) -> bool {
+        let path = self.segment(ended);
+        let last = open_index(&path).and_then(|index| {
+            let lines = index::blocks_until(&index, u32::MAX, 1)?;
+            let read = |entry: &Entry| said_at(&Ended(path), entry.offset);
+            lines.last().map(read).transpose()
+        });
+        match last {
+            Ok(Some(Said::Blocks(_, blocks))) => blocks.is_some(),
+            Ok(Some(Said::Flow(_)) | None) => false,
+            Err(_) => true,
+        }
     }
 
     /// Lists the files that are written to no more. An index whose file was never named, because the

@@ -1,12 +1,14 @@
 //! One sink with its queue and its thread.
 
 use std::{
+    collections::VecDeque,
+    io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use sessions::{Queue, Record};
+use sessions::{Assignment, Queue, Record};
 
 use super::tally::{Loss, Sink, Tally};
 
@@ -25,8 +27,77 @@ pub trait Write: Send + 'static {
     /// Writes records; returns how many of them were lost. Says why itself.
     fn write(&mut self, records: &[Record]) -> u64;
 
+    /// Takes blocks that are to be said before any record that comes later.
+    fn assign(&mut self, _assignment: Arc<Assignment>) {}
+
+    /// Says the blocks that it took and has not said yet, or tries again.
+    fn say_blocks(&mut self) -> Said {
+        Said::default()
+    }
+
     /// Does what was put off: nothing has come for a while, or ever.
     fn idle(&mut self) {}
+}
+
+/// Records of blocks that were written, and that were given up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said {
+    /// Those that were written.
+    pub written: u64,
+    /// Those that were given up.
+    pub lost: u64,
+}
+
+/// Blocks that a sink has still to say: more than so many changes of the configuration while it cannot
+/// write, and the oldest are given up.
+#[derive(Debug, Default)]
+pub struct Unsaid {
+    waiting: VecDeque<Arc<Assignment>>,
+    lost: u64,
+}
+
+/// See [`Unsaid`].
+const UNSAID_MAX: usize = 64;
+
+impl Unsaid {
+    /// Takes blocks.
+    pub fn push(&mut self, assignment: Arc<Assignment>) {
+        if self.waiting.len() >= UNSAID_MAX
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.lost += lines(&oldest);
+        }
+        self.waiting.push_back(assignment);
+    }
+
+    /// Says one after the other, until that fails; `say` returns how many records that were.
+    pub fn say(
+        &mut self,
+        mut say: impl FnMut(&Assignment) -> io::Result<u64>,
+    ) -> (Said, io::Result<()>) {
+        let mut said = Said {
+            written: 0,
+            lost: std::mem::take(&mut self.lost),
+        };
+        while let Some(next) = self.waiting.front() {
+            match say(next) {
+                Ok(records) => said.written += records,
+                Err(error) => return (said, Err(error)),
+            }
+            self.waiting.pop_front();
+        }
+        (said, Ok(()))
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.lost == 0
+    }
+}
+
+/// Records that blocks are: one for each pool, or one that says that there are none.
+fn lines(assignment: &Assignment) -> u64 {
+    assignment.pools.len().max(1) as u64
 }
 
 /// See the module.
@@ -45,6 +116,8 @@ struct Line {
 
 struct Waiting {
     queue: Queue<Record>,
+    /// Blocks that the writer has not taken yet.
+    assignments: Vec<Arc<Assignment>>,
     ending: bool,
 }
 
@@ -54,6 +127,7 @@ impl Outlet {
         let line = Arc::new(Line {
             waiting: Mutex::new(Waiting {
                 queue: Queue::new(QUEUE_MAX),
+                assignments: Vec::new(),
                 ending: false,
             }),
             news: Condvar::new(),
@@ -62,7 +136,13 @@ impl Outlet {
             let (line, tally) = (Arc::clone(&line), Arc::clone(tally));
             move || {
                 writer.idle();
-                while let Some(records) = line.next() {
+                while let Some((assignments, records)) = line.next() {
+                    for assignment in assignments {
+                        writer.assign(assignment);
+                    }
+                    let said = writer.say_blocks();
+                    tally.write_blocks(sink, said.written);
+                    tally.lose(sink, Loss::Write, said.lost);
                     if records.is_empty() {
                         writer.idle();
                         continue;
@@ -95,6 +175,13 @@ impl Outlet {
         self.line.news.notify_one();
     }
 
+    /// Gives it blocks, to be said before any record that comes later. There is one for each change of
+    /// the configuration, so they are kept for as long as the thread is busy.
+    pub fn assign(&self, assignment: &Arc<Assignment>) {
+        self.line.waiting().assignments.push(Arc::clone(assignment));
+        self.line.news.notify_one();
+    }
+
     /// Tells the thread to write what waits, and to end.
     pub fn begin_to_end(&self) {
         self.line.waiting().ending = true;
@@ -114,17 +201,19 @@ impl Outlet {
 }
 
 impl Line {
-    /// The next records; none of them if nothing came for a while; nothing when it ends.
-    fn next(&self) -> Option<Vec<Record>> {
-        let is_quiet = |waiting: &mut Waiting| waiting.queue.is_empty() && !waiting.ending;
+    /// The next blocks and records; none of them if nothing came for a while; nothing when it ends.
+    fn next(&self) -> Option<(Vec<Arc<Assignment>>, Vec<Record>)> {
+        let is_empty = |it: &Waiting| it.queue.is_empty() && it.assignments.is_empty();
+        let is_quiet = |waiting: &mut Waiting| is_empty(waiting) && !waiting.ending;
         let waited = self
             .news
             .wait_timeout_while(self.waiting(), IDLE_AFTER, is_quiet);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waiting.queue.is_empty() && waiting.ending {
+        if is_empty(&waiting) && waiting.ending {
             return None;
         }
-        Some(waiting.queue.take(BATCH))
+        let assignments = std::mem::take(&mut waiting.assignments);
+        Some((assignments, waiting.queue.take(BATCH)))
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

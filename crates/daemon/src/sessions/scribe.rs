@@ -4,11 +4,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use abi::{Address, Ip6, Opened, Port, Tick, limits::POOLS_MAX};
 use gateway::{
+    intent::{Intent, Pool},
     numbers::Numbers,
     sweep::{FlowState, Joined},
 };
+use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use sessions::{Closed, Endpoint, Event, Flow, Protocol, Reason, Record, Time, Traffic};
+use sessions::{
+    Assignment, Blocks, Closed, Endpoint, Event, Flow, Protocol, Reason, Record, Time, Traffic,
+};
 
 /// What the clock of the tables says, and what that is in wall-clock time.
 ///
@@ -100,6 +104,29 @@ impl Pools {
             remote: endpoint(outbound.to.target, outbound.to.target_port),
             pool: self.name(outbound.pool()),
         }
+    }
+}
+
+/// The blocks that an intent gives clients.
+pub fn assignment(intent: &Intent, time: Time) -> Assignment {
+    let blocks = |pool: &Pool| {
+        let blocks = pool.blocks.as_ref()?;
+        let own = pool.addresses.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(Ipv4Net::from(*address)),
+            IpAddr::V6(_) => None,
+        });
+        Some(Blocks {
+            pool: pool.name.as_str().into(),
+            clients: blocks.clients.clone(),
+            addresses: Ipv4Net::aggregate(&own.collect()),
+            sharing: blocks.sharing(),
+            first: blocks.all().first,
+            size: blocks.size,
+        })
+    };
+    Assignment {
+        time,
+        pools: intent.pools.iter().filter_map(blocks).collect(),
     }
 }
 

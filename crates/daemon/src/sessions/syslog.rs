@@ -4,17 +4,18 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use gateway::intent::Syslog as Target;
 use sessions::{
-    Record,
+    Assignment, Record,
     syslog::{Syslog, framed},
 };
 
 use super::{
-    outlet::{Health, Write},
+    outlet::{Health, Said, Unsaid, Write},
     tally::Sink,
 };
 
@@ -30,6 +31,10 @@ pub struct Writer {
     messages: Syslog,
     connection: Option<Connection>,
     retry: Option<Instant>,
+    /// Blocks that nobody was told yet.
+    unsaid: Unsaid,
+    /// Whether the last that was told were some.
+    has_blocks: bool,
     health: Health,
 }
 
@@ -52,6 +57,8 @@ impl Writer {
             messages: Syslog::new(host, std::process::id()),
             connection: None,
             retry: None,
+            unsaid: Unsaid::default(),
+            has_blocks: false,
             health: Health::new(Sink::Syslog, place),
         }
     }
@@ -65,15 +72,12 @@ impl Writer {
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
     }
 
-    fn send(&mut self, records: &[Record]) -> io::Result<u64> {
-        let messages: Vec<String> = records
-            .iter()
-            .map(|record| self.messages.message(record))
-            .collect();
+    /// Sends messages; returns how many were lost.
+    fn send(&mut self, messages: &[String]) -> io::Result<u64> {
         match self.connected()? {
-            Connection::Udp(socket) => Ok(each(&messages, |message| socket.send(message))),
+            Connection::Udp(socket) => Ok(each(messages, |message| socket.send(message))),
             Connection::Unix(socket) => {
-                let lost = each(&messages, |message| socket.send(message));
+                let lost = each(messages, |message| socket.send(message));
                 if lost > 0 {
                     // It does not read; or it was started anew, and its socket is another.
                     self.connection = None;
@@ -92,13 +96,23 @@ impl Writer {
     }
 }
 
+impl Writer {
+    fn failed(&mut self, error: &io::Error) {
+        self.health.bad(error);
+        self.connection = None;
+        self.retry = Some(Instant::now() + RETRY);
+    }
+}
+
 impl Write for Writer {
     fn write(&mut self, records: &[Record]) -> u64 {
         let all = records.len() as u64;
         if self.retry.is_some_and(|retry| Instant::now() < retry) {
             return all;
         }
-        match self.send(records) {
+        let message = |record| self.messages.message(record);
+        let messages: Vec<String> = records.iter().map(message).collect();
+        match self.send(&messages) {
             Ok(lost) => {
                 if lost == 0 {
                     self.retry = None;
@@ -109,12 +123,37 @@ impl Write for Writer {
                 lost
             }
             Err(error) => {
-                self.health.bad(&error);
-                self.connection = None;
-                self.retry = Some(Instant::now() + RETRY);
+                self.failed(&error);
                 all
             }
         }
+    }
+
+    fn assign(&mut self, assignment: Arc<Assignment>) {
+        let has_blocks = !assignment.pools.is_empty();
+        if has_blocks || self.has_blocks {
+            self.unsaid.push(assignment);
+        }
+        self.has_blocks = has_blocks;
+    }
+
+    fn say_blocks(&mut self) -> Said {
+        if self.unsaid.is_empty() || self.retry.is_some_and(|retry| Instant::now() < retry) {
+            return Said::default();
+        }
+        let mut unsaid = std::mem::take(&mut self.unsaid);
+        let (said, result) = unsaid.say(|assignment| {
+            let messages = self.messages.blocks(assignment);
+            match self.send(&messages)? {
+                0 => Ok(messages.len() as u64),
+                _ => Err(io::Error::other("nobody receives there")),
+            }
+        });
+        self.unsaid = unsaid;
+        if let Err(error) = result {
+            self.failed(&error);
+        }
+        said
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sessions::{Kind, Record};
+use sessions::{Event, Kind, Record};
 
 /// Where records go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,12 +61,23 @@ impl Loss {
 
 /// The counts of all sinks.
 #[derive(Debug, Default)]
-pub struct Tally([Counts; 3]);
+pub struct Tally {
+    sinks: [Counts; 3],
+    spared: Spared,
+}
+
+/// Records that nobody wrote, because a block of ports says whose the flow was.
+#[derive(Debug, Default)]
+struct Spared {
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
     opened: AtomicU64,
     closed: AtomicU64,
+    blocks: AtomicU64,
     queue: AtomicU64,
     write: AtomicU64,
 }
@@ -91,6 +102,28 @@ impl Tally {
         }
     }
 
+    /// Counts records of blocks that a sink wrote.
+    pub fn write_blocks(&self, sink: Sink, records: u64) {
+        let cell = self.written_cell(sink, Kind::Blocks);
+        cell.fetch_add(records, Relaxed);
+    }
+
+    /// Records of beginnings and of ends that were not written.
+    pub fn spared(&self) -> [(Kind, u64); 2] {
+        let Spared { opened, closed } = &self.spared;
+        [(Kind::Opened, opened), (Kind::Closed, closed)]
+            .map(|(kind, count)| (kind, count.load(Relaxed)))
+    }
+
+    /// Counts a record that is not written.
+    pub fn spare(&self, record: &Record) {
+        let cell = match record.event {
+            Event::Opened => &self.spared.opened,
+            Event::Closed(_) => &self.spared.closed,
+        };
+        cell.fetch_add(1, Relaxed);
+    }
+
     /// Counts records that a sink lost.
     pub fn lose(&self, sink: Sink, loss: Loss, records: u64) {
         self.lost_cell(sink, loss).fetch_add(records, Relaxed);
@@ -101,6 +134,7 @@ impl Tally {
         match kind {
             Kind::Opened => &counts.opened,
             Kind::Closed => &counts.closed,
+            Kind::Blocks => &counts.blocks,
         }
     }
 
@@ -113,6 +147,6 @@ impl Tally {
     }
 
     fn of(&self, sink: Sink) -> &Counts {
-        &self.0[sink.index()]
+        &self.sinks[sink.index()]
     }
 }

@@ -262,3 +262,89 @@ fn a_receiver_of_this_host_that_does_not_read_keeps_its_sink_waiting_once() {
     fs::remove_file(&path).unwrap();
     assert!(sessions.tally().lost(Sink::Syslog, Loss::Write) > 1000);
 }
+
+/// A configuration whose pool has blocks for 60 clients, on two addresses that do not lie side by side.
+const BLOCKS: &str = "
+interfaces: [{name: eth0, realm: both}]
+pools:
+  - name: homes
+    addresses: [192.0.2.10, 192.0.2.12]
+    blocks: {clients: [10.1.0.0/27, 10.1.0.64/28], size: 512}
+rules: [{name: all, sources: [10.0.0.0/8], pool: homes}]
+";
+
+fn intent(text: &str) -> Intent {
+    gateway::intent::parse("test.yaml", text).unwrap().intent
+}
+
+/// Two ways to compute the same: the packet path's and the log's.
+#[test]
+fn the_log_computes_the_blocks_that_the_packet_path_gives() {
+    let intent = intent(BLOCKS);
+    let assignment = scribe::assignment(&intent, Time::from_secs(1));
+    let [said] = &assignment.pools[..] else {
+        panic!("{assignment:?}");
+    };
+    let blocks = intent.pools[0].blocks.as_ref().unwrap();
+    let addresses = &intent.pools[0].addresses;
+    let mut clients = 0;
+    for last in 0..=255 {
+        let client = std::net::Ipv4Addr::new(10, 1, 0, last);
+        let given = blocks.of(client);
+        let computed = said.of(client);
+        clients += usize::from(given.is_some());
+        let given = given.map(|(address, ports)| (addresses[address], ports.first, ports.last));
+        let computed = computed.map(|it| (it.address.into(), it.first, it.last));
+        assert_eq!(given, computed, "{client}");
+    }
+    assert_eq!(clients, 48);
+}
+
+#[test]
+fn flows_from_a_clients_own_block_are_told_to_collectors_only() {
+    let (syslog, address) = receiver();
+    let (ipfix, collector) = receiver();
+    let log = log(|log| {
+        log.syslog = Some(Syslog::Udp(address));
+        log.ipfix = Some(Collector {
+            address: collector,
+            domain: 1,
+        });
+    });
+    let sessions = Sessions::default();
+    sessions.configure(Some(&log));
+    sessions.assign(&intent(BLOCKS));
+    let message = || String::from_utf8(datagram(&syslog)).unwrap();
+    let blocks = message();
+    assert!(
+        blocks.contains("event=\"blocks\" pool=\"homes\""),
+        "{blocks}"
+    );
+    assert!(
+        blocks.contains("clients=\"10.1.0.0/27,10.1.0.64/28\""),
+        "{blocks}"
+    );
+
+    // The eighth client of the first address has ports from 4608 on, and 40000 is nobody's.
+    let within = |port| {
+        let mut event = event(7);
+        event.sent.source_port = Port::new(port);
+        event.at = kernel::now();
+        event
+    };
+    sessions.assign(&intent(BLOCKS));
+    sessions.opened(&[within(4608), within(40000), within(5119), within(5120)]);
+
+    assert!(message().contains("external=\"192.0.2.10:40000\""));
+    assert!(message().contains("external=\"192.0.2.10:5120\""));
+    assert_eq!(sessions.tally().spared()[0].1, 2);
+    sessions.end();
+    let told = sessions
+        .tally()
+        .written(Sink::Ipfix, sessions::Kind::Opened);
+    assert_eq!(told, 4);
+    assert!(!datagram(&ipfix).is_empty());
+    let said = |kind| sessions.tally().written(Sink::Syslog, kind);
+    assert_eq!(said(sessions::Kind::Opened), 2);
+    assert_eq!(said(sessions::Kind::Blocks), 1, "the same is said once");
+}

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::native::Memory;
 
+/// All ports.
+const ALL: Ranks = [u64::MAX; CLASS_WORDS];
+
 #[test]
 fn every_class_is_looked_at_once_and_the_own_parity_first() {
     for class in [0, 1, 7, 254, 255] {
@@ -34,7 +37,7 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
         let start = like(start(7, address, internal, Protocol::Tcp), internal);
-        claim(&memory, bitmap, start)
+        claim(&memory, bitmap, start, &ALL)
     };
 
     let mut seen = vec![false; 65_536];
@@ -66,7 +69,7 @@ fn a_port_that_is_held_goes_behind_all_that_are_not() {
         let (word, bit) = place(port);
         words[word].held.fetch_or(1 << bit);
     }
-    let claim = |hash| claim(&memory, 0, like(hash, Port::new(8000)));
+    let claim = |hash| claim(&memory, 0, like(hash, Port::new(8000)), &ALL);
 
     assert_eq!(claim(1), Some(odd));
     let rest = [claim(2), claim(3)];
@@ -74,11 +77,29 @@ fn a_port_that_is_held_goes_behind_all_that_are_not() {
     assert_eq!(claim(4), None);
 }
 
+/// Of a block that lies in one word and of what lies around it: none beside, and every one.
+#[test]
+fn only_wanted_ports_are_claimed_and_all_of_them() {
+    let block = [0, 0b1111 << 20, 0, 0];
+    for (wanted, count) in [(block, 1024), (block.map(|ranks| !ranks), 64_512)] {
+        let memory = Memory::new(1);
+        let next = |turn| claim(&memory, 0, turn, &wanted);
+        let mut turns = (0..).map(|turn: u64| turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+
+        for _ in 0..count {
+            let port = turns.next().and_then(next).expect("one is free");
+            assert!(abi::blocks::has(&wanted, port), "{}", port.get());
+        }
+
+        assert_eq!(turns.next().and_then(next), None);
+    }
+}
+
 #[test]
 fn without_parity_all_ports_are_alike() {
     let odd = (0..100).filter(|client| {
         let start = start(7, Ip4([10, 0, 0, 1]), Port::new(2 * client), Protocol::Udp);
-        let port = claim(&Memory::new(1), 0, start).expect("all are free");
+        let port = claim(&Memory::new(1), 0, start, &ALL).expect("all are free");
         port.get() % 2 == 1
     });
     assert!((25..75).contains(&odd.count()));
@@ -108,7 +129,7 @@ proptest! {
         };
         let before: Vec<u16> = (0..=u16::MAX).filter(|port| free(*port)).collect();
 
-        match claim(&memory, 0, like(hash, Port::new(internal))) {
+        match claim(&memory, 0, like(hash, Port::new(internal)), &ALL) {
             None => prop_assert!(before.is_empty()),
             Some(port) => {
                 prop_assert!(before.contains(&port.get()) && !free(port.get()));

@@ -648,6 +648,7 @@ pub fn pool(name: &str, addresses: impl IntoIterator<Item = u8>, ports: (u16, u1
             first: ports.0,
             last: ports.1,
         },
+        blocks: None,
         behaviour: Pool::BEHAVIOUR_DEFAULT,
         hold: HoldDown::DEFAULT,
         timeouts: None,

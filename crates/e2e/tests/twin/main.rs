@@ -20,12 +20,13 @@ use abi::{
     Protocol, Quota, Realm, Reason, Refusal, Side, Tick,
     fragment::RUNS,
     limits::HELD_SHARE,
+    ports::CLASS_WORDS,
     quota::{FLOW, slot},
 };
 use anyhow::Result;
 use datapath::native::Frame;
 use frames::Frames;
-use gateway::intent::{Forward, Intent, PortRange};
+use gateway::intent::{Blocks, Forward, Intent, Pool, PortRange};
 use rig::{
     Site, Sketch, Sketch6, dual,
     site::{INSIDE, OUTSIDE, fixed, from_pool, intent, own_mac, pool, rule, tuple, usual},
@@ -174,6 +175,40 @@ fn overloaded_play() -> Play {
                 }
             }
             calls([192, 0, 2, 2])
+        },
+        errors: u32::MAX,
+        spoil: 0,
+    }
+}
+
+/// Blocks of which few ports are left, for some of the clients.
+fn blocks_play() -> Play {
+    let ports = PortRange {
+        first: 1024,
+        last: 8191,
+    };
+    let clients = ["10.1.0.0/29", "10.1.1.0/30"].map(|net| net.parse().expect("a prefix"));
+    let blocks = Blocks::lay_out(clients.into(), 512, 2, ports).expect("they fit");
+    let homes = Pool {
+        blocks: Some(blocks),
+        ..pool("homes", 1..=2, (ports.first, ports.last))
+    };
+    let rules = vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("homes"))];
+    Play {
+        name: "twin-blocks",
+        intent: intent(vec![homes], rules),
+        flows: 2048,
+        frames: 20_000,
+        prepare: |site| {
+            for external in site.gateway.numbers().externals.values() {
+                for (_, bitmap) in external.bitmaps() {
+                    // Of a block four ports are left.
+                    let words = site.memory.bitmap(bitmap);
+                    let most = words.iter().skip(2 * CLASS_WORDS);
+                    most.for_each(|word| word.taken.set(u64::MAX));
+                }
+            }
+            Vec::new()
         },
         errors: u32::MAX,
         spoil: 0,
@@ -505,6 +540,7 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
         usual_play(),
         scarce_play(),
         overloaded_play(),
+        blocks_play(),
         counted_play(),
         dual_play(),
         fixed_play(),

@@ -6,6 +6,9 @@ use abi::{Behaviour, ExternalState, Port, ports::place};
 
 use super::*;
 
+/// All ports.
+const ALL: Ranks = [u64::MAX; CLASS_WORDS];
+
 /// Bitmaps by number, in plain memory.
 #[derive(Default)]
 struct Rig(RefCell<HashMap<u32, Rc<[PortWord; WORDS]>>>);
@@ -121,7 +124,7 @@ fn any_port_is_one_of_the_wanted_parity_as_long_as_there_is_one_and_then_another
     let bitmap = [abi::ports::bitmap(3, Protocol::Udp)];
     rig.prepare(&external(3, (3000, 3005)), None);
     let parity = Some(Port::new(7));
-    let taken = std::iter::from_fn(|| take_any(&bitmap, 99, parity, |it| rig.words(it)));
+    let taken = std::iter::from_fn(|| take_any(&bitmap, 99, (parity, &ALL), |it| rig.words(it)));
 
     let mut ports: Vec<u16> = taken.map(Port::get).collect();
 
@@ -140,10 +143,10 @@ fn any_port_is_one_that_is_held_back_only_if_there_are_no_others() {
         rig.words(bitmap[0])[word].held.fetch_or(1 << bit);
     }
 
-    let first = take_any(&bitmap, 5, Some(Port::new(2)), |it| rig.words(it));
+    let first = take_any(&bitmap, 5, (Some(Port::new(2)), &ALL), |it| rig.words(it));
 
     assert_eq!(first.map(Port::get), Some(3001));
-    assert!(take_any(&bitmap, 5, None, |it| rig.words(it)).is_some());
+    assert!(take_any(&bitmap, 5, (None, &ALL), |it| rig.words(it)).is_some());
 }
 
 /// In one plane a port is a flow's, so it cannot be the mapping's that serves all remotes.
@@ -160,8 +163,8 @@ fn a_port_of_an_overloaded_address_is_taken_in_all_planes_or_in_none() {
     assert!(!take_if_free(&planes, port, |it| rig.words(it)));
     let only = |plane: &u32| rig.is_taken(*plane, 3000) == (*plane == last);
     assert!(planes.iter().all(only));
-    let other = take_any(&planes, 0, None, |it| rig.words(it));
+    let other = take_any(&planes, 0, (None, &ALL), |it| rig.words(it));
     assert_eq!(other.map(Port::get), Some(3001));
     assert!(planes.iter().all(|plane| rig.is_taken(*plane, 3001)));
-    assert_eq!(take_any(&planes, 0, None, |it| rig.words(it)), None);
+    assert_eq!(take_any(&planes, 0, (None, &ALL), |it| rig.words(it)), None);
 }

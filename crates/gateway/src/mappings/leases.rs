@@ -14,6 +14,7 @@ use std::{
 
 use abi::{
     Address, End, External, Ip4, Lease, Mapping, MappingKey, Port, PortWord, Protocol, Slot,
+    blocks::has,
     hash::hash,
     limits::{LEASES_MAX, LEASES_OF_CLIENT_MAX, OWNER_BYTES},
     ports::WORDS,
@@ -261,7 +262,7 @@ impl Mappings {
                 self.has_room(ask)?;
                 is_forwarded(ask, at.intent)?;
                 let (address, external) = ask.address(at, slot)?;
-                let port = ask.port(address, external, at.seed, (port_of, words))?;
+                let port = ask.port(address, external, at, (port_of, words))?;
                 Granted {
                     protocol: ask.protocol,
                     internal: ask.internal,
@@ -387,17 +388,22 @@ impl Ask {
         &self,
         address: Ipv4Addr,
         external: &External,
-        seed: u64,
+        at: &Circumstances<'_>,
         (port_of, words): (impl Fn(&MappingKey) -> Option<Port>, impl Fn(u32) -> W),
     ) -> Result<Port, Denied> {
         let (internal, on) = (end(self.internal), Ip4(address.octets()));
+        let wanted = at.intent.ranks(*self.internal.ip(), address);
         let outward = MappingKey::outward(self.protocol, internal, on, Ip4::NONE);
         if let Some(port) = port_of(&outward) {
             self.accepts(SocketAddrV4::new(address, port.get()))?;
             return Ok(port);
         }
         let bitmaps: Vec<u32> = external.bitmaps_of(self.protocol).collect();
-        let take = |port| bitmaps::take_if_free(&bitmaps, port, &words).then_some(port);
+        let is_wanted = |port| wanted.iter().flatten().any(|ranks| has(ranks, port));
+        let take = |port| {
+            let is_taken = is_wanted(port) && bitmaps::take_if_free(&bitmaps, port, &words);
+            is_taken.then_some(port)
+        };
         if let Some(port) = self.port.map(Port::new) {
             match take(port) {
                 Some(port) => return Ok(port),
@@ -413,12 +419,13 @@ impl Ask {
         }
         let (high, low) = internal.0.words();
         let start = hash(
-            seed,
+            at.seed,
             high,
             low.rotate_left(24) ^ u64::from(internal.1.get()),
         );
         let parity = (external.behaviour.keeps_parity()).then_some(internal.1);
-        let found = bitmaps::take_any(&bitmaps, start, parity, &words);
+        let mut wanted = wanted.iter().flatten();
+        let found = wanted.find_map(|it| bitmaps::take_any(&bitmaps, start, (parity, it), &words));
         found.ok_or(Denied::Exhausted { address })
     }
 }

@@ -75,6 +75,7 @@ malformed! {
     a_prefix_of_nat64_has_one_of_six_lengths_and_is_nobody_elses = "70-nat64";
     a_pool_has_addresses_of_the_version_that_its_rules_want = "71-versions";
     without_nat64_ipv6_clients_do_not_reach_ipv4_targets = "72-versions-without-nat64";
+    blocks_suffice_for_their_clients_and_have_a_size = "73-blocks";
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What an index says of one record, as forty bytes in the order of the search.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{Endpoint, Event, Kind, Protocol, Record};
+use crate::{Endpoint, Event, Kind, Protocol, Record, Time};
 
 /// Bytes of an entry, and of the header.
 pub const ENTRY_BYTES: usize = 40;
@@ -28,6 +28,15 @@ impl Key {
         }
     }
 }
+
+/// Under what lines stand that are of no flow: an endpoint that is nobody's.
+const NOBODY: Key = Key {
+    external: Endpoint {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
+    },
+    protocol: Protocol(0),
+};
 
 /// What an index says of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +72,23 @@ impl Entry {
         }
     }
 
+    /// The entry of a line of blocks, in force since `time`.
+    pub const fn of_blocks(time: Time, offset: u64) -> Self {
+        Self {
+            key: NOBODY,
+            kind: Kind::Blocks,
+            second: time.secs(),
+            opened: time.secs(),
+            flow: 0,
+            offset,
+        }
+    }
+
+    /// The least or the greatest entry of blocks in a second.
+    pub(super) const fn bound_blocks(second: u32, fill: u32) -> Self {
+        Self::bound(NOBODY, Kind::Blocks, second, fill)
+    }
+
     /// The least or the greatest entry of a key and kind in a second.
     pub(super) const fn bound(key: Key, kind: Kind, second: u32, fill: u32) -> Self {
         Self {
@@ -80,6 +106,7 @@ impl Entry {
         let kind = match self.kind {
             Kind::Opened => 0,
             Kind::Closed => 1,
+            Kind::Blocks => 2,
         };
         let mut packed = [0; ENTRY_BYTES];
         let mut rest = packed.as_mut_slice();
@@ -102,6 +129,7 @@ impl Entry {
         let kind = match kind {
             0 => Kind::Opened,
             1 => Kind::Closed,
+            2 => Kind::Blocks,
             _ => return None,
         };
         Some(Self {

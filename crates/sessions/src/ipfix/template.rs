@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Closed, Event, Kind, Reason, Record};
+use crate::{Closed, Event, Reason, Record};
 
 /// An information element as we use it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,8 @@ const ICMPV6: u8 = 58;
 /// The elements of one kind of record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Template {
-    kind: Kind,
+    /// Whether it says that flows ended; else that they began.
+    is_end: bool,
     /// Whether client, external and remote address are IPv6.
     is_v6: [bool; 3],
     /// Whether the pool's name is known. One that is not is left out: collectors stumble over text
@@ -67,7 +68,7 @@ impl Template {
     pub fn of(record: &Record) -> Self {
         let flow = &record.flow;
         Self {
-            kind: record.kind(),
+            is_end: matches!(record.event, Event::Closed(_)),
             is_v6: [flow.client, flow.external, flow.remote].map(|it| it.address.is_ipv6()),
             has_pool: flow.pool.as_ref().is_some_and(|pool| !pool.is_empty()),
         }
@@ -75,10 +76,7 @@ impl Template {
 
     /// Its number.
     pub fn number(self) -> u16 {
-        let kind = match self.kind {
-            Kind::Opened => 0,
-            Kind::Closed => 8,
-        };
+        let kind = if self.is_end { 8 } else { 0 };
         let [client, external, remote] = self.is_v6.map(u16::from);
         let pool = if self.has_pool { 16 } else { 0 };
         FIRST + pool + kind + 4 * client + 2 * external + remote
@@ -106,9 +104,8 @@ impl Template {
         if self.has_pool {
             fields.push(NAT_POOL_NAME);
         }
-        match self.kind {
-            Kind::Opened => {}
-            Kind::Closed => fields.extend([
+        if self.is_end {
+            fields.extend([
                 FLOW_START_MILLISECONDS,
                 FLOW_END_MILLISECONDS,
                 INITIATOR_PACKETS,
@@ -116,7 +113,7 @@ impl Template {
                 RESPONDER_PACKETS,
                 RESPONDER_OCTETS,
                 FLOW_END_REASON,
-            ]),
+            ]);
         }
         fields
     }
@@ -172,10 +169,7 @@ impl Template {
             // NAT translation create, the one that names no family.
             (true, true) => 1,
         };
-        match self.kind {
-            Kind::Opened => create,
-            Kind::Closed => create + 1,
-        }
+        if self.is_end { create + 1 } else { create }
     }
 }
 

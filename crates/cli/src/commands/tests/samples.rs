@@ -428,6 +428,7 @@ pub fn who() -> Who {
         protocol: "tcp".to_owned(),
         since: "2026-11-22T09:00:00.000000Z".to_owned(),
         until: "2026-11-22T09:00:00.000000Z".to_owned(),
+        blocks: Vec::new(),
         sessions: vec![closed, open, unknown],
         truncated: false,
         log_begins: Some("2026-11-01T00:00:00.000000Z".to_owned()),

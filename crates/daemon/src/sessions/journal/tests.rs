@@ -2,7 +2,9 @@
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
-use sessions::{Closed, Endpoint, Event, Flow, Protocol, Reason, Record, Traffic, who::End};
+use sessions::{
+    Assignment, Blocks, Closed, Endpoint, Event, Flow, Protocol, Reason, Record, Traffic, who::End,
+};
 
 use super::{super::outlet::Write, *};
 
@@ -265,4 +267,67 @@ fn the_files_are_for_their_owners_eyes() {
         let path = folder.0.join("log").join(&name);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o007, 0, "{name}");
     }
+}
+
+fn blocks(client: &str) -> Blocks {
+    Blocks {
+        pool: "homes".into(),
+        clients: vec![client.parse().unwrap()],
+        addresses: vec!["192.0.2.10/32".parse().unwrap()],
+        sharing: 1,
+        first: 39_936,
+        size: 512,
+    }
+}
+
+fn assignment(time: u64, pools: Vec<Blocks>) -> Arc<Assignment> {
+    let time = Time::from_secs(START + time);
+    Arc::new(Assignment { time, pools })
+}
+
+fn owner(journal: &Journal, time: u64) -> Option<String> {
+    let at = Time::from_secs(START + time);
+    let key = Key::of(&record(1));
+    let question = Question {
+        key,
+        since: at,
+        until: at,
+    };
+    let found = journal.search(&question, Vec::new()).unwrap();
+    let owners = found.history.owners(&question);
+    owners.first().map(|it| it.owner.client.to_string())
+}
+
+/// Files are rotated all the time, and a daemon comes after another, without blocks.
+#[test]
+fn every_file_says_the_blocks_that_are_in_force_and_the_last_one_says_that_there_are_none() {
+    let folder = Folder::new("blocks");
+    let (journal, mut writer) = folder.opened(1, 9);
+    writer.assign(assignment(0, Vec::new()));
+    assert_eq!(writer.say_blocks().written, 0, "there were none before");
+
+    writer.assign(assignment(100, vec![blocks("10.1.0.1/32")]));
+    assert_eq!(writer.say_blocks().written, 1);
+    writer.write(&[record(1)]);
+    assert_eq!(writer.say_blocks().written, 1, "in the next file");
+    writer.assign(assignment(200, vec![blocks("10.1.0.2/32")]));
+    assert_eq!(writer.say_blocks().written, 1);
+    writer.write(&[record(2)]);
+    writer.say_blocks();
+    writer.write(&[record(3)]);
+    writer.say_blocks();
+    assert_eq!(folder.ended().len(), 3);
+    for file in folder.ended() {
+        assert!(fs::read_to_string(file).unwrap().contains("\"blocks\""));
+    }
+    assert_eq!(owner(&journal, 99), None);
+    assert_eq!(owner(&journal, 100).as_deref(), Some("10.1.0.1"));
+    assert_eq!(owner(&journal, 250).as_deref(), Some("10.1.0.2"));
+    drop((journal, writer));
+
+    let (journal, mut writer) = folder.opened(1, 9);
+    writer.assign(assignment(300, Vec::new()));
+    assert_eq!(writer.say_blocks().written, 1);
+    assert_eq!(owner(&journal, 299).as_deref(), Some("10.1.0.2"));
+    assert_eq!(owner(&journal, 300), None);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sessions::{
-    Record, Time,
+    Assignment, Record, Time,
     index::{self, Entry, Packed},
     json, rotation,
     segment::walk,
@@ -19,7 +19,7 @@ use sessions::{
 use super::{
     super::{
         Clock,
-        outlet::{Health, Write},
+        outlet::{Health, Said, Unsaid, Write},
         tally::Sink,
     },
     Journal, State,
@@ -36,6 +36,10 @@ pub struct Writer {
     retry: Option<Instant>,
     /// Files whose index was looked at: from the latest on, this many need no mending.
     mended: usize,
+    /// The blocks that are in force: every file says them.
+    standing: Option<Arc<Assignment>>,
+    /// Blocks that no file says yet.
+    unsaid: Unsaid,
     health: Health,
 }
 
@@ -47,6 +51,8 @@ impl Writer {
             journal,
             retry: None,
             mended: 0,
+            standing: None,
+            unsaid: Unsaid::default(),
             health: Health::new(Sink::File, place),
         }
     }
@@ -61,6 +67,7 @@ impl Writer {
             Ok(state) => {
                 *self.journal.state() = Some(state);
                 self.retry = None;
+                self.stand();
                 self.health.good();
             }
             Err(error) => {
@@ -83,18 +90,19 @@ impl Writer {
             entries.push(Entry::of(record, start + text.len() as u64).pack());
             json::write(record, &mut text);
         }
-        if let Err(error) = state.file.write_all(&text) {
-            // A piece of a batch ends in a piece of a line: away with it, as if nothing had been
-            // written. If not even that can be done, it is when the file is opened again.
-            if state.file.set_len(start).is_err() {
-                *held = None;
-            }
-            return Err(error);
+        put(&mut held, (text, entries), now)?;
+        if let Some(state) = held.as_mut() {
+            self.rotate(state, now);
         }
-        state.entries.extend(entries);
-        state.rotation.wrote(text.len() as u64, now);
-        self.rotate(state, now);
         Ok(())
+    }
+
+    /// Has the blocks that are in force said by a file that was begun.
+    fn stand(&mut self) {
+        let standing = self.standing.iter().filter(|it| !it.pools.is_empty());
+        for assignment in standing {
+            self.unsaid.push(Arc::clone(assignment));
+        }
     }
 
     /// Goes on in a new file if it is time. If that fails, the old one goes on growing.
@@ -111,6 +119,7 @@ impl Writer {
             return;
         }
         self.mended = 0;
+        self.stand();
     }
 
     /// Makes the index of one file that has none, if there is such a file.
@@ -152,6 +161,28 @@ impl Write for Writer {
         }
     }
 
+    fn assign(&mut self, assignment: Arc<Assignment>) {
+        self.standing = Some(Arc::clone(&assignment));
+        self.unsaid.push(assignment);
+    }
+
+    fn say_blocks(&mut self) -> Said {
+        if self.unsaid.is_empty() {
+            return Said::default();
+        }
+        self.open();
+        let journal = Arc::clone(&self.journal);
+        let mut held = journal.state();
+        if held.is_none() {
+            return Said::default();
+        }
+        let (said, result) = self.unsaid.say(|assignment| say(&mut held, assignment));
+        if let Err(error) = result {
+            self.health.bad(&error);
+        }
+        said
+    }
+
     fn idle(&mut self) {
         self.open();
         let journal = Arc::clone(&self.journal);
@@ -167,6 +198,47 @@ impl Write for Writer {
         drop(held);
         self.mend();
     }
+}
+
+/// Appends lines, or nothing.
+fn put(
+    held: &mut Option<State>,
+    (text, entries): (Vec<u8>, Vec<Packed>),
+    now: Time,
+) -> io::Result<()> {
+    let Some(state) = held.as_mut() else {
+        return Err(io::Error::other("it is not open"));
+    };
+    let start = state.rotation.bytes();
+    if let Err(error) = state.file.write_all(&text) {
+        // A piece of a batch ends in a piece of a line: away with it, as if nothing had been written.
+        // If not even that can be done, it is when the file is opened again.
+        if state.file.set_len(start).is_err() {
+            *held = None;
+        }
+        return Err(error);
+    }
+    state.entries.extend(entries);
+    state.rotation.wrote(text.len() as u64, now);
+    Ok(())
+}
+
+/// Says blocks, unless there are none and the file says of none.
+fn say(held: &mut Option<State>, assignment: &Assignment) -> io::Result<u64> {
+    let has_blocks = !assignment.pools.is_empty();
+    let Some(state) = held.as_mut().filter(|it| has_blocks || it.has_blocks) else {
+        return Ok(0);
+    };
+    let (start, mut text) = (state.rotation.bytes(), Vec::new());
+    let places = json::write_blocks(assignment, &mut text).into_iter();
+    let entry = |place| Entry::of_blocks(assignment.time, start + place as u64).pack();
+    let entries: Vec<Packed> = places.map(entry).collect();
+    let records = entries.len() as u64;
+    put(held, (text, entries), Clock::now().wall())?;
+    if let Some(state) = held.as_mut() {
+        state.has_blocks = has_blocks;
+    }
+    Ok(records)
 }
 
 /// Whether somebody moved or removed the file: then nobody would find what is written to it.
@@ -201,6 +273,7 @@ fn rotate(journal: &Journal, state: &mut State, now: Time) -> io::Result<()> {
         file,
         rotation,
         entries: Default::default(),
+        has_blocks: state.has_blocks,
         ended: std::mem::take(&mut state.ended),
     };
     state.ended.push(ended);

@@ -1,7 +1,9 @@
 //! Which external addresses, and that each is given out once; how a pool translates stands in
-//! `behaviour`, and what is reached through it in `forwards`.
+//! `behaviour`, which ports are one client's own in `blocks`, and what is reached through it in
+//! `forwards`.
 
 mod behaviour;
+mod blocks;
 mod forwards;
 
 use std::{
@@ -122,10 +124,13 @@ fn one(
         .map_or(Some(PORTS_DEFAULT), |(path, word)| {
             accept(report, &path, words::port_range(word))
         });
+    let place = (addresses.as_deref().unwrap_or_default(), ports?);
+    let blocks = blocks::judge(pool, path, place, report);
     Some(Pool {
         name: name?,
         addresses: addresses?,
         ports: ports?,
+        blocks,
         behaviour: behaviour::judge(pool, path, report),
         hold: behaviour::hold_down(pool, path, report),
         timeouts: None,

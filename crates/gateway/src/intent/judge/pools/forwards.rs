@@ -18,7 +18,7 @@ use super::{
         },
         Names, accept, each, given, required,
     },
-    Judged,
+    Judged, blocks,
 };
 
 /// Which forwards have which external ports, by protocol, address and last port.
@@ -54,6 +54,15 @@ pub(super) fn judge(
             let forward = one(forward, &path, (pool.as_ref(), judged), &mut names, report);
             if let Some(forward) = forward {
                 claim(&forward, &path, &mut taken, report);
+                let foreign = pool.as_ref().and_then(|it| blocks::foreign(&forward, it));
+                if let Some(PortRange { first, last }) = foreign {
+                    let message = format!(
+                        "ports of this pool from {first} to {last} are clients' own (`blocks`), and not \
+                         the target's"
+                    );
+                    let help = "write ports outside of these, or of the target's own block";
+                    report.error(&path.field("service"), complaint(message, help));
+                }
                 good.push(forward);
             }
         }

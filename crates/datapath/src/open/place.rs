@@ -1,0 +1,75 @@
+//! Where flows from inside leave from: which address of its pool a client has, which ports of that are
+//! its own, and one that is free.
+
+use abi::{
+    Address, Ip4, Pool, Port, blocks::NOBODY, hash::hash, limits::SLOTS, ports::bitmap_towards,
+};
+
+use super::Beginning;
+use crate::{
+    Arrival,
+    ip::Translate,
+    ports::{self, NO_PORT},
+    world::{Tables, World},
+};
+
+/// The slot of a client's address in a pool; fills in which ports of that it may have.
+///
+/// Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2) on
+/// every gateway that has the same pool.
+#[inline(always)]
+pub fn place<V: Translate<A>, A: Address>(
+    pool: &Pool,
+    client: A,
+    beginning: &mut Beginning<A>,
+) -> usize {
+    beginning.ordinal = NOBODY;
+    beginning.block = (0, 0);
+    beginning.rest = pool.blocks.rest;
+    if V::Own::LENGTH == Ip4::LENGTH
+        && pool.blocks.are_there()
+        && let Some(client) = client.ip4()
+    {
+        find_block(pool, client, beginning);
+    }
+    match beginning.ordinal {
+        NOBODY => {
+            let (high, low) = V::own(client).words();
+            hash(0, high, low) as usize % SLOTS
+        }
+        ordinal => pool.blocks.address(ordinal) as usize,
+    }
+}
+
+/// Fills in which ports are a client's own.
+#[inline(never)]
+fn find_block<A: Address>(pool: &Pool, client: Ip4, beginning: &mut Beginning<A>) {
+    beginning.ordinal = pool.blocks.ordinal(client);
+    if beginning.ordinal != NOBODY {
+        beginning.block = pool.blocks.block(beginning.ordinal);
+    }
+}
+
+/// Claims a port for the packet's source: one of its own block, if it has one and any of it is free,
+/// else one that is in nobody's.
+#[inline(always)]
+pub fn claim<A: Address, W: World + Tables<A>>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &mut Beginning<A>,
+) -> Option<Port> {
+    let (asked, protocol, seed) = (&arrival.key.tuple, arrival.protocol, beginning.seed);
+    let hash = ports::start(seed, asked.source, asked.source_port, protocol);
+    let start = match beginning.behaviour.keeps_parity() {
+        true => ports::like(hash, asked.source_port),
+        false => hash,
+    };
+    let address = (beginning.slot.index, beginning.slot.planes);
+    let remote = (beginning.sent.target, beginning.sent.target_port);
+    let bitmap = bitmap_towards(seed, address, protocol, remote);
+    beginning.bitmap = bitmap;
+    match ports::claim_within(world, bitmap, start, beginning.block) {
+        NO_PORT => ports::claim(world, bitmap, start, &beginning.rest),
+        port => Some(Port::new(port as u16)),
+    }
+}
