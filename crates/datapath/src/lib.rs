@@ -559,7 +559,13 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     } = &mut *room;
     let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
     if let Step::Begin = step {
+        step = open::own_port(packet.ingress(), world, arrival, beginning);
+    }
+    if let Step::Begin = step {
         step = open::redirect(world, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::from_inside::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);
