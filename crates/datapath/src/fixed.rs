@@ -9,11 +9,11 @@ mod v6;
 
 use abi::{
     Action, Address, Config, Fixed, FixedKey, Ip4, Ip6, NextHop, Port, Protocol, Reason,
-    Renumbered, Tuple, Verdict,
+    Renumbered, Stage, Tuple, Verdict,
 };
 
 use crate::{
-    Arrival, Exit, Left, Next, Parsed, Piece, as_it_came,
+    Arrival, Exit, Left, Next, Parsed, as_it_came,
     classify::{Wish, classify, classify_part},
     embedded::embedded,
     fragment,
@@ -153,26 +153,20 @@ pub const fn version<A: Address>(config: &Config) -> u32 {
     }
 }
 
-/// The program for packets that no flow wants, before those that stand in `stages`: for packets whose
-/// ports are known, and for all others.
+/// The program for packets that no flow was found for, before the one that takes up those of every kind,
+/// which looks for their flow again: who has extension headers has not been looked for yet.
 #[inline(always)]
 pub fn program<V: Renumber<A>, A: Address, P: Packet, W: World + Tables<A>>(
     packet: &mut P,
     world: &W,
-    stages: (abi::Stage, abi::Stage),
+    fall: Stage,
 ) -> Next {
     let bytes = packet.len() as u64;
     let mut arrival = Arrival::later(bytes);
     let mut why = Reason::Internal;
-    let mut fall = stages.1;
     let kind = match parse::<V, A, _, _>(packet, world, &mut arrival, &mut why) {
         Parsed::Leaves => return as_it_came(packet, world, why),
-        Parsed::Arrival => {
-            if let Piece::Whole = arrival.piece {
-                fall = stages.0;
-            }
-            Kind::Ported
-        }
+        Parsed::Arrival => Kind::Ported,
         Parsed::Part => match why as u8 {
             it if it == Reason::Fragment as u8 => Kind::Later,
             it if it == Reason::IcmpError as u8 => Kind::Error,

@@ -305,13 +305,13 @@ pub fn cross_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv4 packets that no flow wants, where addresses are translated one to one.
 #[inline(always)]
 pub fn fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    fixed::program::<V4, Ip4, _, _>(packet, world, (Stage::Open, Stage::Part))
+    fixed::program::<V4, Ip4, _, _>(packet, world, Stage::Part)
 }
 
 /// The same of IPv6 packets.
 #[inline(always)]
 pub fn six_fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    fixed::program::<V6, Ip6, _, _>(packet, world, (Stage::SixOpen, Stage::SixPart))
+    fixed::program::<V6, Ip6, _, _>(packet, world, Stage::SixPart)
 }
 
 /// Remembers a first fragment that this program was the last for: what is sent through again now finds
@@ -559,7 +559,13 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     } = &mut *room;
     let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
     if let Step::Begin = step {
+        step = open::own_port(packet.ingress(), world, arrival, beginning);
+    }
+    if let Step::Begin = step {
         step = open::redirect(world, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::from_inside::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);

@@ -221,17 +221,6 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         if is_wide(world, arrival) {
             return Step::Cross;
         }
-        let has_port = matches!(arrival.protocol, Protocol::Tcp | Protocol::Udp);
-        if has_port
-            && !external.owns(tuple.target_port)
-            && !is_asked_for(
-                world,
-                arrival.protocol,
-                (beginning.target, tuple.target_port),
-            )
-        {
-            return foreign_port(packet, world, arrival, beginning);
-        }
         beginning.way = match pool {
             Some(_) => Way::Hairpin,
             None => Way::In,
@@ -239,10 +228,9 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         beginning.pool = external.pool;
         (beginning.behaviour, beginning.called) = (external.behaviour, external.behaviour);
     }
-    if let Some(pool) = pool
-        && let Some(reason) = from_inside::<V, _, _>(world, version, pool, tuple.source, beginning)
-    {
-        return Step::Leave(reason);
+    if let Some(pool) = pool {
+        beginning.pool = pool;
+        beginning.place = policy::pool_index(version, pool);
     }
     Step::Begin
 }
@@ -323,26 +311,27 @@ pub fn has_wide_flow<A: Address, W: World>(world: &W, key: &FlowKey<A>) -> bool 
 }
 
 /// Fills in what a flow has that a rule sends through a pool.
-#[inline(always)]
-fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
+#[inline(never)]
+pub fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
-    version: u32,
-    number: u8,
-    client: A,
+    arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
-) -> Option<Reason> {
-    let pool = policy::pool_index(version, number);
-    let Some(known) = world.pool(pool) else {
-        return Some(Reason::Internal);
-    };
-    let index = place::<V, _>(&known, client, beginning);
-    if !fill_slot(world, pool, index, beginning) {
-        return Some(Reason::Internal);
+) -> Step {
+    if let Way::In = beginning.way {
+        return Step::Begin;
     }
-    beginning.pool = number;
-    beginning.place = pool;
-    beginning.behaviour = known.behaviour;
-    (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
+    let Some(pool) = world.pool(beginning.place) else {
+        return Step::Leave(Reason::Internal);
+    };
+    beginning.behaviour = pool.behaviour;
+    let index = place::<V, _>(&pool, arrival.key.tuple.source, beginning);
+    if !fill_slot(world, beginning.place, index, beginning) {
+        return Step::Leave(Reason::Internal);
+    }
+    match beginning.slot.filled {
+        0 => Step::Leave(Reason::PoolEmpty),
+        _ => Step::Begin,
+    }
 }
 
 /// Fills in whose the external port is that a packet is for.
@@ -515,19 +504,29 @@ pub fn aim<A: Address, W: World + Tables<A>>(
     Step::Begin
 }
 
-/// A packet for a port of an external address that its pool does not have: the kernel's, if the
-/// address is this host's own. Otherwise the kernel would only send it back to where it came from.
-#[inline(always)]
-fn foreign_port<A: Address, P: Packet, W: World + Tables<A>>(
-    packet: &P,
+/// Whether the port of an external address that is called is one that its pool has, or that somebody asked
+/// for. Any other is the kernel's, if the address is this host's own. Otherwise the kernel would only send
+/// the packet back to where it came from.
+#[inline(never)]
+pub fn own_port<A: Address, W: World + Tables<A>>(
+    ingress: u32,
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
 ) -> Step {
+    let (protocol, port) = (arrival.protocol, arrival.key.tuple.target_port);
+    let has_port = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+    if matches!(beginning.way, Way::Out) || !has_port {
+        return Step::Begin;
+    }
+    let is_owned = external(world, beginning.target).is_some_and(|external| external.owns(port));
+    if is_owned || is_asked_for(world, protocol, (beginning.target, port)) {
+        return Step::Begin;
+    }
     let query = RouteQuery {
-        ingress: packet.ingress(),
+        ingress,
         tuple: arrival.key.tuple,
-        protocol: arrival.protocol as u8,
+        protocol: protocol as u8,
     };
     match world.route(&query, &mut beginning.hop) {
         Route::Local => Step::Leave(Reason::NotOurPort),

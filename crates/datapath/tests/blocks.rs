@@ -66,10 +66,10 @@ fn begin(
     let port = if protocol == Protocol::Icmp { 0 } else { port };
     let asked = tuple(from, ([198, 51, 100, 1], port));
     let out = site.send(INSIDE, &Sketch::first(protocol, asked));
-    match out.reason {
-        Reason::TranslatedOut => Ok(read(&out.after.bytes).expect("it has ports").1),
-        reason => Err(reason),
+    if out.reason != Reason::TranslatedOut {
+        return Err(out.reason);
     }
+    Ok(read(&out.after.bytes).expect("it has ports").1)
 }
 
 /// Begins flows of a client, each from a port of its own, until one is refused; returns the address that

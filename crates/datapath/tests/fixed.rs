@@ -298,6 +298,19 @@ fn a_client_of_a_pool_reaches_a_fixed_address_by_a_flow() {
     assert_eq!(ends(&left).1.ip4(), Some(Ip4(HOST)));
 }
 
+/// Its flow is not looked for before it is known that no prefix wants it.
+#[test]
+fn a_packet_with_extension_headers_finds_its_flow_beside_prefixes() {
+    let site = site();
+    let sketch = packet6(Protocol::Udp, "fd05::1", REMOTE6);
+    assert_eq!(send6(&site, INSIDE, &sketch).reason, Reason::TranslatedOut);
+
+    let left = send6(&site, INSIDE, &sketch.extension(60, 8));
+
+    assert_eq!(left.reason, Reason::TranslatedOut);
+    assert_eq!(flows(&site), 2, "both directions of one");
+}
+
 /// On one arm, who comes from outside comes by the same interface, and no rule is for them.
 #[test]
 fn a_gateway_on_one_arm_translates_both_directions() {

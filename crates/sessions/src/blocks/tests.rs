@@ -1,6 +1,6 @@
 //! Whose an endpoint is, by computing, under one configuration after another.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use super::*;
 use crate::{
@@ -146,18 +146,26 @@ fn whose_an_endpoint_was_follows_from_the_configuration_of_that_time() {
     };
     let after = assignment(3000, vec![other, swapped]);
     let files = [
-        file(&[before.clone()]),
+        file(slice::from_ref(&before)),
         file(&[before, assignment(2000, Vec::new()), after.clone()]),
         file(&[after]),
     ];
 
     let first = (1000, "100.64.0.2".to_owned());
     let last = (3000, "100.64.7.2".to_owned());
-    assert_eq!(owners(&files, 999, 999), []);
-    assert_eq!(owners(&files, 1000, 1000), [first.clone()]);
-    assert_eq!(owners(&files, 1999, 1999), [first.clone()]);
-    assert_eq!(owners(&files, 2000, 2999), []);
-    assert_eq!(owners(&files, 3000, 9999), [last.clone()]);
+    let nobody: [(u64, String); 0] = [];
+    assert_eq!(owners(&files, 999, 999), nobody);
+    for time in [1000, 1999] {
+        assert_eq!(
+            owners(&files, time, time).as_slice(),
+            slice::from_ref(&first)
+        );
+    }
+    assert_eq!(owners(&files, 2000, 2999), nobody);
+    assert_eq!(
+        owners(&files, 3000, 9999).as_slice(),
+        slice::from_ref(&last)
+    );
     assert_eq!(owners(&files, 0, 9999), [first, last]);
     assert_eq!(owners(&[], 0, 9999), []);
 }
@@ -184,7 +192,7 @@ fn a_line_of_blocks_is_read_as_it_was_written_and_never_too_long() {
             assert!(line.len() < json::LINE_BYTES_MAX);
             match json::read(line).unwrap() {
                 Said::Blocks(time, blocks) if time == assignment.time => read.extend(blocks),
-                other => panic!("{other:?}"),
+                said @ (Said::Blocks(..) | Said::Flow(_)) => panic!("{said:?}"),
             }
         }
         assert_eq!(read, assignment.pools);
