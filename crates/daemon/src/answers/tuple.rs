@@ -48,12 +48,11 @@ pub fn parse(text: &str) -> Result<FlowKey<Ip6>, ApiError> {
 }
 
 fn endpoint(protocol: Protocol, text: &str) -> Option<SocketAddr> {
+    let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0));
     match protocol {
         Protocol::Tcp | Protocol::Udp | Protocol::Sctp => text.parse().ok(),
-        Protocol::Icmp | Protocol::Gre | Protocol::Esp => {
-            let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0));
-            text.parse().ok().or_else(without_port)
-        }
+        Protocol::Icmp => text.parse().ok().or_else(without_port),
+        Protocol::Gre | Protocol::Esp => without_port(),
     }
 }
 

@@ -197,6 +197,9 @@ state: /sys/fs/bpf/test
             tcp_closing: Duration::from_secs(250),
             udp: Duration::from_secs(5_400),
             icmp: Duration::from_secs(90),
+            sctp: Duration::from_secs(300),
+            gre: Duration::from_secs(600),
+            esp: Duration::from_secs(600),
         },
         limits: Limits {
             flows: 1_000_000,
