@@ -360,10 +360,11 @@ fn what_has_no_counterpart_is_dropped_and_its_sender_told() {
         assert_eq!(left.exit, Exit::Transmit, "the sender is told");
         let told = whole(&left.after.bytes).expect("an error").body;
         let pointer = if ingress == INSIDE { 16 } else { 32 };
-        match reason {
-            Reason::PrefixZero => assert_eq!((told[0], told[1], told[7]), (4, 0, pointer)),
-            _ => assert_eq!((told[0], told[1], told[7]), (1, 0, 0)),
-        }
+        let expected = match reason == Reason::PrefixZero {
+            true => (4, 0, pointer),
+            false => (1, 0, 0),
+        };
+        assert_eq!((told[0], told[1], told[7]), expected);
     }
 }
 

@@ -225,7 +225,7 @@ impl Left {
             assert_eq!(transport_is_right(before), transport_is_right(after));
         }
         let l4 = IP + header.len();
-        let mut may_differ = vec![24..34];
+        let mut may_differ = vec![24..26, 26..34];
         match header[9] {
             _ if part & 0x1fff != 0 => {}
             6 => may_differ.push(l4 + 16..l4 + 18),

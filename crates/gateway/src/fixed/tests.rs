@@ -15,10 +15,12 @@ fn prefix(internal: &str, external: &str, except: &[&str]) -> FixedPrefix {
 /// What tables hold after actions that write prefixes, as keys.
 fn act(keys: &mut Vec<FixedKey>, actions: Vec<Action>) {
     for action in actions {
-        match action {
-            Action::PutFixed(entries) => keys.extend(entries.iter().map(|(key, _)| *key)),
-            Action::RemoveFixed(gone) => keys.retain(|key| !gone.contains(key)),
-            other => panic!("of IPv4 prefixes only, not {other:?}"),
+        if let Action::PutFixed(entries) = action {
+            keys.extend(entries.iter().map(|(key, _)| *key));
+        } else if let Action::RemoveFixed(gone) = action {
+            keys.retain(|key| !gone.contains(key));
+        } else {
+            panic!("of IPv4 prefixes only, not {action:?}");
         }
     }
 }
