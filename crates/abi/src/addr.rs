@@ -323,6 +323,9 @@ impl fmt::Debug for Port {
     }
 }
 
+/// How many protocols there are.
+pub const PROTOCOLS: usize = 6;
+
 /// The IP protocols we translate, by their number.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -333,11 +336,29 @@ pub enum Protocol {
     Tcp = 6,
     /// RFC 768.
     Udp = 17,
+    /// RFC 2784. Without ports: both are zero.
+    Gre = 47,
+    /// RFC 4303. Without ports: both are zero.
+    Esp = 50,
+    /// RFC 9260. Its ports stay as they are.
+    Sctp = 132,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Icmp];
+    pub const ALL: [Self; PROTOCOLS] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Icmp,
+        Self::Sctp,
+        Self::Gre,
+        Self::Esp,
+    ];
+    /// Those whose flows get a port, or an identifier, of an external address.
+    pub const PORTED: [Self; 3] = [Self::Tcp, Self::Udp, Self::Icmp];
+    /// Those of which addresses alone are translated, because there is no port to be had: what makes
+    /// two flows different outside is then the external address.
+    pub const BY_ADDRESS: [Self; 3] = [Self::Sctp, Self::Gre, Self::Esp];
 
     /// The protocol with this number in an IP header.
     #[inline(always)]
@@ -346,17 +367,33 @@ impl Protocol {
             1 => Some(Self::Icmp),
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            47 => Some(Self::Gre),
+            50 => Some(Self::Esp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
 
-    /// Which of an external address's port spaces it uses.
+    /// Its place where something is counted for each; of those with ports, also which of an external
+    /// address's port spaces it uses.
     #[inline(always)]
     pub const fn space(self) -> usize {
         match self {
             Self::Tcp => 0,
             Self::Udp => 1,
             Self::Icmp => 2,
+            Self::Sctp => 3,
+            Self::Gre => 4,
+            Self::Esp => 5,
+        }
+    }
+
+    /// Whether addresses alone are translated, see [`Protocol::BY_ADDRESS`].
+    #[inline(always)]
+    pub const fn is_by_address(self) -> bool {
+        match self {
+            Self::Sctp | Self::Gre | Self::Esp => true,
+            Self::Tcp | Self::Udp | Self::Icmp => false,
         }
     }
 }

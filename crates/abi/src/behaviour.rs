@@ -65,6 +65,17 @@ impl Refusal {
     }
 }
 
+/// The flag of a protocol that is translated by address; none of the others, which always are.
+#[inline(always)]
+const fn by_address(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Sctp => 1 << BY_ADDRESS,
+        Protocol::Gre => 2 << BY_ADDRESS,
+        Protocol::Esp => 4 << BY_ADDRESS,
+        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => 0,
+    }
+}
+
 /// How a pool translates. Zeroed memory is the strictest there is.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -76,6 +87,13 @@ pub struct Behaviour {
     pub mss: u16,
     _pad: u16,
 }
+
+/// The mode of what depends on the remote's address and port in all.
+const STRICTLY: u8 = Dependence::AddressAndPort as u8 | (Dependence::AddressAndPort as u8) << 4;
+
+/// The first of the bits that say which protocols are translated by address, in the order of
+/// [`Protocol::BY_ADDRESS`].
+const BY_ADDRESS: u32 = 3;
 
 /// Internal endpoints may reach each other by their external ones.
 const HAIRPIN: u8 = 1;
@@ -129,18 +147,31 @@ impl Behaviour {
     /// So a port is nobody's alone, and TCP depends on the remote's address and port in all.
     pub const fn overloading(self) -> Self {
         let [_, udp, icmp] = self.modes;
-        let strictest = Dependence::AddressAndPort as u8;
         Self {
-            modes: [strictest | strictest << 4, udp, icmp],
+            modes: [STRICTLY, udp, icmp],
             flags: self.flags | OVERLOAD,
             ..self
         }
     }
 
+    /// The same, but that this protocol is translated too, by address.
+    pub const fn with_by_address(self, protocol: Protocol) -> Self {
+        Self {
+            flags: self.flags | by_address(protocol),
+            ..self
+        }
+    }
+
+    /// Whether a protocol is translated.
+    #[inline(always)]
+    pub const fn translates(&self, protocol: Protocol) -> bool {
+        self.flags & by_address(protocol) == by_address(protocol)
+    }
+
     /// How a client is told of a refusal.
     #[inline(always)]
     pub const fn refusal(&self) -> Refusal {
-        match self.flags >> REFUSAL {
+        match self.flags >> REFUSAL & 3 {
             0 => Refusal::Icmp,
             1 => Refusal::Reset,
             _ => Refusal::Silent,
@@ -162,6 +193,7 @@ impl Behaviour {
             Protocol::Tcp => tcp,
             Protocol::Udp => udp,
             Protocol::Icmp => icmp,
+            Protocol::Sctp | Protocol::Gre | Protocol::Esp => STRICTLY,
         }
     }
 
@@ -224,6 +256,21 @@ mod tests {
             let it = usual.refusing(Refusal::Silent).refusing(refusal);
             assert_eq!(it.refusal(), refusal);
             assert_eq!(it.refusing(Refusal::Icmp), usual);
+        }
+    }
+
+    #[test]
+    fn which_protocols_are_translated_by_address_is_read_back_and_changes_nothing_else() {
+        let any = [Dependence::Address; 3];
+        let usual = Behaviour::new(any, any, true, 9).refusing(Refusal::Silent);
+        for protocol in Protocol::BY_ADDRESS {
+            let it = usual.with_by_address(protocol);
+            assert_eq!(it.refusal(), Refusal::Silent);
+            assert!(it.hairpins() && it.keeps_parity() && !it.overloads());
+            for other in Protocol::ALL {
+                let is_translated = other == protocol || !other.is_by_address();
+                assert_eq!(it.translates(other), is_translated, "{other:?}");
+            }
         }
     }
 

@@ -23,6 +23,11 @@ pub struct Config {
     /// The longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can be
     /// (RFC 7915 §4.1: lowest-ipv6-mtu), in bytes.
     pub lowest_mtu6: u32,
+    /// The version of [`crate::map::FIXED`] in force; zero is none. Not zero only where there is a
+    /// program for it.
+    pub fixed: u32,
+    /// The same of [`crate::map::FIXED6`].
+    pub fixed6: u32,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],
@@ -118,5 +123,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 112);
+const _: () = assert!(size_of::<Config>() == 120);
 const _: () = assert!(size_of::<Interface>() == 28);

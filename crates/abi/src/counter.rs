@@ -1,5 +1,7 @@
 //! What is counted, per CPU.
 
+use crate::PROTOCOLS;
+
 /// Packets and bytes of one kind.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,8 +30,8 @@ pub struct PoolCounters {
     pub outbound: Counter,
     /// Towards the internal realm.
     pub inbound: Counter,
-    /// Flows begun, by port space ([`crate::Protocol::space`]).
-    pub opened: [u64; 4],
+    /// Flows begun, by protocol ([`crate::Protocol::space`]).
+    pub opened: [u64; PROTOCOLS],
 }
 
 impl PoolCounters {
@@ -75,4 +77,4 @@ impl Told {
 }
 
 const _: () = assert!(size_of::<Counter>() == 16);
-const _: () = assert!(size_of::<PoolCounters>() == 64);
+const _: () = assert!(size_of::<PoolCounters>() == 80);

@@ -67,7 +67,7 @@ impl External {
     /// All bitmaps that are its own, and what they are of.
     pub fn bitmaps(&self) -> impl Iterator<Item = (Protocol, u32)> + use<> {
         let Self { index, planes, .. } = *self;
-        let spaces = Protocol::ALL.map(|protocol| (protocol, bitmap(index, protocol)));
+        let spaces = Protocol::PORTED.map(|protocol| (protocol, bitmap(index, protocol)));
         let planes = (0..PLANES as u32)
             .filter(move |_| planes != 0)
             .map(move |plane| (Protocol::Tcp, plane_bitmap(planes, plane)));

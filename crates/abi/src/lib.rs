@@ -21,6 +21,7 @@ pub mod config;
 pub mod counter;
 pub mod event;
 pub mod external;
+pub mod fixed;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
@@ -36,13 +37,14 @@ pub mod shared;
 pub mod stage;
 pub mod time;
 
-pub use addr::{Address, Ip4, Ip6, Port, Protocol, Tuple};
+pub use addr::{Address, Ip4, Ip6, PROTOCOLS, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use blocks::Blocks;
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
 pub use external::{External, ExternalState};
+pub use fixed::{Fixed, FixedKey, Renumbered};
 pub use flow::{Flow, FlowKey, NextHop, Seen, Side};
 pub use fragment::{FragmentKey, Fragments, Held};
 pub use lease::Lease;
@@ -53,7 +55,7 @@ pub use prefix64::Prefix64;
 pub use quota::{Exceeded, Holder, Limits, Load, Numbered, Quota, Use};
 pub use reason::{Reason, Verdict};
 pub use shared::{Live, Picture, Shared, View};
-pub use stage::Stage;
+pub use stage::{Needs, Stage};
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
@@ -98,6 +100,10 @@ pub mod map {
     pub const CLASSES: &str = "CLASSES";
     /// `ClassKey<Ip6>` → `RuleSet`: the same for IPv6 addresses.
     pub const CLASSES6: &str = "CLASSES6";
+    /// `FixedKey` → `Fixed`: prefixes whose addresses are translated one to one.
+    pub const FIXED: &str = "FIXED";
+    /// `FixedKey<Ip6>` → `Fixed`: the same of IPv6 (RFC 6296).
+    pub const FIXED6: &str = "FIXED6";
     /// Bank and index → `Rule`.
     pub const RULES: &str = "RULES";
     /// Bank and index → `Pool`.
@@ -150,6 +156,8 @@ pub mod map {
         EXTERNALS6,
         CLASSES,
         CLASSES6,
+        FIXED,
+        FIXED6,
         RULES,
         POOLS,
         NUMBERED,
@@ -198,6 +206,10 @@ mod layouts {
     // SAFETY: as above.
     unsafe impl<A: Address> Layout for ClassKey<A> {}
     // SAFETY: as above.
+    unsafe impl<A: Address> Layout for FixedKey<A> {}
+    // SAFETY: as above.
+    unsafe impl Layout for Fixed {}
+    // SAFETY: as above.
     unsafe impl<A: Address> Layout for Opened<A> {}
     // SAFETY: as above.
     unsafe impl Layout for Ip6 {}
@@ -228,7 +240,7 @@ mod layouts {
     // SAFETY: as above.
     unsafe impl Layout for PoolCounters {}
     // SAFETY: as above.
-    unsafe impl Layout for [u64; 4] {}
+    unsafe impl Layout for [u64; PROTOCOLS] {}
     // SAFETY: as above.
     unsafe impl Layout for u32 {}
     // SAFETY: as above.

@@ -34,6 +34,16 @@ pub const ERROR_BUCKETS: usize = 1024;
 /// move to.
 pub const PREFIXES64_MAX: usize = 4;
 
+/// Prefixes whose addresses are translated one to one.
+pub const FIXED_MAX: usize = 256;
+
+/// Prefixes of remotes with whom these are not translated, of all of them together.
+pub const FIXED_EXCEPTIONS_MAX: usize = 1024;
+
+/// Entries of a table of such prefixes: both ends of each, and two versions, because the old one is in
+/// use while the new one is written.
+pub const FIXED_ENTRIES_MAX: usize = 2 * (2 * FIXED_MAX + FIXED_EXCEPTIONS_MAX);
+
 /// Pools at one time. A pool's number shares a byte with a flow's direction.
 pub const POOLS_MAX: usize = 64;
 

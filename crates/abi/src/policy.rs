@@ -228,6 +228,46 @@ pub struct Slot<A = Ip4> {
     pub planes: u8,
     /// One if the slot is filled; a pool without addresses has none filled.
     pub filled: u8,
+    /// A slot of the pool's next address: whoever goes from one to the next sees each address once
+    /// before this one comes again.
+    pub next: u16,
+    _pad: u16,
+}
+
+impl<A: Copy> Slot<A> {
+    /// A slot with this address, whose port bitmaps have this index, and these planes if it is
+    /// overloaded. It is the only one until the pool's others are known.
+    pub const fn new(address: A, index: u16, planes: u8) -> Self {
+        Self {
+            address,
+            index,
+            planes,
+            filled: 1,
+            next: 0,
+            _pad: 0,
+        }
+    }
+
+    /// The same slot under another address.
+    #[inline(always)]
+    pub const fn with<B: Copy>(&self, address: B) -> Slot<B> {
+        Slot {
+            address,
+            index: self.index,
+            planes: self.planes,
+            filled: self.filled,
+            next: self.next,
+            _pad: 0,
+        }
+    }
+
+    /// A slot that is to be filled.
+    pub const fn empty(nobody: A) -> Self {
+        Self {
+            filled: 0,
+            ..Self::new(nobody, 0, 0)
+        }
+    }
 }
 
 /// A pool: its name, for the daemon that comes after, and its addresses spread over slots.
@@ -283,8 +323,8 @@ const _: () = assert!(size_of::<ClassKey>() == 12);
 const _: () = assert!(size_of::<ClassKey<Ip6>>() == 24);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
 const _: () = assert!(size_of::<Rule>() == 4);
-const _: () = assert!(size_of::<Slot>() == 8);
-const _: () = assert!(size_of::<Slot<Ip6>>() == 20);
+const _: () = assert!(size_of::<Slot>() == 12);
+const _: () = assert!(size_of::<Slot<Ip6>>() == 24);
 const _: () = assert!(
     size_of::<Pool>()
         == NAME_BYTES + size_of::<Behaviour>() + size_of::<Blocks>() + SLOTS * size_of::<Slot>()

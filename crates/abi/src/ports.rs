@@ -22,7 +22,8 @@ pub const CLASSES: usize = 256;
 pub const CLASS_WORDS: usize = 65_536 / CLASSES / 64;
 /// Words of a bitmap.
 pub const WORDS: usize = CLASSES * CLASS_WORDS;
-/// Port spaces of an address: TCP, UDP, ICMP identifiers, and one to come.
+/// Port spaces of an address: TCP, UDP, ICMP identifiers, and one to come. Protocols that are translated
+/// by address have none.
 pub const SPACES: usize = 4;
 /// Planes of an overloaded address: as many flows may have a port. A power of two, so that the hash is
 /// spread evenly.
@@ -71,7 +72,12 @@ pub fn bitmap_towards<A: Address>(
             let remote = hash(seed, high, low.rotate_left(24) ^ port.get() as u64);
             plane_bitmap(planes, remote as u32 % PLANES as u32)
         }
-        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => bitmap(address, protocol),
+        Protocol::Tcp
+        | Protocol::Udp
+        | Protocol::Icmp
+        | Protocol::Sctp
+        | Protocol::Gre
+        | Protocol::Esp => bitmap(address, protocol),
     }
 }
 
@@ -117,7 +123,7 @@ mod tests {
     fn no_two_addresses_share_a_bitmap() {
         let mut seen = std::collections::HashSet::new();
         for address in 0..ADDRESSES_MAX as u16 {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::PORTED {
                 assert!(seen.insert(bitmap(address, protocol)));
             }
         }

@@ -82,7 +82,7 @@ reasons! {
     PoolEmpty = 21, Drop, "pool_empty", "The rule's pool has no address to give.";
     NoRoute = 22, Drop, "no_route", "The kernel has no route to the destination, or forbids it, or does not forward on this interface.";
     Fragment = 23, Drop, "fragment", "A fragment of a packet that a rule wants or for an external address, whose first fragment was dropped, which has no whole transport header where one must be, or which came before its first one and is too large to be held.";
-    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated; sent on untranslated it would show the wrong address.";
+    Protocol = 24, Drop, "protocol", "A rule wants the packet, but its protocol cannot be translated, or is none of those that the pool translates; sent on untranslated it would show the wrong address.";
     IcmpError = 25, Drop, "icmp_error", "An ICMP error for an external address or from a client, which is about no flow there is, or damaged.";
     NotAQuery = 26, Drop, "not_a_query", "An ICMP message from inside that starts no exchange (only echo and timestamp requests do).";
     Hairpin = 27, Drop, "hairpin", "From an internal client to an external address of this gateway, whose pool does not allow hairpinning; or to the client's own external port.";
@@ -93,8 +93,8 @@ reasons! {
     KernelSends = 32, Pass, "kernel_sends", "Translated, but the way out is an interface that takes no frames from XDP (a VLAN, bridge or tunnel, one that is not listed, or one in generic mode); the kernel sends it on.";
     Filtered = 33, Drop, "filtered", "For an external port that an internal client has, but its pool's filtering lets in only remotes the client has sent to.";
     MappingTableFull = 34, Drop, "mapping_table_full", "The mapping table is full; the flow was refused. Raise limits.flows.";
-    ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow, translated with the packet it quotes and sent on.";
-    ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
+    ErrorTranslated = 35, Send, "icmp_error_translated", "An ICMP error about a flow or about a packet of one of the `prefixes`, translated with the packet it quotes and sent on.";
+    ErrorKernelSends = 36, Pass, "icmp_error_kernel_sends", "An ICMP error about a flow or about a packet of one of the `prefixes`, translated; the kernel sends it on, because the way out takes no frames from XDP or the next hop's MAC address is not known yet.";
     FragmentOverlap = 37, Drop, "fragment_overlap", "A fragment that repeats or overlaps what came before of the same packet; such packets are made to get past filters (RFC 1858, RFC 5722).";
     FragmentGaps = 38, Drop, "fragment_gaps", "A fragment of a packet that comes with more gaps at one time than are remembered.";
     FragmentHeld = 39, Drop, "fragment_held", "A fragment that came before the first one of its packet, handed to the daemon; it comes again, and is counted again, when that one has come. So are all fragments of a UDP packet without a checksum from IPv4 to IPv6, until it is whole and has one. The metrics of held fragments say what became of them.";
@@ -111,6 +111,12 @@ reasons! {
     SourceRoute = 50, Drop, "source_route", "An IPv4 packet with a source route that is not at its end yet, for somebody who has IPv6, which has nothing like it (RFC 7915 §4.1).";
     NotGlobal = 51, Drop, "not_global", "To an IPv4 address that is private, or else not the same in every network, by the well-known prefix 64:ff9b::/96, which must not stand for such (RFC 6052 §3.1). Give the network a prefix of its own in nat64.prefixes.";
     IllegalSource = 52, Drop, "illegal_source", "From an address that no host can have (this host, loopback, multicast or broadcast); answers would go nowhere, or to many (RFC 1812 §5.3.7).";
+    PrefixOut = 53, Send, "prefix_out", "From an internal address of one of the `prefixes`: sent on towards the external realm, from the external address that belongs to it.";
+    PrefixIn = 54, Send, "prefix_in", "For an external address of one of the `prefixes`: sent on to the internal address that belongs to it.";
+    PrefixKernelSends = 55, Pass, "prefix_kernel_sends", "Translated by one of the `prefixes`; the kernel sends it on, because the next hop's MAC address is not known yet, the way out takes no frames from XDP, or the packet must be fragmented.";
+    PrefixUnmapped = 56, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
+    PrefixZero = 57, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
+    NoSpareAddress = 58, Drop, "no_spare_address", "SCTP, GRE or ESP, of which addresses alone are translated: another client has such a flow with the same remote on every external address of the pool; the flow was refused. Add an address to the pool.";
 }
 
 impl Reason {
@@ -128,6 +134,7 @@ impl Reason {
                 | Self::QuotaPorts
                 | Self::QuotaRate
                 | Self::QuotaTableFull
+                | Self::NoSpareAddress
         )
     }
 }

@@ -22,11 +22,41 @@ pub enum Stage {
     Cross = 5,
     /// The same as [`Stage::Open`], of those.
     CrossOpen = 6,
+    /// A packet that no flow wants, whose addresses may be translated one to one. Before
+    /// [`Stage::Open`] and [`Stage::Part`], where there are such prefixes.
+    Fixed = 7,
+    /// The same, of IPv6.
+    SixFixed = 8,
+}
+
+/// What a gateway has to do with, beside flows of IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Needs {
+    /// Packets of IPv6.
+    pub ipv6: bool,
+    /// Prefixes whose addresses are translated one to one.
+    pub fixed: bool,
+}
+
+impl Needs {
+    /// All there is.
+    pub const ALL: Self = Self {
+        ipv6: true,
+        fixed: true,
+    };
+
+    /// What either has to do with.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            ipv6: self.ipv6 || other.ipv6,
+            fixed: self.fixed || other.fixed,
+        }
+    }
 }
 
 impl Stage {
     /// All of them, by index.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Open,
         Self::Part,
         Self::Six,
@@ -34,13 +64,17 @@ impl Stage {
         Self::SixPart,
         Self::Cross,
         Self::CrossOpen,
+        Self::Fixed,
+        Self::SixFixed,
     ];
 
-    /// Whether only packets need it that IPv6 has to do with.
-    pub const fn is_of_ipv6(self) -> bool {
+    /// Whether a gateway with these needs needs it.
+    pub const fn is_needed(self, needs: Needs) -> bool {
         match self {
-            Self::Open | Self::Part => false,
-            Self::Six | Self::SixOpen | Self::SixPart | Self::Cross | Self::CrossOpen => true,
+            Self::Open | Self::Part => true,
+            Self::Six | Self::SixOpen | Self::SixPart | Self::Cross | Self::CrossOpen => needs.ipv6,
+            Self::Fixed => needs.fixed,
+            Self::SixFixed => needs.fixed && needs.ipv6,
         }
     }
 
@@ -54,6 +88,8 @@ impl Stage {
             Self::SixPart => "egret_six_part",
             Self::Cross => "egret_cross",
             Self::CrossOpen => "egret_cross_new",
+            Self::Fixed => "egret_fixed",
+            Self::SixFixed => "egret_six_fixed",
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: Option<Vec<Pool>>,
     /// Which flows are translated; the first rule that matches decides.
     pub rules: Option<Vec<Rule>>,
+    /// Prefixes whose addresses are translated one to one.
+    pub prefixes: Option<Vec<Prefix>>,
     /// How IPv6 clients reach IPv4 targets.
     pub nat64: Nat64,
     /// How long a silent flow is kept.
@@ -75,6 +77,8 @@ pub struct Pool {
     pub mss: Option<u64>,
     /// `icmp`, `reset` or `silent`: how clients are told that there is no room for a flow.
     pub refusal: Option<String>,
+    /// `sctp`, `gre`, `esp`: which protocols are translated by address alone; absent is all of them.
+    pub by_address: Option<Vec<String>>,
     /// How long its flows are kept; what it leaves out is as for all pools.
     pub timeouts: Timeouts,
     /// External ports through which internal hosts are reached from outside.
@@ -131,7 +135,7 @@ pub struct Rule {
     pub sources: Option<Vec<String>>,
     /// Prefixes that the target is in; absent is any.
     pub destinations: Option<Vec<String>>,
-    /// `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`; absent is any.
+    /// `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`, `sctp`, `gre`, `esp`; absent is any.
     pub services: Option<Vec<String>>,
     /// Translate, from this pool. A rule has either this or an `action`.
     pub pool: Option<String>,
@@ -167,6 +171,21 @@ pub struct ClientQuota {
     pub burst: Option<u64>,
 }
 
+/// A prefix whose addresses are translated one to one, in both directions and without state: of IPv4,
+/// or of IPv6 (RFC 6296).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prefix {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// The addresses that hosts inside have, `10.1.0.0/24`.
+    pub internal: Option<String>,
+    /// The addresses that they have outside, `198.51.100.0/24`.
+    pub external: Option<String>,
+    /// Remotes with whom it is not translated; absent is none.
+    pub except: Option<Vec<String>>,
+}
+
 /// Translation of IPv6 clients' flows to IPv4 targets (RFC 6146).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -192,6 +211,12 @@ pub struct Timeouts {
     pub udp: Option<String>,
     /// An ICMP query (RFC 5508 REQ-2).
     pub icmp: Option<String>,
+    /// An SCTP association.
+    pub sctp: Option<String>,
+    /// A GRE tunnel.
+    pub gre: Option<String>,
+    /// An ESP tunnel.
+    pub esp: Option<String>,
     /// Open flows to certain ports at the remote; the first that matches decides.
     pub services: Option<Vec<ServiceTimeout>>,
 }

@@ -91,11 +91,24 @@ pub enum Protocol {
     Udp,
     /// RFC 792; queries only.
     Icmp,
+    /// RFC 9260; by address.
+    Sctp,
+    /// RFC 2784; by address.
+    Gre,
+    /// RFC 4303; by address.
+    Esp,
 }
 
 impl Protocol {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Icmp];
+    pub const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Icmp,
+        Self::Sctp,
+        Self::Gre,
+        Self::Esp,
+    ];
 
     /// The word in tables, labels and queries.
     pub const fn label(self) -> &'static str {
@@ -103,6 +116,9 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Icmp => "icmp",
+            Self::Sctp => "sctp",
+            Self::Gre => "gre",
+            Self::Esp => "esp",
         }
     }
 }
@@ -117,6 +133,12 @@ pub struct ByProtocol<T> {
     pub udp: T,
     /// Of ICMP.
     pub icmp: T,
+    /// Of SCTP.
+    pub sctp: T,
+    /// Of GRE.
+    pub gre: T,
+    /// Of ESP.
+    pub esp: T,
 }
 
 impl<T> ByProtocol<T> {
@@ -126,6 +148,9 @@ impl<T> ByProtocol<T> {
             Protocol::Tcp => &self.tcp,
             Protocol::Udp => &self.udp,
             Protocol::Icmp => &self.icmp,
+            Protocol::Sctp => &self.sctp,
+            Protocol::Gre => &self.gre,
+            Protocol::Esp => &self.esp,
         }
     }
 
@@ -135,6 +160,9 @@ impl<T> ByProtocol<T> {
             Protocol::Tcp => &mut self.tcp,
             Protocol::Udp => &mut self.udp,
             Protocol::Icmp => &mut self.icmp,
+            Protocol::Sctp => &mut self.sctp,
+            Protocol::Gre => &mut self.gre,
+            Protocol::Esp => &mut self.esp,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use abi::{Counter, Holder, MappingKey, Reason};
+use abi::{Counter, Holder, MappingKey, Needs, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
@@ -409,18 +409,19 @@ impl Driver {
 
     /// Whether there may be programs to load yet.
     pub fn may_load(&self) -> bool {
-        !self.world.program().has_ipv6()
+        self.world.program().needs() != Needs::ALL
     }
 
     /// Loads the programs that an intent needs and that are not there. It takes a second, in which
     /// packets go on and nothing else does.
     fn load_programs(&mut self, intent: &Intent) -> Result<(), WorldError> {
-        if !intent.has_ipv6() || !self.may_load() {
+        let (has, needs) = (self.world.program().needs(), intent.needs());
+        if has.and(needs) == has {
             return Ok(());
         }
-        self.world.load_ipv6()?;
+        self.world.load(needs)?;
         let instructions = self.world.program().verified_instructions();
-        tracing::info!(instructions, "loaded the programs for IPv6");
+        tracing::info!(instructions, ?needs, "loaded more programs");
         self.shared
             .update(|view| view.program.instructions = instructions.map(u64::from));
         Ok(())

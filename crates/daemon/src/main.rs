@@ -107,7 +107,7 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         flows: intent.limits.flows,
         flows6: intent.limits.flows6,
     };
-    let world = World::open(&intent.state, sizes, intent.has_ipv6())?;
+    let world = World::open(&intent.state, sizes, intent.needs())?;
     let gateway = Gateway::new(world.found()?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

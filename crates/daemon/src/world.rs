@@ -7,7 +7,8 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, Ip6, Mapping, MappingKey, limits::POOLS_MAX, policy::pool_index,
+    Address, Config, External, Ip6, Mapping, MappingKey, Needs, limits::POOLS_MAX,
+    policy::pool_index,
 };
 use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, mappings, policy};
 use kernel::{
@@ -62,23 +63,16 @@ impl World {
     /// # Errors
     ///
     /// See [`WorldError`]; what a predecessor left goes on as it was.
-    pub fn open(
-        root: &std::path::Path,
-        sizes: Sizes,
-        wants_ipv6: bool,
-    ) -> Result<Self, WorldError> {
+    pub fn open(root: &std::path::Path, sizes: Sizes, needs: Needs) -> Result<Self, WorldError> {
         let state = State::open(root)?;
-        let loaded = Program::load(&state, sizes, wants_ipv6)?;
+        let loaded = Program::load(&state, sizes, needs)?;
         seed(&loaded.tables)?;
-        let has_ipv6 = loaded.program.has_ipv6();
+        let has = loaded.program.needs();
         // A packet is sent on only to programs that are there: none is while links run either.
-        if !has_ipv6 {
-            say_ipv6(&loaded.tables, false)?;
-        }
+        say(&loaded.tables, |config| without(config, has))?;
         let attached = links::adopt(&state, loaded.program.fd()?)?;
-        if has_ipv6 {
-            say_ipv6(&loaded.tables, true)?;
-        }
+        let ipv6 = u32::from(has.ipv6);
+        say(&loaded.tables, |config| Config { ipv6, ..config })?;
         loaded.program.retire_others(&state)?;
         Ok(Self {
             state,
@@ -186,14 +180,10 @@ impl World {
             mappings,
             leases: read("LEASES", tables.leases.all())?.into_iter().collect(),
             externals: self.externals()?,
-            classes: read("CLASSES", tables.classes.all())?
-                .into_iter()
-                .map(|(key, _)| key)
-                .collect(),
-            classes6: read("CLASSES6", tables.classes6.all())?
-                .into_iter()
-                .map(|(key, _)| key)
-                .collect(),
+            classes: keys(read("CLASSES", tables.classes.all())?),
+            classes6: keys(read("CLASSES6", tables.classes6.all())?),
+            fixed: keys(read("FIXED", tables.fixed.all())?),
+            fixed6: keys(read("FIXED6", tables.fixed6.all())?),
             interfaces: read("INTERFACES", tables.interfaces.all())?
                 .into_iter()
                 .collect(),
@@ -254,6 +244,16 @@ impl World {
             Action::RemoveClasses6(keys) => {
                 write("CLASSES6", tables.classes6.remove_all(&keys))?;
             }
+            Action::PutFixed(entries) => {
+                let (keys, values): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+                write("FIXED", tables.fixed.put_all(&keys, &values))?;
+            }
+            Action::PutFixed6(entries) => {
+                let (keys, values): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+                write("FIXED6", tables.fixed6.put_all(&keys, &values))?;
+            }
+            Action::RemoveFixed(keys) => write("FIXED", tables.fixed.remove_all(&keys))?,
+            Action::RemoveFixed6(keys) => write("FIXED6", tables.fixed6.remove_all(&keys))?,
             Action::PutClasses(classes) => {
                 let (keys, sets): (Vec<_>, Vec<_>) = classes.into_iter().unzip();
                 write("CLASSES", tables.classes.put_all(&keys, &sets))?;
@@ -299,13 +299,13 @@ impl World {
         Ok(None)
     }
 
-    /// Loads the programs for IPv6, if they are not there.
+    /// Loads the programs that are needed and not there.
     ///
     /// # Errors
     ///
     /// If the kernel refuses them; everything else goes on.
-    pub fn load_ipv6(&mut self) -> Result<(), WorldError> {
-        Ok(self.program.load_ipv6()?)
+    pub fn load(&mut self, needs: Needs) -> Result<(), WorldError> {
+        Ok(self.program.load_more(needs)?)
     }
 
     /// Lets this host forward IPv6, which it must not do before it translates any.
@@ -442,13 +442,27 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
     write("CONFIG", tables.config.put(&0, &config))
 }
 
-/// Tells the packet path whether there are programs for IPv6.
-fn say_ipv6(tables: &Tables, has_ipv6: bool) -> Result<(), WorldError> {
+/// Tells the packet path other words.
+fn say(tables: &Tables, change: impl FnOnce(Config) -> Config) -> Result<(), WorldError> {
     let Some(config) = read("CONFIG", tables.config.get(&0))? else {
         return Ok(());
     };
-    let ipv6 = u32::from(has_ipv6);
-    write("CONFIG", tables.config.put(&0, &Config { ipv6, ..config }))
+    write("CONFIG", tables.config.put(&0, &change(config)))
+}
+
+/// The words without those that lead to programs that are not there.
+fn without(config: Config, has: Needs) -> Config {
+    let word = |is_there, word| if is_there { word } else { 0 };
+    Config {
+        ipv6: word(has.ipv6, config.ipv6),
+        fixed: word(has.fixed, config.fixed),
+        fixed6: word(has.fixed && has.ipv6, config.fixed6),
+        ..config
+    }
+}
+
+fn keys<K, V>(entries: Vec<(K, V)>) -> Vec<K> {
+    entries.into_iter().map(|(key, _)| key).collect()
 }
 
 fn read<T>(table: &'static str, result: io::Result<T>) -> Result<T, WorldError> {

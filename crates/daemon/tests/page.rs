@@ -71,6 +71,7 @@ fn readings() -> Readings {
         tcp: 3,
         udp: 2,
         icmp: 1,
+        ..ByProtocol::default()
     };
     Readings {
         view: Arc::new(view),
@@ -141,6 +142,7 @@ fn pool() -> Pool {
             tcp: 3,
             udp: 2,
             icmp: 1,
+            ..ByProtocol::default()
         },
     }
 }

@@ -158,6 +158,8 @@ fn transport4<P: Packet>(packet: &mut P, arrival: &Arrival<Ip6>, flow: &Flow<Liv
     match arrival.protocol {
         // TCP and UDP have the same pseudo-header in both versions but for the addresses.
         Protocol::Tcp | Protocol::Udp => transport::rewrite(packet, arrival, flow),
+        // No such flow begins between the versions.
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => false,
         Protocol::Icmp => {
             let length = payload(arrival) as u16;
             let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {
@@ -211,6 +213,7 @@ pub fn to_ip6<P: Packet>(
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
         Protocol::Icmp => icmp6::NUMBER,
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => return Some(Reason::Internal),
     };
     let before = Ipv6::LEN + if is_fragment { Fragment::LEN } else { 0 };
     let header = Header6 {
@@ -320,6 +323,7 @@ fn transport6<P: Packet>(
             };
             None
         }
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => Some(Reason::Internal),
         Protocol::Tcp => (!transport::rewrite(packet, arrival, flow)).then_some(Reason::Internal),
         Protocol::Icmp => {
             let Some(icmp) = packet.at::<Icmp>(arrival.l4) else {

@@ -158,6 +158,19 @@ pub fn find<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(
     Found::First
 }
 
+/// Whether the first one of a fragment's packet was a flow's.
+#[inline(never)]
+pub fn is_known<V: Version, P: Packet, W: World + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+) -> bool {
+    let Some(identity) = V::identify(packet, world) else {
+        return false;
+    };
+    let known = world.fragments(&key(&identity));
+    known.is_some_and(|known| !known.is_old(world.now()))
+}
+
 /// Notes that a packet of a flow passes, if it is in fragments; or says why it does not.
 #[inline(always)]
 pub fn note<V: Translate<A>, A: Address, P: Packet, W: World + Tables<V::Own>>(

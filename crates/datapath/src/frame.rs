@@ -297,6 +297,20 @@ impl Fragment {
     }
 }
 
+/// An SCTP common header (RFC 9260 §3.1).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sctp {
+    /// Source port.
+    pub source: Port,
+    /// Destination port.
+    pub target: Port,
+    /// Verification tag.
+    pub tag: [u8; 4],
+    /// Checksum, which does not cover the addresses.
+    pub check: [u8; 4],
+}
+
 /// A UDP header (RFC 768).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -455,6 +469,8 @@ unsafe impl Wire for Fragment {}
 unsafe impl Wire for Ipv4 {}
 // SAFETY: as above.
 unsafe impl Wire for Udp {}
+// SAFETY: as above.
+unsafe impl Wire for Sctp {}
 // SAFETY: as above.
 unsafe impl Wire for Tcp {}
 // SAFETY: as above.

@@ -43,10 +43,23 @@ pub fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
     tell(packet, world, icmp6::UNREACHABLE, 1, 0)
 }
 
+/// Tells the sender that there is no way to where its packet was sent (RFC 4443 §3.1).
+#[inline(never)]
+pub fn unreachable<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
+    tell(packet, world, icmp6::UNREACHABLE, 0, 0)
+}
+
+/// Tells the sender that its packet's header has a value that cannot be, so many bytes behind its
+/// beginning (RFC 4443 §3.4).
+#[inline(never)]
+pub fn problem<P: Packet, W: World>(packet: &mut P, world: &W, place: u16) -> bool {
+    tell(packet, world, icmp6::PARAMETER_PROBLEM, 0, place)
+}
+
 /// Turns the packet into an error about it; `false` if that cannot be done, or was done too often
 /// (RFC 4443 §2.4 (f)).
 #[inline(always)]
-fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu: u16) -> bool {
+fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, rest: u16) -> bool {
     let Some(own) = world
         .interface(packet.ingress())
         .and_then(|interface| interface.address6())
@@ -80,7 +93,7 @@ fn tell<P: Packet, W: World>(packet: &mut P, world: &W, kind: u8, code: u8, mtu:
         next: icmp6::NUMBER,
         hops: TTL,
     };
-    let [high, low] = mtu.to_be_bytes();
+    let [high, low] = rest.to_be_bytes();
     let message = Icmp {
         kind,
         code,

@@ -9,7 +9,7 @@ use crate::{
     Arrival, Begun, Piece,
     checksum::{Sum, TTL_DECREMENT, patch},
     cross,
-    frame::{Icmp, Ipv4, Link, Packet, Tcp, Udp, Wire, ethertype},
+    frame::{Icmp, Ipv4, Link, Packet, Sctp, Tcp, Udp, Wire, ethertype},
     icmp,
     ip::{Detour, Identity, Translate, Unusual, Version},
     options::Options,
@@ -30,86 +30,10 @@ impl Version for V4 {
         _: &W,
         bytes: u64,
     ) -> Result<Arrival<Ip4>, Unusual> {
-        let Some(link) = packet.at::<Link>(0) else {
-            return Err(Unusual::Leaves(Reason::Malformed));
-        };
-        if link.ethertype != ethertype::IPV4 {
-            return Err(match link.ethertype {
-                ethertype::IPV6 => Unusual::Other,
-                ethertype::VLAN | ethertype::QINQ => Unusual::Leaves(Reason::VlanTagged),
-                _ => Unusual::Leaves(Reason::NotIp),
-            });
+        match plain(packet, bytes) {
+            Err(Unusual::Part(Reason::Protocol)) => portless(packet, bytes),
+            read => read,
         }
-        if link.is_multicast() {
-            return Err(Unusual::Leaves(Reason::NotForUs));
-        }
-        let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-            return Err(Unusual::Leaves(Reason::Malformed));
-        };
-        let (header, total) = (ip.header_len(), ip.total());
-        let (source, target, id) = (ip.source, ip.target, ip.id);
-        if !ip.is_version_4() || header < Ipv4::LEN {
-            return Err(Unusual::Leaves(Reason::Malformed));
-        }
-        if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
-            return Err(Unusual::Leaves(Reason::Malformed));
-        }
-        let piece = match (ip.is_fragment(), ip.offset()) {
-            (false, _) => Piece::Whole,
-            (true, 0) => Piece::First,
-            (true, _) => return Err(Unusual::Part(Reason::Fragment)),
-        };
-        let number = ip.protocol;
-
-        // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
-        let cut = match piece {
-            Piece::Whole => Reason::Protocol,
-            Piece::First | Piece::Later => Reason::Fragment,
-        };
-        let l4 = Link::LEN + header;
-        let room = total as usize - header;
-        let (protocol, (source_port, target_port), flags) = match Protocol::from_number(number) {
-            Some(it @ Protocol::Tcp) => match packet.at::<Tcp>(l4) {
-                Some(tcp) if room >= Tcp::LEN => (it, (tcp.source, tcp.target), tcp.flags),
-                _ => return Err(Unusual::Part(cut)),
-            },
-            Some(it @ Protocol::Udp) => match packet.at::<Udp>(l4) {
-                Some(udp) if room >= Udp::LEN => (it, (udp.source, udp.target), 0),
-                _ => return Err(Unusual::Part(cut)),
-            },
-            Some(it @ Protocol::Icmp) => match packet.at::<Icmp>(l4) {
-                // All queries share their identifiers: an answer is of its question's kind anyhow.
-                Some(icmp) if room >= Icmp::LEN => match icmp.kind {
-                    kind if Icmp::is_query(kind) => (it, (icmp.id, Port::new(0)), Icmp::ECHO),
-                    kind if Icmp::is_reply(kind) => (it, (Port::new(0), icmp.id), 0),
-                    _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
-                    _ => return Err(Unusual::Part(Reason::NotAQuery)),
-                },
-                _ => return Err(Unusual::Part(cut)),
-            },
-            None => return Err(Unusual::Part(Reason::Protocol)),
-        };
-        let tuple = Tuple {
-            source,
-            target,
-            source_port,
-            target_port,
-        };
-        let key = FlowKey::new(protocol, tuple);
-        Ok(Arrival {
-            key,
-            protocol,
-            l4,
-            fragment: 0,
-            total,
-            bytes,
-            flags,
-            piece,
-            begun: Begun {
-                id: [0, 0, id[0], id[1]],
-                end: room.div_ceil(8) as u32,
-            },
-        })
     }
 
     #[inline(always)]
@@ -151,6 +75,141 @@ impl Version for V4 {
     fn prohibited<P: Packet, W: World>(packet: &mut P, world: &W) -> bool {
         icmp::prohibited(packet, world)
     }
+}
+
+/// Reads a packet whose protocol's flows have ports of their own, which nearly all have.
+#[inline(always)]
+pub fn plain<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
+    let Some(link) = packet.at::<Link>(0) else {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    };
+    if link.ethertype != ethertype::IPV4 {
+        return Err(match link.ethertype {
+            ethertype::IPV6 => Unusual::Other,
+            ethertype::VLAN | ethertype::QINQ => Unusual::Leaves(Reason::VlanTagged),
+            _ => Unusual::Leaves(Reason::NotIp),
+        });
+    }
+    if link.is_multicast() {
+        return Err(Unusual::Leaves(Reason::NotForUs));
+    }
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    };
+    let (header, total) = (ip.header_len(), ip.total());
+    let (source, target, id) = (ip.source, ip.target, ip.id);
+    if !ip.is_version_4() || header < Ipv4::LEN {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    }
+    if (total as usize) < header || Link::LEN as u64 + total as u64 > bytes {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    }
+    let piece = match (ip.is_fragment(), ip.offset()) {
+        (false, _) => Piece::Whole,
+        (true, 0) => Piece::First,
+        (true, _) => return Err(Unusual::Part(Reason::Fragment)),
+    };
+    let number = ip.protocol;
+
+    // A first fragment has its whole transport header or is no beginning (RFC 1858 §3).
+    let cut = match piece {
+        Piece::Whole => Reason::Protocol,
+        Piece::First | Piece::Later => Reason::Fragment,
+    };
+    let l4 = Link::LEN + header;
+    let room = total as usize - header;
+    let (protocol, (source_port, target_port), flags) = match Protocol::from_number(number) {
+        Some(it @ Protocol::Tcp) => match packet.at::<Tcp>(l4) {
+            Some(tcp) if room >= Tcp::LEN => (it, (tcp.source, tcp.target), tcp.flags),
+            _ => return Err(Unusual::Part(cut)),
+        },
+        Some(it @ Protocol::Udp) => match packet.at::<Udp>(l4) {
+            Some(udp) if room >= Udp::LEN => (it, (udp.source, udp.target), 0),
+            _ => return Err(Unusual::Part(cut)),
+        },
+        Some(it @ Protocol::Icmp) => match packet.at::<Icmp>(l4) {
+            // All queries share their identifiers: an answer is of its question's kind anyhow.
+            Some(icmp) if room >= Icmp::LEN => match icmp.kind {
+                kind if Icmp::is_query(kind) => (it, (icmp.id, Port::new(0)), Icmp::ECHO),
+                kind if Icmp::is_reply(kind) => (it, (Port::new(0), icmp.id), 0),
+                _ if icmp.is_error() => return Err(Unusual::Part(Reason::IcmpError)),
+                _ => return Err(Unusual::Part(Reason::NotAQuery)),
+            },
+            _ => return Err(Unusual::Part(cut)),
+        },
+        Some(Protocol::Sctp | Protocol::Gre | Protocol::Esp) | None => {
+            return Err(Unusual::Part(Reason::Protocol));
+        }
+    };
+    let tuple = Tuple {
+        source,
+        target,
+        source_port,
+        target_port,
+    };
+    let key = FlowKey::new(protocol, tuple);
+    Ok(Arrival {
+        key,
+        protocol,
+        l4,
+        fragment: 0,
+        total,
+        bytes,
+        flags,
+        piece,
+        begun: Begun {
+            id: [0, 0, id[0], id[1]],
+            end: room.div_ceil(8) as u32,
+        },
+    })
+}
+
+/// Reads a packet of a protocol that is translated by address, apart from the others because it is rare.
+/// Its headers make sense so far.
+#[inline(always)]
+fn portless<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
+    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
+        return Err(Unusual::Leaves(Reason::Malformed));
+    };
+    let (header, total) = (ip.header_len(), ip.total());
+    let (source, target, [high, low]) = (ip.source, ip.target, ip.id);
+    let piece = match ip.is_fragment() {
+        true => Piece::First,
+        false => Piece::Whole,
+    };
+    let l4 = Link::LEN + header;
+    let room = (total as usize).saturating_sub(header);
+    let (protocol, (source_port, target_port)) = match Protocol::from_number(ip.protocol) {
+        Some(it @ Protocol::Sctp) => match packet.at::<Sctp>(l4) {
+            Some(sctp) if room >= Sctp::LEN => (it, (sctp.source, sctp.target)),
+            _ if matches!(piece, Piece::First) => return Err(Unusual::Part(Reason::Fragment)),
+            _ => return Err(Unusual::Part(Reason::Protocol)),
+        },
+        Some(it @ (Protocol::Gre | Protocol::Esp)) => (it, (Port::new(0), Port::new(0))),
+        Some(Protocol::Tcp | Protocol::Udp | Protocol::Icmp) | None => {
+            return Err(Unusual::Part(Reason::Protocol));
+        }
+    };
+    let tuple = Tuple {
+        source,
+        target,
+        source_port,
+        target_port,
+    };
+    Ok(Arrival {
+        key: FlowKey::new(protocol, tuple),
+        protocol,
+        l4,
+        fragment: 0,
+        total,
+        bytes,
+        flags: 0,
+        piece,
+        begun: Begun {
+            id: [0, 0, high, low],
+            end: room.div_ceil(8) as u32,
+        },
+    })
 }
 
 #[inline(always)]

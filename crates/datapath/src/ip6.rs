@@ -9,7 +9,7 @@ use abi::{
 
 use crate::{
     Arrival, Begun, Piece, cross,
-    frame::{Fragment, Icmp, Ipv6, Link, Packet, Tcp, Udp, Wire, extension, icmp6},
+    frame::{Fragment, Icmp, Ipv6, Link, Packet, Sctp, Tcp, Udp, Wire, extension, icmp6},
     icmp6 as answers,
     ip::{Identity, Translate, Unusual, Version},
     quoted::{self, Error, Translated},
@@ -112,6 +112,12 @@ fn read<P: Packet>(
             },
             _ => return Err(Unusual::Part(cut)),
         },
+        132 => match packet.at::<Sctp>(l4) {
+            Some(sctp) if l4 + Sctp::LEN <= end => (Protocol::Sctp, sctp.source, sctp.target, 0),
+            _ => return Err(Unusual::Part(cut)),
+        },
+        47 if l4 < end => (Protocol::Gre, Port::new(0), Port::new(0), 0),
+        50 if l4 < end => (Protocol::Esp, Port::new(0), Port::new(0), 0),
         _ => return Err(Unusual::Part(Reason::Protocol)),
     };
     let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {

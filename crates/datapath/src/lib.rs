@@ -10,7 +10,8 @@
 //! rx ─ frame ─┬─ not IPv4, tagged, not for us, malformed ────────────────────→ pass to the kernel
 //!             ├─ a fragment ─ fragment: as the first one, held until that comes
 //!             ├─ an ICMP error ─ quoted: as the flow it is about
-//!             ├─ another protocol, or neither of these two ─ part ───────────→ drop if ours, or pass
+//!             ├─ SCTP, GRE, ESP ─ part: by address, as hit or miss
+//!             ├─ another protocol, or neither of these ─ part ───────────────→ drop if ours, or pass
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
 //!                              ├─ may start a flow: classify, allocate, insert both ─→ as hit
@@ -29,6 +30,7 @@ mod checksum;
 mod classify;
 mod cross;
 mod embedded;
+mod fixed;
 mod forward;
 mod fragment;
 mod icmp;
@@ -47,12 +49,13 @@ mod quota;
 mod quoted;
 mod refusal;
 mod reset;
+mod room;
 mod route;
 mod transport;
 
 use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
 use frame::Packet;
-use ip::{Detour, Translate, Unusual, Version};
+use ip::{Detour, Translate, Unusual};
 use ip4::V4;
 use ip6::V6;
 use open::{Beginning, Step};
@@ -190,6 +193,8 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::SixPart) => six_part(packet, world),
             Next::Go(Stage::Cross) => cross(packet, world),
             Next::Go(Stage::CrossOpen) => cross_open(packet, world),
+            Next::Go(Stage::Fixed) => fixed(packet, world),
+            Next::Go(Stage::SixFixed) => six_fixed(packet, world),
         };
     }
 }
@@ -198,24 +203,43 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
-    let arrival = match V4::parse(packet, world, bytes) {
+    let arrival = match ip4::plain(packet, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => return Next::Go(Stage::Part),
+        Err(Unusual::Part(_)) => return Next::Go(unless_fixed(world, Stage::Part)),
         Err(Unusual::Other) if has_ipv6(world) => return Next::Go(Stage::Six),
         Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        return Next::Go(Stage::Part);
+        return Next::Go(unless_fixed(world, Stage::Part));
     }
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return Next::Go(Stage::Open);
+        return Next::Go(unless_fixed(world, Stage::Open));
     };
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// The stage of IPv4 packets that no flow wants: first the one for addresses that are translated one to
+/// one, if there are any.
+#[inline(always)]
+fn unless_fixed<W: World>(world: &W, stage: Stage) -> Stage {
+    match world.config() {
+        Some(config) if config.fixed != 0 => Stage::Fixed,
+        Some(_) | None => stage,
+    }
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+fn unless_fixed6<W: World>(world: &W, stage: Stage) -> Stage {
+    match world.config() {
+        Some(config) if config.fixed6 != 0 => Stage::SixFixed,
+        Some(_) | None => stage,
+    }
 }
 
 /// Whether anything is to be done with packets of IPv6.
@@ -243,13 +267,13 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                return Next::Go(Stage::SixOpen);
+                return Next::Go(unless_fixed6(world, Stage::SixOpen));
             };
             let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
         }
         Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => Next::Go(Stage::SixPart),
+        Err(Unusual::Part(_)) => Next::Go(unless_fixed6(world, Stage::SixPart)),
         Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
     }
 }
@@ -276,6 +300,18 @@ pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 #[inline(always)]
 pub fn cross_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     newcomer::<V4, Ip6, _, _>(packet, world, Stage::Cross)
+}
+
+/// The program for IPv4 packets that no flow wants, where addresses are translated one to one.
+#[inline(always)]
+pub fn fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    fixed::program::<V4, Ip4, _, _>(packet, world, Stage::Part)
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+pub fn six_fixed<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    fixed::program::<V6, Ip6, _, _>(packet, world, Stage::SixPart)
 }
 
 /// Remembers a first fragment that this program was the last for: what is sent through again now finds
@@ -523,10 +559,22 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     } = &mut *room;
     let mut step = open::judge::<V, _, _, _>(packet, world, arrival, beginning);
     if let Step::Begin = step {
+        step = open::own_port(packet.ingress(), world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::redirect(world, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::from_inside::<V, _, _>(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::filter::<V, _, _>(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::choose(world, arrival, beginning);
     }
     if let Step::Begin = step {
         step = open::aim(packet.ingress(), world, arrival, beginning);

@@ -13,11 +13,14 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool,
-    PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6, Tick, Told,
-    Tuple, Use,
-    limits::{AWAITED_MAX, CLIENTS_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX, REASONS_MAX},
+    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Held, Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered,
+    Opened, Pool, PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6,
+    Tick, Told, Tuple, Use,
+    limits::{
+        AWAITED_MAX, CLIENTS_MAX, FIXED_ENTRIES_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX,
+        REASONS_MAX,
+    },
     ports::WORDS,
 };
 
@@ -217,6 +220,8 @@ pub struct Kind<A: Address> {
     pub externals: Table<A, External>,
     /// See [`Tables::class`].
     pub classes: Table<ClassKey<A>, RuleSet>,
+    /// See [`Tables::fixed`].
+    pub fixed: Table<FixedKey<A>, Fixed>,
     /// What [`Tables::route`] answers; never [`Route::Known`] as an error.
     pub routes: RefCell<Rc<Routes<A>>>,
     /// See [`Tables::room`].
@@ -233,6 +238,7 @@ impl<A: Address> Kind<A> {
             fragments: Table::new(FRAGMENTS_MAX),
             externals: Table::new(usize::MAX),
             classes: Table::new(usize::MAX),
+            fixed: Table::new(FIXED_ENTRIES_MAX),
             routes: RefCell::new(Rc::new(|_| Err(Route::Nowhere))),
             room: RefCell::new(Room::empty()),
             events: RefCell::default(),
@@ -427,6 +433,13 @@ impl<A: In> Tables<A> for Memory {
         (0..=key.own_bits())
             .rev()
             .find_map(|bits| classes.get(&key.cut(bits)))
+    }
+
+    fn fixed(&self, key: &FixedKey<A>) -> Option<Rc<Fixed>> {
+        let fixed = &A::kind(self).fixed;
+        (0..=key.own_bits())
+            .rev()
+            .find_map(|bits| fixed.get(&key.cut(bits)))
     }
 
     fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {

@@ -2,10 +2,12 @@
 
 mod mappings;
 mod place;
+mod redirect;
+mod spare;
 
 use abi::{
     Action, Address, Admits, Behaviour, Blocks, ClassKey, Dependence, External, Flow, FlowKey, Ip4,
-    Ip6, Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tick, Tuple,
+    Ip6, Live, MappingKey, NextHop, Port, Prefix64, Protocol, Reason, Side, Slot, Tuple,
     blocks::{NOBODY, Ranks},
     policy,
 };
@@ -19,10 +21,12 @@ use crate::{
     has_ipv6,
     ip::Translate,
     ports,
-    quoted::{Error, Translated},
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
+pub use redirect::redirect;
+pub use spare::choose;
+
 use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
 use place::{claim, place};
 
@@ -71,6 +75,8 @@ pub struct Beginning<A> {
     /// The external port of a flow from inside.
     port: Port,
     generation: u32,
+    /// Where the pool stands whose address the flow gets.
+    place: u32,
     pub(crate) seed: u64,
     pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
@@ -123,16 +129,12 @@ impl<A: Address> Beginning<A> {
         client: 0,
         port: Port([0; 2]),
         generation: 0,
+        place: 0,
         seed: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,
-        slot: Slot {
-            address: A::NONE,
-            index: 0,
-            planes: 0,
-            filled: 0,
-        },
+        slot: Slot::empty(A::NONE),
         ordinal: NOBODY,
         block: (0, 0),
         rest: Blocks::NONE.rest,
@@ -154,30 +156,6 @@ impl<A: Address> Beginning<A> {
     #[inline(always)]
     pub(crate) const fn shares_ports(&self, protocol: Protocol) -> bool {
         self.slot.planes != 0 && matches!(protocol, Protocol::Tcp)
-    }
-}
-
-/// Room for a packet at hand, see `Tables::room`.
-pub struct Room<A> {
-    /// The flow that it begins.
-    pub beginning: Beginning<A>,
-    /// One of its two entries.
-    pub flow: Flow<Live, A>,
-    /// The ICMP error that it is.
-    pub error: Error<A>,
-    /// What that becomes.
-    pub translated: Translated<A>,
-}
-
-impl<A: Address> Room<A> {
-    /// With nothing in it.
-    pub fn empty() -> Self {
-        Self {
-            beginning: Beginning::EMPTY,
-            flow: Flow::new(Side::Outbound, 0, Tuple::NONE, (0, 0), Tick(0)),
-            error: Error::NOTHING,
-            translated: Translated::NOTHING,
-        }
     }
 }
 
@@ -243,17 +221,6 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         if is_wide(world, arrival) {
             return Step::Cross;
         }
-        let has_port = arrival.protocol as u8 != Protocol::Icmp as u8;
-        if has_port
-            && !external.owns(tuple.target_port)
-            && !is_asked_for(
-                world,
-                arrival.protocol,
-                (beginning.target, tuple.target_port),
-            )
-        {
-            return foreign_port(packet, world, arrival, beginning);
-        }
         beginning.way = match pool {
             Some(_) => Way::Hairpin,
             None => Way::In,
@@ -261,10 +228,9 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
         beginning.pool = external.pool;
         (beginning.behaviour, beginning.called) = (external.behaviour, external.behaviour);
     }
-    if let Some(pool) = pool
-        && let Some(reason) = from_inside::<V, _, _>(world, version, pool, tuple.source, beginning)
-    {
-        return Step::Leave(reason);
+    if let Some(pool) = pool {
+        beginning.pool = pool;
+        beginning.place = policy::pool_index(version, pool);
     }
     Step::Begin
 }
@@ -275,7 +241,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
 #[inline(always)]
 pub fn may_begin<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> Step {
     match arrival.protocol {
-        Protocol::Udp => Step::Begin,
+        Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => Step::Begin,
         Protocol::Icmp => match (beginning.way, arrival.flags) {
             (Way::Out, Icmp::ECHO) | (Way::In, _) => Step::Begin,
             (Way::Out | Way::Hairpin | Way::Knock, _) => Step::Leave(Reason::NotAQuery),
@@ -320,12 +286,7 @@ fn fill_slot<A: Address, W: World + Tables<A>>(
     let Some(slot) = Tables::<Ip4>::slot(world, pool, index) else {
         return false;
     };
-    beginning.slot = Slot {
-        address: A::of_ip4(slot.address),
-        index: slot.index,
-        planes: slot.planes,
-        filled: slot.filled,
-    };
+    beginning.slot = slot.with(A::of_ip4(slot.address));
     true
 }
 
@@ -350,25 +311,27 @@ pub fn has_wide_flow<A: Address, W: World>(world: &W, key: &FlowKey<A>) -> bool 
 }
 
 /// Fills in what a flow has that a rule sends through a pool.
-#[inline(always)]
-fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
+#[inline(never)]
+pub fn from_inside<V: Translate<A>, A: Address, W: World + Tables<A>>(
     world: &W,
-    version: u32,
-    number: u8,
-    client: A,
+    arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
-) -> Option<Reason> {
-    let pool = policy::pool_index(version, number);
-    let Some(known) = world.pool(pool) else {
-        return Some(Reason::Internal);
-    };
-    let index = place::<V, _>(&known, client, beginning);
-    if !fill_slot(world, pool, index, beginning) {
-        return Some(Reason::Internal);
+) -> Step {
+    if let Way::In = beginning.way {
+        return Step::Begin;
     }
-    beginning.pool = number;
-    beginning.behaviour = known.behaviour;
-    (beginning.slot.filled == 0).then_some(Reason::PoolEmpty)
+    let Some(pool) = world.pool(beginning.place) else {
+        return Step::Leave(Reason::Internal);
+    };
+    beginning.behaviour = pool.behaviour;
+    let index = place::<V, _>(&pool, arrival.key.tuple.source, beginning);
+    if !fill_slot(world, beginning.place, index, beginning) {
+        return Step::Leave(Reason::Internal);
+    }
+    match beginning.slot.filled {
+        0 => Step::Leave(Reason::PoolEmpty),
+        _ => Step::Begin,
+    }
 }
 
 /// Fills in whose the external port is that a packet is for.
@@ -398,7 +361,8 @@ fn find<V: Translate<A>, A: Address, W: World + Tables<A>>(
     }
     // Who asks for an echo names no port of ours.
     let is_question = protocol as u8 == Protocol::Icmp as u8 && arrival.flags == Icmp::ECHO;
-    if is_question {
+    // Whose an address is for a protocol without ports of ours, only a flow says.
+    if is_question || protocol.is_by_address() {
         return unsolicited(arrival);
     }
     let end = (beginning.target, tuple.target_port);
@@ -446,7 +410,12 @@ fn unsolicited<A>(arrival: &Arrival<A>) -> Step {
         Protocol::Tcp if arrival.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST) != Tcp::SYN => {
             stray(arrival)
         }
-        Protocol::Tcp | Protocol::Udp | Protocol::Icmp => Step::Leave(Reason::Unsolicited),
+        Protocol::Tcp
+        | Protocol::Udp
+        | Protocol::Icmp
+        | Protocol::Sctp
+        | Protocol::Gre
+        | Protocol::Esp => Step::Leave(Reason::Unsolicited),
     }
 }
 
@@ -535,19 +504,29 @@ pub fn aim<A: Address, W: World + Tables<A>>(
     Step::Begin
 }
 
-/// A packet for a port of an external address that its pool does not have: the kernel's, if the
-/// address is this host's own. Otherwise the kernel would only send it back to where it came from.
-#[inline(always)]
-fn foreign_port<A: Address, P: Packet, W: World + Tables<A>>(
-    packet: &P,
+/// Whether the port of an external address that is called is one that its pool has, or that somebody asked
+/// for. Any other is the kernel's, if the address is this host's own. Otherwise the kernel would only send
+/// the packet back to where it came from.
+#[inline(never)]
+pub fn own_port<A: Address, W: World + Tables<A>>(
+    ingress: u32,
     world: &W,
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
 ) -> Step {
+    let (protocol, port) = (arrival.protocol, arrival.key.tuple.target_port);
+    let has_port = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+    if matches!(beginning.way, Way::Out) || !has_port {
+        return Step::Begin;
+    }
+    let is_owned = external(world, beginning.target).is_some_and(|external| external.owns(port));
+    if is_owned || is_asked_for(world, protocol, (beginning.target, port)) {
+        return Step::Begin;
+    }
     let query = RouteQuery {
-        ingress: packet.ingress(),
+        ingress,
         tuple: arrival.key.tuple,
-        protocol: arrival.protocol as u8,
+        protocol: protocol as u8,
     };
     match world.route(&query, &mut beginning.hop) {
         Route::Local => Step::Leave(Reason::NotOurPort),
@@ -607,6 +586,10 @@ pub fn recall<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     beginning: &mut Beginning<A>,
 ) -> Option<Reason> {
     if let Way::In = beginning.way {
+        return None;
+    }
+    if arrival.protocol.is_by_address() {
+        beginning.port = arrival.key.tuple.source_port;
         return None;
     }
     if let Some(port) = mapped::<V, _, _>(world, arrival, beginning) {
@@ -768,6 +751,8 @@ fn deltas<A: Address>(protocol: Protocol, from: &Tuple<A>, to: &Tuple<A>) -> (u1
         // Only ICMPv6 has a pseudo-header. The identifier is the one port that is not zero.
         Protocol::Icmp => pseudo(from, to),
         Protocol::Tcp | Protocol::Udp => addresses,
+        // Their checksums do not cover the addresses, and nothing else changes.
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => Sum::ZERO,
     };
     let ports = ports
         .swap2(from.source_port.0, to.source_port.0)

@@ -24,6 +24,7 @@ mod v4;
 mod v6;
 
 pub use crossing::{GROWTH, to_ip4, to_ip6};
+pub use v6::{ICMP as ICMP6, QUOTE as QUOTE6};
 
 /// What an error must quote of a transport header (RFC 792).
 const QUOTED: usize = 8;
@@ -32,12 +33,12 @@ const QUOTED: usize = 8;
 #[derive(Clone, Copy)]
 pub struct Error<A> {
     /// Its own header.
-    icmp: u16,
+    pub icmp: u16,
     /// The packet it quotes. Not derived from `icmp` where it is used, because the verifier refuses
     /// pointers into a packet that are found by going back.
-    quote: u16,
+    pub quote: u16,
     /// The transport header of that.
-    l4: u16,
+    pub l4: u16,
     /// Length of the IP packet.
     pub total: u16,
     pub protocol: Protocol,
@@ -245,6 +246,9 @@ fn requote<P: Packet, A: Address>(
     (source, target): (Port, Port),
     covered: Sum,
 ) -> Option<Sum> {
+    if error.protocol.is_by_address() {
+        return Some(Sum::ZERO);
+    }
     let ports = packet.at::<[u8; QUOTED]>(error.l4())?;
     let [a, b, c, d, e, f, g, h] = *ports;
     let mut changed = Sum::ZERO;
@@ -264,6 +268,7 @@ fn requote<P: Packet, A: Address>(
             changed = changed.swap2([e, f], [i, j]);
             [ports[4], ports[5]] = [i, j];
         }
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => {}
     }
     let mut sum = Sum::ZERO.add2(changed.fold().to_ne_bytes());
     let covered = changed.add2(covered.fold().to_ne_bytes());
@@ -288,6 +293,7 @@ fn requote<P: Packet, A: Address>(
                 *check = new;
             }
         }
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => {}
     }
     Some(sum)
 }
@@ -298,7 +304,8 @@ fn answered<P: Packet>(packet: &mut P, protocol: Protocol, l4: usize) -> Option<
     let bytes = packet.at::<[u8; QUOTED]>(l4)?;
     let [a, b, c, d, e, f, ..] = *bytes;
     Some(match (protocol, a) {
-        (Protocol::Tcp | Protocol::Udp, _) => (Port([c, d]), Port([a, b])),
+        (Protocol::Tcp | Protocol::Udp | Protocol::Sctp, _) => (Port([c, d]), Port([a, b])),
+        (Protocol::Gre | Protocol::Esp, _) => (Port::new(0), Port::new(0)),
         (Protocol::Icmp, icmp6::ECHO) => (Port::new(0), Port([e, f])),
         (Protocol::Icmp, icmp6::ECHO_REPLY) => (Port([e, f]), Port::new(0)),
         (Protocol::Icmp, kind) if Icmp::is_query(kind) => (Port::new(0), Port([e, f])),

@@ -19,6 +19,7 @@ pub fn rewrite<A: Copy, P: Packet>(
     match arrival.protocol {
         // Its first fragment has the transport header, and the checksum of the whole.
         _ if matches!(arrival.piece, Piece::Later) => {}
+        Protocol::Sctp | Protocol::Gre | Protocol::Esp => {}
         Protocol::Tcp => {
             let Some(tcp) = packet.at::<Tcp>(arrival.l4) else {
                 return false;

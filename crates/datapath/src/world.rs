@@ -5,13 +5,13 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, PortWord, Reason, Rule,
-    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
+    Address, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
+    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port,
+    PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
 };
 
 use crate::frame::Packet;
-pub use crate::open::Room;
+pub use crate::room::Room;
 
 /// The ports of one external address and port space, or of one plane of it.
 pub type PortWords = [PortWord; WORDS];
@@ -99,6 +99,8 @@ pub trait Tables<A: Address>: Lend {
     fn external(&self, address: &A) -> Option<Self::Ref<'_, External>>;
     /// The rules of the longest prefix that covers this key.
     fn class(&self, key: &ClassKey<A>) -> Option<Self::Ref<'_, RuleSet>>;
+    /// What becomes of the addresses of the longest prefix that covers this key.
+    fn fixed(&self, key: &FixedKey<A>) -> Option<Self::Ref<'_, Fixed>>;
     /// A slot of a pool by [`abi::policy::pool_index`].
     fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>>;
 

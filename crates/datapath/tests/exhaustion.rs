@@ -32,7 +32,7 @@ fn first(protocol: Protocol, client: u32) -> Sketch {
 fn amounts(memory: &Memory) -> (usize, usize, u32) {
     let externals = memory.v4.externals.all();
     let bitmaps = externals.iter().flat_map(|(_, external)| {
-        Protocol::ALL.map(|protocol| ports::bitmap(external.index, protocol))
+        Protocol::PORTED.map(|protocol| ports::bitmap(external.index, protocol))
     });
     let taken = bitmaps.map(|bitmap| memory.taken(bitmap)).sum();
     (memory.v4.flows.len(), memory.v4.mappings.len(), taken)
@@ -40,7 +40,7 @@ fn amounts(memory: &Memory) -> (usize, usize, u32) {
 
 #[test]
 fn a_full_flow_table_refuses_the_flow_and_keeps_nothing_of_it() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = Site::new(usual(), 100);
         for client in 0..100 {
             assert_eq!(
@@ -346,7 +346,7 @@ fn the_port_spaces_of_protocols_do_not_eat_into_each_other() {
         vec![rule("10.0.0.0/8", "0.0.0.0/0", from_pool("web"))],
     );
     let site = Site::new(narrow, 100);
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         assert_eq!(
             site.send(INSIDE, &first(protocol, 1)).reason,
             Reason::TranslatedOut

@@ -24,7 +24,7 @@ const CLIENT: &str = "fd01::1";
 fn site_and_frames() -> (Site, Vec<Frame>) {
     let site = dual_of([Prefix64::WELL_KNOWN, own_prefix()], 256, |_| ());
     let mut frames = Vec::new();
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let port = if protocol == Protocol::Icmp { 0 } else { 443 };
         let to = |remote: Ip6| {
             let tuple = tuple6((CLIENT, 4000), ("::", port));

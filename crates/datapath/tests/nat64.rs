@@ -91,7 +91,7 @@ fn prefixes() -> impl Iterator<Item = Prefix64> {
 #[test]
 fn a_packet_leaves_from_a_pools_address_and_its_answer_comes_from_the_same_prefix() {
     for prefix in prefixes() {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let site = dual_of([own_prefix(), prefix], 16, |_| ());
             let asked = towards(prefix, REMOTE, protocol);
 
@@ -198,7 +198,7 @@ fn an_ipv6_header_is_made_of_an_ipv4_one() {
 /// RFC 7915 §5.1: they are ignored.
 #[test]
 fn extension_headers_are_left_behind() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for headers in [
             &[(0, 8)][..],
             &[(60, 16)],
@@ -417,7 +417,7 @@ fn fragments_of_icmp_are_dropped_by_name() {
 /// be fragmented.
 #[test]
 fn an_atomic_fragment_becomes_a_packet_that_may_be_fragmented() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for length in [10, 1400] {
             let site = dual();
             let sketch = Sketch6::first(protocol, asked(protocol)).payload(&vec![1; length]);
@@ -439,7 +439,7 @@ fn an_atomic_fragment_becomes_a_packet_that_may_be_fragmented() {
 
 #[test]
 fn hops_that_run_out_are_told_in_the_senders_version() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         let answer = begun(&site, protocol);
         let late = Sketch6::first(protocol, asked(protocol)).hops(1);
@@ -461,7 +461,7 @@ fn hops_that_run_out_are_told_in_the_senders_version() {
 /// learns of an MTU that an IPv6 host heeds, and what is shorter is fragmented on the way.
 #[test]
 fn what_is_too_big_for_an_ipv4_link_is_told_or_fragmented() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         let narrow = towards(Prefix64::WELL_KNOWN, NARROW, protocol);
         for (total, reason) in [
@@ -490,7 +490,7 @@ fn what_is_too_big_for_an_ipv4_link_is_told_or_fragmented() {
 #[test]
 fn what_is_too_big_for_an_ipv6_link_is_told_to_who_forbade_fragments() {
     for (client, mtu) in [("fd01::1", 1500), ("fd12::1", 1280)] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let site = dual();
             let mut asked = asked(protocol);
             asked.source = ip6(client);
@@ -539,7 +539,7 @@ fn a_packet_whose_next_hop_is_unknown_is_left_translated_to_the_kernel() {
 #[test]
 fn a_packet_from_an_address_of_a_prefix_is_dropped() {
     for prefix in [Prefix64::WELL_KNOWN, own_prefix()] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let site = dual();
             for target in [prefix.embed(REMOTE), ip6("2001:db8:1::4")] {
                 let tuple = Tuple {
@@ -699,7 +699,7 @@ fn an_endpoint_has_one_external_port_for_all_remotes_and_prefixes() {
     assert_eq!(seen.len(), 1);
     let (address, _) = seen.first().copied().expect("one");
     for port in 5000..5050 {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let asked = Tuple {
                 source_port: Port::new(port),
                 ..asked(protocol)

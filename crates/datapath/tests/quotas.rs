@@ -434,7 +434,7 @@ fn refused(refusal: Refusal, protocol: Protocol) -> Left {
 
 #[test]
 fn a_client_is_told_of_a_refusal_as_its_pool_says() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let by_icmp = refused(Refusal::Icmp, protocol);
         assert_eq!(by_icmp.exit, Exit::Transmit);
         assert_eq!(by_icmp.after.bytes[34..36], [3, 13]);
@@ -443,9 +443,9 @@ fn a_client_is_told_of_a_refusal_as_its_pool_says() {
 
         let by_reset = refused(Refusal::Reset, protocol);
         assert_eq!(by_reset.exit, Exit::Transmit);
-        match protocol {
-            Protocol::Tcp => assert_eq!(by_reset.after.bytes[47], 4 | 16),
-            Protocol::Udp | Protocol::Icmp => assert_eq!(by_reset.after.bytes[34..36], [3, 13]),
+        match protocol == Protocol::Tcp {
+            true => assert_eq!(by_reset.after.bytes[47], 4 | 16),
+            false => assert_eq!(by_reset.after.bytes[34..36], [3, 13]),
         }
     }
 }

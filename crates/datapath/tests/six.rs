@@ -36,7 +36,7 @@ fn is_ours(address: Ip6) -> bool {
 
 #[test]
 fn a_packet_leaves_from_an_external_endpoint_and_its_answer_finds_back() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         let asked = asked(protocol);
 
@@ -96,7 +96,7 @@ fn joined(left: &[Left]) -> crate::rig::whole::Whole {
 
 #[test]
 fn extension_headers_stay_and_the_transport_header_behind_them_is_translated() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for headers in [
             &[(0, 8)][..],
             &[(60, 16)],
@@ -159,7 +159,7 @@ fn packets_whose_extension_headers_make_no_sense_to_us_are_dropped_if_they_are_o
 
 #[test]
 fn fragments_leave_from_the_same_endpoint_in_whatever_order_they_come() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]] {
             for number in [None, Some(0), Some(60)] {
                 let site = dual();
@@ -192,7 +192,7 @@ fn fragments_leave_from_the_same_endpoint_in_whatever_order_they_come() {
 
 #[test]
 fn fragments_of_answers_find_back() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         let (_, seen) = tuple_of(&out(&site, protocol).after.bytes);
         let answer = Sketch6::answer(protocol, seen.reversed()).payload(&[3; 777]);
@@ -232,7 +232,7 @@ fn a_fragment_that_overlaps_or_repeats_what_passed_is_dropped() {
 /// A first fragment that is also the last (RFC 6946).
 #[test]
 fn an_atomic_fragment_is_a_packet_as_any_other() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         let sketch = Sketch6::first(protocol, asked(protocol));
         let frame = arriving(INSIDE, &sketch).fragments(9, &[]).remove(0);
@@ -251,7 +251,7 @@ fn an_atomic_fragment_is_a_packet_as_any_other() {
 #[test]
 fn an_error_from_outside_reaches_the_client_about_what_it_sent() {
     let router = ip6("2001:db8:9::9");
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for message in [
             (1, 0, 0),
             (1, 4, 0),
@@ -288,7 +288,7 @@ fn an_error_from_outside_reaches_the_client_about_what_it_sent() {
 
 #[test]
 fn an_error_about_a_fragment_reaches_the_client() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for length in [56, 300] {
             let site = dual();
             let sketch = Sketch6::first(protocol, asked(protocol)).payload(&[9; 900]);
@@ -313,7 +313,7 @@ fn an_error_about_a_fragment_reaches_the_client() {
 
 #[test]
 fn an_error_from_inside_reaches_the_remote_from_the_external_address() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for from in [CLIENT.0, "fd00::77"] {
             let site = dual();
             let (_, seen) = tuple_of(&out(&site, protocol).after.bytes);
@@ -359,7 +359,7 @@ fn an_error_about_no_flow_or_damaged_is_dropped_if_it_is_for_us_and_passed_if_no
 
 #[test]
 fn a_packet_whose_hops_run_out_or_that_is_too_big_is_answered() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let site = dual();
         out(&site, protocol);
         let late = Sketch6::first(protocol, asked(protocol)).hops(1);
@@ -594,7 +594,7 @@ fn what_is_of_the_link_is_left_to_the_kernel_untouched() {
         (CLIENT.0, "ff02::1"),
         (CLIENT.0, "ff0e::1"),
     ] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let sketch = Sketch6::first(protocol, tuple6((source, 4000), (target, 440)));
             for sketch in [sketch.clone(), sketch.extension(0, 8)] {
                 assert_eq!(send6(&site, INSIDE, &sketch).reason, Reason::NotForUs);
@@ -659,7 +659,7 @@ fn a_full_table_leaves_no_half_flow_and_no_port_behind() {
 #[test]
 fn a_packet_whose_next_hop_is_unknown_is_left_translated_to_the_kernel() {
     let site = dual();
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         let mut tuple = asked(protocol);
         tuple.target = ip6("2001:db8:13::1");
         let left = send6(&site, INSIDE, &Sketch6::first(protocol, tuple));

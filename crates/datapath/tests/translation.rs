@@ -71,7 +71,7 @@ fn conversation() -> impl Strategy<Value = Conversation> {
     );
     let payload = prop::collection::vec(any::<u8>(), 0..40);
     let ingress = prop_oneof![Just(INSIDE), Just(ARM)];
-    let protocol = prop::sample::select(&Protocol::ALL[..]);
+    let protocol = prop::sample::select(&Protocol::PORTED[..]);
     (protocol, tuple, payload, looks, ingress).prop_map(
         |(protocol, mut tuple, payload, (options, ttl, padding, is_summed), ingress)| {
             if protocol == Protocol::Icmp {

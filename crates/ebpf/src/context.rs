@@ -3,9 +3,9 @@
 use core::{mem::MaybeUninit, slice};
 
 use abi::{
-    ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held, Holder,
-    Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Port, Reason, Rule,
-    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, limits::HELD_FRAME_MAX,
+    ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
+    Held, Holder, Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Port,
+    Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -211,6 +211,11 @@ impl<A: Maps> Tables<A> for Kernel {
     #[inline(always)]
     fn class(&self, key: &ClassKey<A>) -> Option<&RuleSet> {
         A::class(key)
+    }
+
+    #[inline(always)]
+    fn fixed(&self, key: &FixedKey<A>) -> Option<&Fixed> {
+        A::fixed(key)
     }
 
     #[inline(always)]

@@ -65,6 +65,18 @@ pub fn egret_cross_new(ctx: XdpContext) -> u32 {
     go_on(&ctx, datapath::cross_open)
 }
 
+/// [`abi::Stage::Fixed`].
+#[xdp]
+pub fn egret_fixed(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::fixed)
+}
+
+/// [`abi::Stage::SixFixed`].
+#[xdp]
+pub fn egret_six_fixed(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::six_fixed)
+}
+
 /// Takes the packet through one part of the packet path, and on to the next if it is not done.
 #[inline(always)]
 fn go_on(ctx: &XdpContext, part: impl FnOnce(&mut Frame, &Kernel) -> Next) -> u32 {

@@ -1,13 +1,14 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Held,
-    Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool, PoolCounters,
-    PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
+    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Held, Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool,
+    PoolCounters, PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
     limits::{
         ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS,
-        EVENTS_BYTES, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES, HELD_FRAME_MAX,
-        HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX, RULE_NUMBERS, RULES_MAX,
+        EVENTS_BYTES, FIXED_ENTRIES_MAX, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES,
+        HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX,
+        RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
     quota,
@@ -69,6 +70,11 @@ pub static CLASSES: LpmTrie<[u8; 8], RuleSet> =
 #[map]
 pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
 #[map]
+pub static FIXED: LpmTrie<[u8; 8], Fixed> = LpmTrie::with_max_entries(FIXED_ENTRIES_MAX as u32, 0);
+#[map]
+pub static FIXED6: LpmTrie<[u8; 20], Fixed> =
+    LpmTrie::with_max_entries(FIXED_ENTRIES_MAX as u32, 0);
+#[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(2 * RULES_MAX as u32, 0);
 #[map]
 pub static POOLS: Array<Pool> = Array::with_max_entries(2 * POOLS_MAX as u32, 0);
@@ -98,7 +104,7 @@ pub static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(REASON
 pub static POOL_COUNTERS: PerCpuArray<PoolCounters> =
     PerCpuArray::with_max_entries(POOLS_MAX as u32, 0);
 #[map]
-pub static REMOVED: Array<[u64; 4]> = Array::with_max_entries(POOLS_MAX as u32, 0);
+pub static REMOVED: Array<[u64; abi::PROTOCOLS]> = Array::with_max_entries(POOLS_MAX as u32, 0);
 // Room for one packet; nothing of it lasts.
 #[map]
 pub static ROOM: PerCpuArray<Room<Ip4>> = PerCpuArray::with_max_entries(1, 0);
@@ -128,6 +134,7 @@ pub trait Maps: Address {
     fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragments>;
     fn externals() -> &'static HashMap<Self, External>;
     fn class(key: &ClassKey<Self>) -> Option<&'static RuleSet>;
+    fn fixed(key: &FixedKey<Self>) -> Option<&'static Fixed>;
     fn slot(pool: u32, slot: usize) -> Option<Slot<Self>>;
     /// Fills in the addresses of a question to the routing tables.
     fn ask(tuple: &Tuple<Self>, fib: &mut bpf_fib_lookup);
@@ -167,6 +174,13 @@ impl Maps for Ip4 {
         const { assert!(size_of::<ClassKey>() == size_of::<lpm_trie::Key<[u8; 8]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
         CLASSES.get(unsafe { &*(key as *const ClassKey).cast::<lpm_trie::Key<[u8; 8]>>() })
+    }
+
+    #[inline(always)]
+    fn fixed(key: &FixedKey<Self>) -> Option<&'static Fixed> {
+        const { assert!(size_of::<FixedKey>() == size_of::<lpm_trie::Key<[u8; 8]>>()) };
+        // SAFETY: `FixedKey` is laid out as the trie's key: the bits that count, then bytes.
+        FIXED.get(unsafe { &*(key as *const FixedKey).cast::<lpm_trie::Key<[u8; 8]>>() })
     }
 
     #[inline(always)]
@@ -213,6 +227,13 @@ impl Maps for Ip6 {
         const { assert!(size_of::<ClassKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 20]>>()) };
         // SAFETY: `ClassKey` is laid out as the trie's key: the bits that count, then bytes.
         CLASSES6.get(unsafe { &*(key as *const ClassKey<Ip6>).cast::<lpm_trie::Key<[u8; 20]>>() })
+    }
+
+    #[inline(always)]
+    fn fixed(key: &FixedKey<Self>) -> Option<&'static Fixed> {
+        const { assert!(size_of::<FixedKey<Ip6>>() == size_of::<lpm_trie::Key<[u8; 20]>>()) };
+        // SAFETY: `FixedKey` is laid out as the trie's key: the bits that count, then bytes.
+        FIXED6.get(unsafe { &*(key as *const FixedKey<Ip6>).cast::<lpm_trie::Key<[u8; 20]>>() })
     }
 
     #[inline(always)]

@@ -47,7 +47,9 @@ pub fn prepare<W: Deref<Target = [PortWord; WORDS]>>(
             }
             word.taken.fetch_or(match protocol {
                 Protocol::Tcp => reserved | in_use,
-                Protocol::Udp | Protocol::Icmp => *reserved,
+                Protocol::Udp | Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => {
+                    *reserved
+                }
             });
         }
     }

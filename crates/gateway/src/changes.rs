@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::intent::{
-    Action, Forward, Intent, Interface, Pool, PortRange, Prefix64, Protocol, Refusal, Rule,
-    SessionLog, Timeouts,
+    Action, FixedPrefix, Forward, Intent, Interface, Pool, PortRange, Prefix64, Protocol, Refusal,
+    Rule, SessionLog, Timeouts,
 };
 
 /// The differences between two configurations; none if there are none.
@@ -38,6 +38,7 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
             after.limits.flows6, before.limits.flows6
         ));
     }
+    fixed(&before.fixed, &after.fixed, &mut changes);
     prefixes(&before.prefixes, &after.prefixes, &mut changes);
     if before.lowest_mtu6 != after.lowest_mtu6 {
         changes.push(format!(
@@ -172,7 +173,17 @@ fn pools(before: &[Pool], after: &[Pool], changes: &mut Vec<String>) {
 
 fn behaviour(old: &Pool, new: &Pool, changes: &mut Vec<String>) {
     let (name, before, after) = (&new.name, &old.behaviour, &new.behaviour);
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::BY_ADDRESS {
+        if before.translates(protocol) != after.translates(protocol) {
+            let verb = match after.translates(protocol) {
+                true => "translates",
+                false => "no longer translates",
+            };
+            let label = format!("{protocol:?}").to_uppercase();
+            changes.push(format!("pool {name} {verb} new flows of {label}"));
+        }
+    }
+    for protocol in Protocol::PORTED {
         let modes = [
             ("maps", before.mapping(protocol), after.mapping(protocol)),
             (
@@ -330,6 +341,30 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     }
 }
 
+fn fixed(before: &[FixedPrefix], after: &[FixedPrefix], changes: &mut Vec<String>) {
+    let (gone, new, kept) = pair(before, after, |prefix| &prefix.name);
+    changes.extend(gone.iter().map(|old| {
+        let (name, internal) = (&old.name, old.internal);
+        format!("prefix {name} is gone: {internal} is no longer translated one to one, at once")
+    }));
+    changes.extend(new.iter().map(|new| {
+        let (name, internal, external) = (&new.name, new.internal, new.external);
+        format!("prefix {name} is new: {internal} is {external} outside; flows stay until they end")
+    }));
+    for (old, new) in kept {
+        let name = &new.name;
+        if (old.internal, old.external) != (new.internal, new.external) {
+            let (internal, external) = (new.internal, new.external);
+            changes.push(format!(
+                "prefix {name} is {internal} inside and {external} outside, at once"
+            ));
+        }
+        if old.except != new.except {
+            changes.push(format!("prefix {name} has other exceptions"));
+        }
+    }
+}
+
 fn prefixes(before: &[Prefix64], after: &[Prefix64], changes: &mut Vec<String>) {
     let gone = before.iter().filter(|prefix| !after.contains(prefix));
     changes.extend(gone.map(|prefix| {
@@ -350,6 +385,9 @@ fn timeouts(before: &Timeouts, after: &Timeouts, changes: &mut Vec<String>) {
         ("tcp_closing", before.tcp_closing, after.tcp_closing),
         ("udp", before.udp, after.udp),
         ("icmp", before.icmp, after.icmp),
+        ("sctp", before.sctp, after.sctp),
+        ("gre", before.gre, after.gre),
+        ("esp", before.esp, after.esp),
     ] {
         if old != new {
             changes.push(format!(

@@ -33,7 +33,7 @@ use std::{
 };
 
 use abi::blocks::Ranks;
-pub use abi::{Behaviour, Dependence, Prefix64, Protocol, Quota, Realm, Refusal};
+pub use abi::{Behaviour, Dependence, Needs, Prefix64, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
 use ipnet::{IpNet, Ipv4Net};
 
@@ -54,6 +54,9 @@ pub struct Intent {
     pub pools: Vec<Pool>,
     /// The rules; the first that matches decides.
     pub rules: Vec<Rule>,
+    /// Prefixes whose addresses are translated one to one: none overlaps another or a pool's address; at
+    /// most [`abi::limits::FIXED_MAX`].
+    pub fixed: Vec<FixedPrefix>,
     /// The prefixes whose addresses stand for IPv4 ones: none overlaps another, none holds a pool's
     /// address; at most [`abi::limits::PREFIXES64_MAX`].
     pub prefixes: Vec<Prefix64>,
@@ -77,9 +80,18 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Whether any flow may have an IPv6 address.
+    /// Whether anything is to be done with IPv6.
     pub fn has_ipv6(&self) -> bool {
-        uses_ipv6(&self.pools, &self.prefixes)
+        let is_ipv6 = |prefix: &FixedPrefix| matches!(prefix.internal, IpNet::V6(_));
+        uses_ipv6(&self.pools, &self.prefixes) || self.fixed.iter().any(is_ipv6)
+    }
+
+    /// Which programs it needs.
+    pub fn needs(&self) -> Needs {
+        Needs {
+            ipv6: self.has_ipv6(),
+            fixed: !self.fixed.is_empty(),
+        }
     }
 
     /// The ports that a client may have on an address of a pool: those of its own block, if it has one
@@ -94,6 +106,7 @@ impl Intent {
     }
 }
 
+/// Whether any flow may have an IPv6 address.
 fn uses_ipv6(pools: &[Pool], prefixes: &[Prefix64]) -> bool {
     !prefixes.is_empty() || pools.iter().any(|pool| pool.has(IpAddr::is_ipv6))
 }
@@ -163,9 +176,12 @@ pub struct Forward {
 
 impl Pool {
     /// How a pool translates that says nothing: endpoint-independent mapping (RFC 4787 REQ-1),
-    /// address-dependent filtering (REQ-8), hairpinning (REQ-9).
+    /// address-dependent filtering (REQ-8), hairpinning (REQ-9), and all protocols that there are.
     pub const BEHAVIOUR_DEFAULT: Behaviour =
-        Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0);
+        Behaviour::new([Dependence::Endpoint; 3], [Dependence::Address; 3], true, 0)
+            .with_by_address(Protocol::Sctp)
+            .with_by_address(Protocol::Gre)
+            .with_by_address(Protocol::Esp);
 }
 
 impl Pool {
@@ -179,6 +195,19 @@ impl Pool {
         let mut own = self.addresses.iter().filter(|it| it.is_ipv4());
         own.position(|it| *it == IpAddr::V4(address))
     }
+}
+
+/// A prefix whose addresses are translated one to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedPrefix {
+    /// Unique; a DNS label.
+    pub name: String,
+    /// The addresses that hosts inside have.
+    pub internal: IpNet,
+    /// Those that they have outside: of the same version and length.
+    pub external: IpNet,
+    /// Sorted and unique: remotes with whom it is not translated, of the same version.
+    pub except: Vec<IpNet>,
 }
 
 /// How long a port that was freed is given out only if there are no others (RFC 6888 REQ-8).
@@ -272,6 +301,12 @@ pub struct Timeouts {
     pub udp: Duration,
     /// ICMP queries.
     pub icmp: Duration,
+    /// SCTP.
+    pub sctp: Duration,
+    /// GRE.
+    pub gre: Duration,
+    /// ESP.
+    pub esp: Duration,
 }
 
 /// How long an open flow to certain ports at the remote is kept after its last packet.

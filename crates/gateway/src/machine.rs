@@ -12,9 +12,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Interface as InterfaceEntry, Ip4, Ip6, Lease, Mapping,
-    MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64, Rule as RuleEntry, RuleSet,
-    Slot, Slots6,
+    Address, ClassKey, Config, External, Fixed, FixedKey, Interface as InterfaceEntry, Ip4, Ip6,
+    Lease, Mapping, MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64,
+    Rule as RuleEntry, RuleSet, Slot, Slots6,
     blocks::NOBODY,
     hash::hash,
     limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX, SLOTS},
@@ -23,6 +23,7 @@ use abi::{
 };
 
 use crate::{
+    fixed::FixedTables,
     intent::{HoldDown, Intent, Interface, Mode, Pool},
     mappings::{Ask, Denied, Granted, Mappings, Withdraw, leases::Circumstances},
     numbers::{Numbers, NumbersError},
@@ -70,6 +71,10 @@ pub struct Found {
     pub classes: Vec<ClassKey>,
     /// The same of IPv6.
     pub classes6: Vec<ClassKey<Ip6>>,
+    /// Prefixes of all versions that are translated one to one.
+    pub fixed: Vec<FixedKey>,
+    /// The same of IPv6.
+    pub fixed6: Vec<FixedKey<Ip6>>,
     /// Entries of mappings that somebody asked for.
     pub mappings: BTreeMap<MappingKey, Mapping>,
     /// For how long some of them were granted.
@@ -131,6 +136,14 @@ pub enum Action {
     RemoveClasses(Vec<ClassKey>),
     /// Remove prefixes of IPv6.
     RemoveClasses6(Vec<ClassKey<Ip6>>),
+    /// Write prefixes that are translated one to one.
+    PutFixed(Vec<(FixedKey, Fixed)>),
+    /// The same of IPv6.
+    PutFixed6(Vec<(FixedKey<Ip6>, Fixed)>),
+    /// Remove such prefixes.
+    RemoveFixed(Vec<FixedKey>),
+    /// The same of IPv6.
+    RemoveFixed6(Vec<FixedKey<Ip6>>),
     /// Take a port in these bitmaps, whoever has it.
     TakePort(Vec<u32>, Port),
     /// Write an entry of a mapping, in the place of what stands there, see
@@ -188,6 +201,7 @@ pub struct Gateway {
     stale: Vec<ClassKey>,
     /// The same of IPv6.
     stale6: Vec<ClassKey<Ip6>>,
+    fixed: FixedTables,
     /// What interfaces there are; nothing until that is known.
     links: Option<Vec<Link>>,
     interfaces: BTreeMap<u32, InterfaceEntry>,
@@ -221,6 +235,7 @@ impl Gateway {
             numbered: BTreeMap::new(),
             stale,
             stale6: found.classes6,
+            fixed: FixedTables::found(&found.config, found.fixed, found.fixed6),
             links: None,
             interfaces: found.interfaces,
             attached: found.attached,
@@ -431,6 +446,7 @@ impl Gateway {
         self.config.errors = intent.limits.icmp_errors;
         self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
         self.config.lowest_mtu6 = u32::from(intent.lowest_mtu6);
+        self.fixed.change(&intent.fixed, &mut self.config, actions);
         match policy {
             Some(policy) => self.enforce(policy, prefixes(&intent.prefixes), actions),
             None if before != self.config => actions.push(Action::SetConfig(self.config)),

@@ -54,7 +54,7 @@ impl Patience {
     pub fn timeout<A: Address>(&self, flow: &Joined<A>) -> u64 {
         let (state, pool) = (flow.state(), flow.outbound.1.pool());
         let service = match (state, flow.protocol) {
-            (FlowState::Established, _) | (FlowState::Active, Protocol::Udp) => {
+            (FlowState::Established, _) | (FlowState::Active, Protocol::Udp | Protocol::Sctp) => {
                 self.service(flow, pool)
             }
             (FlowState::Opening | FlowState::Closing | FlowState::Active, _) => None,

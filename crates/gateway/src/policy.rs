@@ -108,16 +108,11 @@ fn pools(
             all.filter_map(|address| {
                 let address = Ip6::from(*address);
                 let External { index, planes, .. } = *numbers.externals.get(&address)?;
-                Some(Slot {
-                    address,
-                    index,
-                    planes,
-                    filled: 1,
-                })
+                Some(Slot::new(address, index, planes))
             })
         };
         let v4: Vec<_> = slots()
-            .filter_map(|slot| Some(with_address(&slot, slot.address.ip4()?)))
+            .filter_map(|slot| Some(slot.with(slot.address.ip4()?)))
             .collect();
         let v6: Vec<_> = slots()
             .filter(|slot| slot.address.ip4().is_none())
@@ -138,16 +133,6 @@ fn pools(
         )
     };
     (0..POOLS_MAX as u8).map(entries).collect()
-}
-
-/// The same slot under another address.
-const fn with_address<A: Address>(slot: &Slot<Ip6>, address: A) -> Slot<A> {
-    Slot {
-        address,
-        index: slot.index,
-        planes: slot.planes,
-        filled: slot.filled,
-    }
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.

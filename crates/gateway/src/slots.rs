@@ -4,6 +4,8 @@
 //! order of its own. So shares differ by one slot at most, few clients move when an address comes or
 //! goes, and every gateway that has the same addresses comes to the same result without a word.
 
+use std::collections::BTreeMap;
+
 use abi::{Address, Slot, limits::SLOTS};
 
 /// Fills all slots with addresses, each as its filled slot shows it; none if there are none.
@@ -30,7 +32,25 @@ pub fn spread<A: Address>(addresses: &[Slot<A>]) -> Box<[Slot<A>; SLOTS]> {
             break;
         }
     }
+    link(addresses, &mut slots);
     slots
+}
+
+/// Has every slot name one of the address after its own, the first after the last.
+fn link<A: Address>(addresses: &[Slot<A>], slots: &mut [Slot<A>; SLOTS]) {
+    let mut first_of = BTreeMap::new();
+    for (at, slot) in (0..).zip(slots.iter()) {
+        first_of.entry(slot.address).or_insert(at);
+    }
+    let behind = addresses.iter().skip(1).chain(addresses.first());
+    let next_of: BTreeMap<A, u16> = addresses
+        .iter()
+        .zip(behind)
+        .filter_map(|(one, next)| Some((one.address, *first_of.get(&next.address)?)))
+        .collect();
+    for slot in slots {
+        slot.next = next_of.get(&slot.address).copied().unwrap_or(0);
+    }
 }
 
 /// Fills all slots with addresses in their order, over and over: those whose clients have numbers find
@@ -40,6 +60,7 @@ pub fn in_turn<A: Address>(addresses: &[Slot<A>]) -> Box<[Slot<A>; SLOTS]> {
     for (slot, address) in slots.iter_mut().zip(addresses.iter().cycle()) {
         *slot = *address;
     }
+    link(addresses, &mut slots);
     slots
 }
 
@@ -88,19 +109,14 @@ fn mix(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     use abi::{Ip4, Ip6};
 
     use super::*;
 
     fn slots<A: Address>(count: u8, address: impl Fn(u8) -> A) -> Vec<Slot<A>> {
-        let slot = |n| Slot {
-            address: address(n),
-            index: u16::from(n),
-            planes: 0,
-            filled: 1,
-        };
+        let slot = |n| Slot::new(address(n), u16::from(n), 0);
         (0..count).map(slot).collect()
     }
 
@@ -140,6 +156,22 @@ mod tests {
                 .is_some_and(|(most, least)| most - least <= 1),
             "{shares:?}"
         );
+    }
+
+    #[test]
+    fn from_any_slot_every_address_is_come_to_once_before_the_first_comes_again() {
+        for count in [1_u8, 2, 3, 7, 255] {
+            let slots = spread(&addresses(count));
+            for first in slots.iter() {
+                let mut seen = BTreeSet::new();
+                let mut at = *first;
+                while seen.insert(at.address) {
+                    at = slots[usize::from(at.next)];
+                }
+                assert_eq!(seen.len(), usize::from(count));
+                assert_eq!(at.address, first.address);
+            }
+        }
     }
 
     #[test]

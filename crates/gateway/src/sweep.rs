@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use abi::{
-    Address, End, External, Flow, FlowKey, Holder, Ip4, Ip6, Mapping, MappingKey, Picture, Port,
-    PortWord, Prefix64, Protocol, Seen, Side, Tick,
+    Address, End, External, Flow, FlowKey, Holder, Ip4, Ip6, Mapping, MappingKey, PROTOCOLS,
+    Picture, Port, PortWord, Prefix64, Protocol, Seen, Side, Tick,
     ports::{WORDS, bitmap, bitmap_towards, place},
 };
 
@@ -37,7 +37,7 @@ pub enum FlowState {
     Established,
     /// TCP: closed by both sides, or reset.
     Closing,
-    /// No connection: UDP or ICMP.
+    /// No connection, or none that is followed: all but TCP.
     Active,
 }
 
@@ -63,7 +63,9 @@ impl FlowState {
     /// The state of a flow whose directions have shown these flags (RFC 5382 §5, RFC 7857 §2).
     pub const fn of(protocol: Protocol, outbound: Seen, inbound: Seen) -> Self {
         match protocol {
-            Protocol::Udp | Protocol::Icmp => Self::Active,
+            Protocol::Udp | Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => {
+                Self::Active
+            }
             Protocol::Tcp if outbound.has(Seen::RST) || inbound.has(Seen::RST) => Self::Closing,
             Protocol::Tcp if outbound.has(Seen::FIN) && inbound.has(Seen::FIN) => Self::Closing,
             // Whoever began, or both (RFC 9293 §3.5): each side's SYN, and an ACK behind one of them.
@@ -85,6 +87,9 @@ impl FlowState {
             (Self::Opening, _) => timeouts.tcp_opening,
             (Self::Closing, _) => timeouts.tcp_closing,
             (Self::Active, Protocol::Icmp) => timeouts.icmp,
+            (Self::Active, Protocol::Sctp) => timeouts.sctp,
+            (Self::Active, Protocol::Gre) => timeouts.gre,
+            (Self::Active, Protocol::Esp) => timeouts.esp,
             (Self::Active, Protocol::Tcp | Protocol::Udp) => timeouts.udp,
         };
         timeout.as_secs() * 1_000_000_000
@@ -217,8 +222,8 @@ pub struct Sweep<'a, A: Address = Ip4> {
 pub struct Swept<A: Address = Ip4> {
     /// The keys of flows that have ended, both directions of a flow side by side.
     pub ended: Vec<FlowKey<A>>,
-    /// Flows that have ended, by pool and port space.
-    pub removed: BTreeMap<u8, [u64; 4]>,
+    /// Flows that have ended, by pool and protocol.
+    pub removed: BTreeMap<u8, [u64; PROTOCOLS]>,
     /// Entries of the mapping table.
     pub mappings: u64,
     /// What of all this the tables of IPv6 hold, if it was [added](Self::count).
@@ -356,6 +361,9 @@ impl<'a, A: Address> Sweep<'a, A> {
     }
 
     fn uses(&mut self, protocol: Protocol, (address, port): (A, Port), remote: (A, Port)) {
+        if protocol.is_by_address() {
+            return;
+        }
         if let Some(External { index, planes, .. }) = self.externals.get(&address.wide()) {
             let bitmap = bitmap_towards(self.seed, (*index, *planes), protocol, remote);
             self.swept.used.insert(bitmap, port);
@@ -541,7 +549,7 @@ fn add<K: Ord + Copy>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
     }
 }
 
-fn count_removed(removed: &mut BTreeMap<u8, [u64; 4]>, pool: u8, protocol: Protocol) {
+fn count_removed(removed: &mut BTreeMap<u8, [u64; PROTOCOLS]>, pool: u8, protocol: Protocol) {
     let counts = removed.entry(pool).or_default();
     if let Some(count) = counts.get_mut(protocol.space()) {
         *count += 1;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use abi::{
-    Flow, FlowKey, Ip6, LAYOUT, Picture, Stage,
+    Flow, FlowKey, Ip6, LAYOUT, Needs, Picture, Stage,
     limits::{CLIENTS_MAX, FRAGMENTS_MAX},
     map,
     stage::ENTRY,
@@ -117,7 +117,8 @@ pub struct Program {
     stages: ProgramArray<MapData>,
     /// Where that is pinned.
     pin: PathBuf,
-    has_ipv6: bool,
+    /// What it has programs for.
+    has: Needs,
 }
 
 /// How large tables are to be made.
@@ -145,12 +146,12 @@ impl Program {
     /// there is no such flow, so that a gateway that is only now told of IPv6 has room for it.
     ///
     /// The programs for IPv6 are most of what the kernel has to verify. They are loaded if they are
-    /// wanted, or if there is such a flow.
+    /// needed, or if there is such a flow; so are those of prefixes that are translated one to one.
     ///
     /// # Errors
     ///
     /// See [`LoadError`]. Nothing that was pinned is changed.
-    pub fn load(state: &State, sizes: Sizes, wants_ipv6: bool) -> Result<Loaded, LoadError> {
+    pub fn load(state: &State, sizes: Sizes, needs: Needs) -> Result<Loaded, LoadError> {
         let maps = state.maps();
         let adopted = maps.join(map::CONFIG).exists();
         if adopted {
@@ -180,41 +181,42 @@ impl Program {
             name: map::FLOWS6,
             source,
         };
-        let has_ipv6 = wants_ipv6 || !tables.flows6.is_empty().map_err(unread)?;
-        load_programs(&mut ebpf, programs(has_ipv6))?;
+        let has = Needs {
+            ipv6: needs.ipv6 || !tables.flows6.is_empty().map_err(unread)?,
+            ..needs
+        };
+        load_programs(&mut ebpf, programs(has))?;
         let mut stages = stages(&mut ebpf)?;
-        join(&ebpf, &mut stages, stages_for(has_ipv6))?;
+        join(&ebpf, &mut stages, stages_for(has))?;
         let (stages, pin) = pin(state, &ebpf, stages)?;
         Ok(Loaded {
             program: Self {
                 ebpf,
                 stages,
                 pin,
-                has_ipv6,
+                has,
             },
             tables,
             adopted,
         })
     }
 
-    /// Whether the programs for IPv6 are there.
-    pub fn has_ipv6(&self) -> bool {
-        self.has_ipv6
+    /// What there are programs for.
+    pub fn needs(&self) -> Needs {
+        self.has
     }
 
-    /// Loads the programs for IPv6 as well, if they are not there.
+    /// Loads the programs for these needs as well, if they are not there.
     ///
     /// # Errors
     ///
-    /// See [`LoadError`]; the others go on.
-    pub fn load_ipv6(&mut self) -> Result<(), LoadError> {
-        if self.has_ipv6 {
-            return Ok(());
-        }
-        let more = || Stage::ALL.into_iter().filter(|it| it.is_of_ipv6());
+    /// See [`LoadError`]; the others go on, and it can be tried again.
+    pub fn load_more(&mut self, needs: Needs) -> Result<(), LoadError> {
+        let (had, has) = (self.has, self.has.and(needs));
+        let more = || stages_for(has).filter(move |stage| !stage.is_needed(had));
         load_programs(&mut self.ebpf, more().map(Stage::program))?;
         join(&self.ebpf, &mut self.stages, more())?;
-        self.has_ipv6 = true;
+        self.has = has;
         Ok(())
     }
 
@@ -272,7 +274,7 @@ impl Program {
             let info = self.xdp(name).ok()?.info().ok()?;
             Some((name, info.verified_instruction_count()?))
         };
-        programs(self.has_ipv6).map(walked).collect()
+        programs(self.has).map(walked).collect()
     }
 
     /// The kernel's digest of the program to attach, as `bpftool prog` shows it.
@@ -314,19 +316,20 @@ fn xdp<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
         .map_err(refused(name))
 }
 
-/// The stages of a gateway with IPv6, or without.
-fn stages_for(has_ipv6: bool) -> impl Iterator<Item = Stage> {
+/// The stages of a gateway with these needs.
+fn stages_for(needs: Needs) -> impl Iterator<Item = Stage> {
     let all = Stage::ALL.into_iter();
-    all.filter(move |stage| has_ipv6 || !stage.is_of_ipv6())
+    all.filter(move |stage| stage.is_needed(needs))
 }
 
 /// The names of its programs, the first one first.
-fn programs(has_ipv6: bool) -> impl Iterator<Item = &'static str> {
-    let stages = stages_for(has_ipv6).map(Stage::program);
+fn programs(needs: Needs) -> impl Iterator<Item = &'static str> {
+    let stages = stages_for(needs).map(Stage::program);
     [ENTRY].into_iter().chain(stages)
 }
 
-/// Has the kernel verify these programs, all at once: that is most of the time that a start takes.
+/// Has the kernel verify these programs, all at once: that is most of the time that a start takes. Those
+/// that it has taken already, before it refused another, are left alone.
 fn load_programs(
     ebpf: &mut Ebpf,
     names: impl Iterator<Item = &'static str>,
@@ -336,7 +339,9 @@ fn load_programs(
     for name in names {
         let program = found.remove(name).ok_or(LoadError::Missing { name })?;
         let program: &mut Xdp = program.try_into().map_err(refused(name))?;
-        programs.push((name, program));
+        if program.fd().is_err() {
+            programs.push((name, program));
+        }
     }
     let load = |(name, program): (_, &mut Xdp)| program.load().map_err(refused(name));
     thread::scope(|scope| {

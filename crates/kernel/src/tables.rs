@@ -8,9 +8,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Flow, FlowKey, FragmentKey, Fragments, Holder,
-    Interface, Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture, Pool, PoolCounters,
-    PortWord, Rule, RuleSet, Slots6, Use, map,
+    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Holder, Interface, Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture,
+    Pool, PoolCounters, PortWord, Rule, RuleSet, Slots6, Use, map,
     ports::{BITMAPS, WORDS},
     quota,
 };
@@ -346,6 +346,10 @@ pub struct Tables {
     pub classes: Table<ClassKey, RuleSet>,
     /// See [`map::CLASSES6`].
     pub classes6: Table<ClassKey<Ip6>, RuleSet>,
+    /// See [`map::FIXED`].
+    pub fixed: Table<FixedKey, Fixed>,
+    /// See [`map::FIXED6`].
+    pub fixed6: Table<FixedKey<Ip6>, Fixed>,
     /// See [`map::RULES`].
     pub rules: Table<u32, Rule>,
     /// See [`map::POOLS`].
@@ -361,7 +365,7 @@ pub struct Tables {
     /// See [`map::POOL_COUNTERS`].
     pub pool_counters: PerCpu<PoolCounters>,
     /// See [`map::REMOVED`].
-    pub removed: Table<u32, [u64; 4]>,
+    pub removed: Table<u32, [u64; abi::PROTOCOLS]>,
     /// See [`map::EVENTS_WANTED`].
     pub events_wanted: Table<u32, u32>,
     /// See [`map::EVENTS_LOST`].
@@ -425,6 +429,8 @@ impl Tables {
             externals6: Table::open(maps, map::EXTERNALS6)?,
             classes: Table::open(maps, map::CLASSES)?,
             classes6: Table::open(maps, map::CLASSES6)?,
+            fixed: Table::open(maps, map::FIXED)?,
+            fixed6: Table::open(maps, map::FIXED6)?,
             rules: Table::open(maps, map::RULES)?,
             pools: Table::open(maps, map::POOLS)?,
             pools6: Table::open(maps, map::POOLS6)?,

@@ -88,7 +88,10 @@ fn every_protocol_has_its_own_value() {
         ByProtocol {
             tcp: 0,
             udp: 1,
-            icmp: 2
+            icmp: 2,
+            sctp: 3,
+            gre: 4,
+            esp: 5,
         }
     );
     assert_eq!(*ports.of(Protocol::Icmp), 2);

@@ -50,7 +50,7 @@ fn filters_reach_the_question_as_they_were_given() {
 
 #[test]
 fn a_word_that_no_option_knows_is_refused() {
-    assert!(parsed("egret flows --protocol sctp").is_err());
+    assert!(parsed("egret flows --protocol dccp").is_err());
     assert!(parsed("egret flows --state open").is_err());
 }
 

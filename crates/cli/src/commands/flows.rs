@@ -94,11 +94,11 @@ pub fn remark(flows: &Flows) -> Option<String> {
     None
 }
 
-/// The remote's endpoint. An ICMP query has no port there.
+/// The remote's endpoint. An ICMP query has no port there, and GRE and ESP have none at all.
 pub fn remote(flow: &Flow) -> String {
     match flow.protocol {
-        Protocol::Tcp | Protocol::Udp => flow.remote.to_string(),
-        Protocol::Icmp => flow.remote.address.to_string(),
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => flow.remote.to_string(),
+        Protocol::Icmp | Protocol::Gre | Protocol::Esp => flow.remote.address.to_string(),
     }
 }
 

@@ -64,6 +64,14 @@ fn ports(pools: &[Pool], look: Look) -> String {
     table.show()
 }
 
+/// New flows of the protocols that are translated by address.
+fn by_address(pool: &Pool) -> u64 {
+    [Protocol::Sctp, Protocol::Gre, Protocol::Esp]
+        .map(|protocol| *pool.new_flows_total.of(protocol))
+        .iter()
+        .fold(0, |sum, new| sum.saturating_add(*new))
+}
+
 fn traffic(pools: &[Pool], look: Look) -> String {
     let mut table = Table::new(
         look,
@@ -76,6 +84,7 @@ fn traffic(pools: &[Pool], look: Look) -> String {
             numbers("NEW-TCP"),
             numbers("NEW-UDP"),
             numbers("NEW-ICMP"),
+            numbers("NEW-OTHERS"),
         ],
     );
     for pool in pools {
@@ -93,6 +102,7 @@ fn traffic(pools: &[Pool], look: Look) -> String {
             new(Protocol::Tcp),
             new(Protocol::Udp),
             new(Protocol::Icmp),
+            number(by_address(pool)),
         ]);
     }
     table.show()

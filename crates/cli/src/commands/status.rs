@@ -1,6 +1,8 @@
 //! `egret status`: how the gateway is.
 
-use api::http::{ActiveFlows, AttachMode, ConfigStatus, InterfaceStatus, Realm, Status, Sweep};
+use api::http::{
+    ActiveFlows, AttachMode, ConfigStatus, InterfaceStatus, Protocol, Realm, Status, Sweep,
+};
 
 use crate::{
     output::Look,
@@ -106,7 +108,18 @@ fn config(config: &ConfigStatus) -> String {
 /// The active flows by protocol, in one line.
 pub fn by_protocol(flows: &ActiveFlows) -> String {
     let by = &flows.by_protocol;
-    format!("tcp {}, udp {}, icmp {}", by.tcp, by.udp, by.icmp)
+    let counted = Protocol::ALL.map(|protocol| (protocol, *by.of(protocol)));
+    // Most gateways see none of those that are translated by address.
+    let shown = counted
+        .into_iter()
+        .filter(|(protocol, flows)| match protocol {
+            Protocol::Tcp | Protocol::Udp | Protocol::Icmp => true,
+            Protocol::Sctp | Protocol::Gre | Protocol::Esp => *flows > 0,
+        });
+    let shown: Vec<String> = shown
+        .map(|(protocol, flows)| format!("{} {flows}", protocol.label()))
+        .collect();
+    shown.join(", ")
 }
 
 /// The active flows by state, in one line.

@@ -10,7 +10,7 @@ use super::words;
 /// Understands `tcp 10.0.0.1:4242 198.51.100.9:5432`.
 ///
 /// An ICMP query, of either version, has its identifier as the port of one side; the other side has
-/// none. Addresses of IPv4 stand as mapped ones.
+/// none, and neither side of GRE or ESP has one. Addresses of IPv4 stand as mapped ones.
 ///
 /// # Errors
 ///
@@ -28,10 +28,11 @@ pub fn parse(text: &str) -> Result<FlowKey<Ip6>, ApiError> {
         return Err(refused(format!("it has {} words, not 3", words.len())));
     };
     let known = |it: &Protocol| words::protocol(*it).label().eq_ignore_ascii_case(protocol);
-    let protocol = Protocol::ALL
-        .into_iter()
-        .find(known)
-        .ok_or_else(|| refused(format!("{protocol} is not tcp, udp or icmp")))?;
+    let protocol = Protocol::ALL.into_iter().find(known).ok_or_else(|| {
+        refused(format!(
+            "{protocol} is not tcp, udp, icmp, sctp, gre or esp"
+        ))
+    })?;
     let endpoint = |text: &str| {
         endpoint(protocol, text).ok_or_else(|| refused(format!("{text} is not an endpoint")))
     };
@@ -47,12 +48,11 @@ pub fn parse(text: &str) -> Result<FlowKey<Ip6>, ApiError> {
 }
 
 fn endpoint(protocol: Protocol, text: &str) -> Option<SocketAddr> {
+    let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0));
     match protocol {
-        Protocol::Tcp | Protocol::Udp => text.parse().ok(),
-        Protocol::Icmp => {
-            let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 0));
-            text.parse().ok().or_else(without_port)
-        }
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => text.parse().ok(),
+        Protocol::Icmp => text.parse().ok().or_else(without_port),
+        Protocol::Gre | Protocol::Esp => without_port(),
     }
 }
 

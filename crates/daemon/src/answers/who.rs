@@ -1,6 +1,6 @@
 //! Who had an external address and port: what the log says, and the flows there are.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use abi::{Address, Ip4, Ip6, Port, Protocol, Side, map};
 use api::http::{ApiError, Block, Party, Session, SessionState, Who, WhoQuery};
@@ -60,18 +60,25 @@ fn key(word: &str) -> Result<Key, ApiError> {
         refused(
             format!("the endpoint `{word}` cannot be understood: {why}"),
             "write address, port and protocol: `192.0.2.10:40000/tcp`, `[2001:db8::10]:40000/tcp`, or \
-             with the identifier of a ping: `192.0.2.10:77/icmp`",
+             with the identifier of a ping: `192.0.2.10:77/icmp`; GRE and ESP have no port: \
+             `192.0.2.10/gre`",
         )
     };
     let (endpoint, protocol) = word
         .rsplit_once('/')
         .ok_or_else(|| refused("it has no protocol"))?;
-    let external: Endpoint = endpoint
-        .parse()
-        .map_err(|_| refused("it has no address and port"))?;
-    let protocol = protocol
+    let protocol: sessions::Protocol = protocol
         .parse()
         .map_err(|_| refused("there is no such protocol"))?;
+    let portless = || match Protocol::from_number(protocol.0) {
+        Some(Protocol::Gre | Protocol::Esp) => {
+            let address = endpoint.parse::<IpAddr>().ok();
+            address.map(|it| Endpoint::new(it, 0))
+        }
+        Some(Protocol::Tcp | Protocol::Udp | Protocol::Icmp | Protocol::Sctp) | None => None,
+    };
+    let external = endpoint.parse().ok().or_else(portless);
+    let external = external.ok_or_else(|| refused("it has no address and port"))?;
     Ok(Key { external, protocol })
 }
 

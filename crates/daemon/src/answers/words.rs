@@ -12,6 +12,9 @@ pub const fn protocol(protocol: abi::Protocol) -> Protocol {
         abi::Protocol::Tcp => Protocol::Tcp,
         abi::Protocol::Udp => Protocol::Udp,
         abi::Protocol::Icmp => Protocol::Icmp,
+        abi::Protocol::Sctp => Protocol::Sctp,
+        abi::Protocol::Gre => Protocol::Gre,
+        abi::Protocol::Esp => Protocol::Esp,
     }
 }
 
@@ -21,6 +24,9 @@ pub const fn known_protocol(protocol: Protocol) -> abi::Protocol {
         Protocol::Tcp => abi::Protocol::Tcp,
         Protocol::Udp => abi::Protocol::Udp,
         Protocol::Icmp => abi::Protocol::Icmp,
+        Protocol::Sctp => abi::Protocol::Sctp,
+        Protocol::Gre => abi::Protocol::Gre,
+        Protocol::Esp => abi::Protocol::Esp,
     }
 }
 
@@ -64,12 +70,15 @@ pub fn wire(endpoint: SocketAddr) -> (Ip6, Port) {
     (Ip6::from(endpoint.ip()), Port::new(endpoint.port()))
 }
 
-/// Counts by port space, by protocol instead.
-pub fn by_protocol(spaces: [u64; 4]) -> ByProtocol<u64> {
+/// Counts as the tables have them ([`abi::Protocol::space`]), by protocol.
+pub fn by_protocol(spaces: [u64; abi::PROTOCOLS]) -> ByProtocol<u64> {
     let of = |protocol: abi::Protocol| spaces.get(protocol.space()).copied().unwrap_or_default();
     ByProtocol {
         tcp: of(abi::Protocol::Tcp),
         udp: of(abi::Protocol::Udp),
         icmp: of(abi::Protocol::Icmp),
+        sctp: of(abi::Protocol::Sctp),
+        gre: of(abi::Protocol::Gre),
+        esp: of(abi::Protocol::Esp),
     }
 }

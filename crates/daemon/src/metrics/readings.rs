@@ -172,6 +172,8 @@ pub const fn states(protocol: Protocol) -> &'static [gateway::sweep::FlowState] 
     use gateway::sweep::FlowState::{Active, Closing, Established, Opening};
     match protocol {
         Protocol::Tcp => &[Opening, Established, Closing],
-        Protocol::Udp | Protocol::Icmp => &[Active],
+        Protocol::Udp | Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => {
+            &[Active]
+        }
     }
 }

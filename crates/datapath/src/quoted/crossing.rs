@@ -65,7 +65,9 @@ fn crossed6<P: Packet>(
         return Some(false);
     };
     let next = match error.protocol {
-        Protocol::Tcp | Protocol::Udp => quoted.protocol,
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => {
+            quoted.protocol
+        }
         Protocol::Icmp => icmp6::NUMBER,
     };
     let mut covered = Sum::ZERO.add(known.source).add(known.target);

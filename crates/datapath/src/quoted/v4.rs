@@ -101,7 +101,7 @@ fn requoted<P: Packet>(
     quoted.check = patch(check, addresses.fold());
     let mut sum = addresses.swap2(check, quoted.check);
     let covered = match error.protocol {
-        Protocol::Icmp => Sum::ZERO,
+        Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => Sum::ZERO,
         Protocol::Tcp | Protocol::Udp => addresses,
     };
     let ports = (known.source_port, known.target_port);

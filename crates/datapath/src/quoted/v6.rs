@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// Where an error begins that has no extension headers before it.
-const ICMP: usize = Link::LEN + Ipv6::LEN;
+pub const ICMP: usize = Link::LEN + Ipv6::LEN;
 /// What it quotes.
-const QUOTE: usize = ICMP + Icmp::LEN;
+pub const QUOTE: usize = ICMP + Icmp::LEN;
 
 impl V6 {
     /// Finds out what an error is about; `false` if that cannot be one of our flows. Errors behind
@@ -48,6 +48,9 @@ impl V6 {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
             icmp6::NUMBER => Protocol::Icmp,
+            47 => Protocol::Gre,
+            50 => Protocol::Esp,
+            132 => Protocol::Sctp,
             _ => return false,
         };
         if Link::LEN + total < l4 + QUOTED {

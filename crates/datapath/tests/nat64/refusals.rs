@@ -25,7 +25,7 @@ fn the_well_known_prefix_reaches_no_address_that_is_not_the_same_everywhere() {
         [0, 0, 0, 1],
         [224, 0, 0, 1],
     ] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let site = dual();
             let first = |prefix| Sketch6::first(protocol, towards(prefix, Ip4(address), protocol));
 
@@ -61,7 +61,7 @@ fn nobody_calls_from_an_ipv6_address_that_no_host_can_have() {
         ("ff02::1", Reason::NotForUs),
         ("ff0e::9", Reason::NotForUs),
     ] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let everybody = |intent: &mut Intent| {
                 let rules = intent.rules.iter_mut();
                 rules.for_each(|rule| rule.sources.push("::/0".parse().expect("a prefix")));
@@ -81,7 +81,7 @@ fn nobody_calls_from_an_ipv6_address_that_no_host_can_have() {
 #[test]
 fn nobody_answers_from_an_ipv4_address_that_no_host_can_have() {
     for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::PORTED {
             let site = dual();
             let answer = begun(&site, protocol);
 
@@ -116,7 +116,7 @@ fn routes() -> impl Iterator<Item = (Vec<u8>, bool)> {
 /// RFC 7915 §4.1.
 #[test]
 fn a_source_route_that_is_not_at_its_end_is_refused() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::PORTED {
         for (route, is_open) in routes() {
             let site = dual();
             let answer = Sketch {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     Left, Site, Sketch6,
-    site::{INSIDE, OUTSIDE, from_pool, own_mac, peer_mac, route, rule, usual},
+    site::{ARM, INSIDE, OUTSIDE, from_pool, own_address6, own_mac, peer_mac, route, rule, usual},
     sketch6::ip6,
     take,
 };
@@ -84,7 +84,7 @@ pub fn route6(query: &RouteQuery<Ip6>) -> Result<NextHop, Route> {
     };
     let [a, b, c, d, e, f, ..] = tuple.target.0;
     match [a, b, c, d, e, f] {
-        [0xfd, 0, 0, 0, 0, 0] if tuple.target.0[12..15] == [0, 0xff, 0] => Err(Route::Local),
+        [0xfd, 0, 0, 0, 0, 0] if is_own(tuple.target) => Err(Route::Local),
         // Clients behind a narrow link, and behind one that the kernel sends by.
         [0xfd, 0x12, ..] => hop(INSIDE, NARROW_MTU6),
         [0xfd, 0x13, ..] => Err(Route::Unresolved),
@@ -94,6 +94,11 @@ pub fn route6(query: &RouteQuery<Ip6>) -> Result<NextHop, Route> {
         [0x20, 0x01, 0x0d, 0xb8, 0, 0x14] => Err(Route::Nowhere),
         _ => hop(OUTSIDE, 1500),
     }
+}
+
+/// Whether an address is one of our interfaces'.
+fn is_own(address: Ip6) -> bool {
+    [INSIDE, OUTSIDE, ARM].map(own_address6).contains(&address)
 }
 
 /// Takes a sketch of IPv6 through by an interface, and every law with it.

@@ -10,9 +10,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Flow, FlowKey, FragmentKey, Fragments, Holder, Interface,
-    Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, Reason, Rule, RuleSet, Shared,
-    Side, Slot, Tick, Told, Tuple, Use,
+    Address, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
+    Holder, Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, Reason, Rule,
+    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use,
 };
 use datapath::{
     Exit,
@@ -112,6 +112,9 @@ where
     }
     fn class(&self, key: &ClassKey<A>) -> Option<Rc<RuleSet>> {
         self.asked().class(key)
+    }
+    fn fixed(&self, key: &FixedKey<A>) -> Option<Rc<Fixed>> {
+        self.asked().fixed(key)
     }
     fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
         self.asked().slot(pool, slot)

@@ -105,6 +105,19 @@ impl Left {
         matches!(self.reason, Reason::TranslatedOut | Reason::TranslatedIn)
     }
 
+    /// Whether its addresses alone said what becomes of it.
+    pub fn is_renumbered(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::PrefixOut | Reason::PrefixIn | Reason::PrefixKernelSends
+        )
+    }
+
+    /// Whether one of its addresses is of a prefix, and means nothing on the other side.
+    pub fn has_no_counterpart(&self) -> bool {
+        matches!(self.reason, Reason::PrefixUnmapped | Reason::PrefixZero)
+    }
+
     fn is_left_to_the_kernel_to_send(&self) -> bool {
         matches!(
             self.reason,
@@ -113,7 +126,8 @@ impl Left {
     }
 
     fn exit_fits(&self) {
-        let is_told = self.reason.is_refusal() && self.exit == Exit::Transmit;
+        let may_tell = self.reason.is_refusal() || self.has_no_counterpart();
+        let is_told = may_tell && self.exit == Exit::Transmit;
         let verdict = match self.exit {
             Exit::Transmit if is_told => Verdict::Drop,
             Exit::Pass => Verdict::Pass,
@@ -143,6 +157,7 @@ impl Left {
             | Reason::Unresolved
             | Reason::Fragmenting
             | Reason::KernelSends => self.is_rewritten_and_nothing_else(),
+            _ if self.is_renumbered() => self.is_readdressed_and_nothing_else(),
             Reason::ErrorTranslated | Reason::ErrorKernelSends => self.is_rewritten_error(),
             Reason::ResetSent => self.is_answered_by_reset(),
             Reason::TimeExceededSent => self.is_told_by_icmp(memory, (11, 0)),
@@ -179,6 +194,8 @@ impl Left {
         match header[9] {
             // It has no ports and no checksum of its own.
             _ if is_later => {}
+            // Translated by address.
+            47 | 50 | 132 => {}
             1 => may_differ.push(l4 + 2..l4 + 6),
             6 => {
                 may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]);
@@ -193,6 +210,32 @@ impl Left {
         }
         if header[9] == 17 && !is_later && before[l4 + 6..l4 + 8] == [0, 0] {
             assert_eq!(after[l4 + 6..l4 + 8], [0, 0], "no checksum stays none");
+        }
+        self.differs_only_at(&may_differ);
+    }
+
+    /// Only addresses, TTL, checksums and stations differ; checksums that were right are.
+    fn is_readdressed_and_nothing_else(&self) {
+        let (before, after) = (&self.before.bytes, &self.after.bytes);
+        assert_eq!(before.len(), after.len());
+        assert_eq!(header_is_right(before), header_is_right(after));
+        let (header, _) = split(before).expect("a translated packet's lengths agree");
+        let part = u16::from_be_bytes([header[6], header[7]]);
+        if part & 0x3fff == 0 {
+            assert_eq!(transport_is_right(before), transport_is_right(after));
+        }
+        let l4 = IP + header.len();
+        let mut may_differ = vec![24..26, 26..34];
+        match header[9] {
+            _ if part & 0x1fff != 0 => {}
+            6 => may_differ.push(l4 + 16..l4 + 18),
+            17 if before[l4 + 6..l4 + 8] == [0, 0] => {}
+            17 | 33 | 136 => may_differ.push(l4 + 6..l4 + 8),
+            _ => {}
+        }
+        if self.reason != Reason::PrefixKernelSends {
+            may_differ.extend([0..12, 22..23]);
+            assert_eq!(after[22], before[22] - 1, "TTL counts down once");
         }
         self.differs_only_at(&may_differ);
     }
@@ -232,6 +275,7 @@ impl Left {
         let (icmp, l4) = (IP + header.len(), quote + inner);
         let mut may_differ = vec![24..34, icmp + 2..icmp + 4, quote + 10..quote + 20];
         match message[8 + 9] {
+            47 | 50 | 132 => {}
             1 => may_differ.push(l4 + 2..l4 + 6),
             6 => may_differ.extend([l4..l4 + 4, l4 + 16..l4 + 18]),
             _ => may_differ.extend([l4..l4 + 4, l4 + 6..l4 + 8]),
@@ -295,7 +339,10 @@ impl Left {
         assert!(transport_is_right(after));
         assert_eq!(header[1], before[15] & 0xfc, "in the packet's class");
         assert_eq!((message[0], message[1]), (kind, code));
-        assert_eq!(message[8..], before[IP..IP + 28]);
+        // Behind a packet that is shorter stand zeros.
+        let mut quoted: Vec<u8> = before[IP..].iter().copied().take(28).collect();
+        quoted.resize(28, 0);
+        assert_eq!(message[8..], quoted);
         let mtu = u16::from_be_bytes([message[6], message[7]]);
         let total = u16::from_be_bytes([before[16], before[17]]);
         match (kind, code) {
@@ -353,7 +400,7 @@ fn safe_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
     whole_of(kind);
     for (key, flow) in kind.flows.all() {
         let protocol = Protocol::from_number(key.protocol).expect("only these have flows");
-        if flow.side() == Side::Outbound {
+        if flow.side() == Side::Outbound && !protocol.is_by_address() {
             let (address, port) = (flow.to.source, flow.to.source_port);
             // Whoever has IPv6 sees a client of IPv4 under an address that stands for its external one.
             let is_embedded = external(memory, address).is_none();
@@ -460,6 +507,7 @@ fn sound_of<A: Address>(memory: &Memory, kind: &Kind<A>) {
         // What leaves from another address than it came from leaves from one of ours.
         let external = external(memory, flow.to.source);
         let is_shared = external.is_some_and(|it| it.planes != 0) && protocol == Protocol::Tcp;
+        let is_shared = is_shared || protocol.is_by_address();
         if flow.to.source != key.tuple.source && external.is_some() && !is_shared {
             let end = (flow.to.source, flow.to.source_port);
             let from = (key.tuple.source, key.tuple.source_port);
@@ -560,12 +608,10 @@ pub fn clients_keep_their_address(memory: &Memory) {
 /// holds as long as nothing has ended.
 pub fn taken_is_mapped(memory: &Memory) {
     for (address, external) in memory.v4.externals.all() {
-        for protocol in Protocol::ALL {
-            let outside = match protocol {
-                Protocol::Icmp => 0,
-                Protocol::Tcp | Protocol::Udp => {
-                    65_535 - u32::from(external.last.get() - external.first.get())
-                }
+        for protocol in Protocol::PORTED {
+            let outside = match protocol == Protocol::Icmp {
+                true => 0,
+                false => 65_535 - u32::from(external.last.get() - external.first.get()),
             };
             let mapped = memory
                 .v4

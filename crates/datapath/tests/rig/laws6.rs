@@ -29,6 +29,9 @@ pub fn concern(left: &Left) -> bool {
 pub fn bytes_fit(left: &Left, memory: &Memory) {
     match left.reason {
         _ if left.is_translated() => is_the_same_packet(left),
+        _ if left.is_renumbered() => is_readdressed(left),
+        Reason::PrefixUnmapped if left.exit == Exit::Transmit => is_told(left, memory, (1, 0)),
+        Reason::PrefixZero if left.exit == Exit::Transmit => is_told(left, memory, (4, 0)),
         Reason::ErrorTranslated | Reason::ErrorKernelSends => is_the_same_error(left),
         Reason::ResetSent => is_answered_by_reset(left),
         Reason::TimeExceededSent => is_told(left, memory, (3, 0)),
@@ -55,7 +58,11 @@ fn both(left: &Left) -> (Whole, Whole) {
 fn is_sent(left: &Left) -> bool {
     matches!(
         left.reason,
-        Reason::TranslatedOut | Reason::TranslatedIn | Reason::ErrorTranslated
+        Reason::TranslatedOut
+            | Reason::TranslatedIn
+            | Reason::ErrorTranslated
+            | Reason::PrefixOut
+            | Reason::PrefixIn
     )
 }
 
@@ -80,6 +87,21 @@ fn is_the_same_packet(left: &Left) {
             Check::Absent if is_computed => assert_eq!(after.check(), Check::Right),
             check => assert_eq!(after.check(), check, "transport checksum"),
         }
+    }
+}
+
+/// RFC 6296: nothing but addresses and hops differ, and what is right stays so.
+fn is_readdressed(left: &Left) {
+    let (before, after) = both(left);
+    headers_fit(left, &before, &after);
+    assert_eq!(before.part, after.part, "the same fragment");
+    assert_eq!(before.between, after.between, "extension headers stay");
+    assert_eq!(
+        before.body, after.body,
+        "nothing behind the header is touched"
+    );
+    if before.fragment().is_none() {
+        assert_eq!(before.check(), after.check(), "transport checksum");
     }
 }
 
@@ -281,6 +303,10 @@ fn is_told(left: &Left, memory: &Memory, (kind, code): (u8, u8)) {
         2 => assert!(
             (1280..total as u32).contains(&rest),
             "an MTU that the packet exceeds, not {rest}"
+        ),
+        4 => assert!(
+            [16, 32].contains(&rest),
+            "an interface identifier, not {rest}"
         ),
         _ => assert_eq!(rest, 0),
     }

@@ -183,7 +183,7 @@ impl Play {
             let flags = words.one_of(&[SYN | ACK, SYN | ACK, ACK, ACK, FIN | ACK, RST, SYN]);
             let what = match it.protocol {
                 Protocol::Tcp => What::Segment(flags),
-                Protocol::Udp => What::Datagram,
+                Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => What::Datagram,
                 Protocol::Icmp => What::Reply,
             };
             let ingress = facing(it.peer);
@@ -197,7 +197,7 @@ impl Play {
             let flags = words.one_of(&[ACK, ACK, ACK, FIN | ACK, RST, SYN, SYN | ACK, RST | ACK]);
             let what = match it.protocol {
                 Protocol::Tcp => What::Segment(flags),
-                Protocol::Udp => What::Datagram,
+                Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => What::Datagram,
                 Protocol::Icmp => What::Question,
             };
             self.send(INSIDE, it.protocol, (it.inside, it.seen), what);
@@ -214,7 +214,9 @@ impl Play {
             let source = remote(it.protocol, ip, words);
             let what = match it.protocol {
                 Protocol::Icmp => What::Reply,
-                Protocol::Tcp | Protocol::Udp => first(it.protocol, words),
+                Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => {
+                    first(it.protocol, words)
+                }
             };
             self.send(facing(source), it.protocol, (source, it.external), what);
         }
@@ -243,7 +245,7 @@ impl Play {
 
     /// Somebody outside sends to any port of an external address.
     fn stray(&mut self, words: &mut Words) {
-        let protocol = words.one_of(&Protocol::ALL);
+        let protocol = words.one_of(&Protocol::PORTED);
         let source = remote(protocol, Ipv4Addr::new(198, 51, 100, words.below(4)), words);
         let ip = Ipv4Addr::new(192, 0, 2, words.below(12));
         let port = u16::from_be_bytes([words.next(), words.next()]);
@@ -254,7 +256,9 @@ impl Play {
                 What::Question
             }
             (Protocol::Icmp, _) => What::Reply,
-            (Protocol::Tcp | Protocol::Udp, _) => first(protocol, words),
+            (Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp, _) => {
+                first(protocol, words)
+            }
         };
         let ingress = words.one_of(&[OUTSIDE, ARM]);
         self.send(ingress, protocol, ends, what);
@@ -280,7 +284,7 @@ impl Play {
         let what = match protocol {
             Protocol::Icmp => what,
             Protocol::Tcp => What::Segment(ACK),
-            Protocol::Udp => What::Datagram,
+            Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => What::Datagram,
         };
         let about = sketch(protocol, (source, target), what).frame().bytes;
         let from = match is_outside {
@@ -447,7 +451,7 @@ impl Play {
         let memory = &self.site.memory;
         let mut held = BTreeSet::new();
         for (address, external) in memory.v4.externals.all() {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::PORTED {
                 if protocol == Protocol::Tcp && external.planes != 0 {
                     continue;
                 }
@@ -536,13 +540,15 @@ fn client(words: &mut Words) -> (End, Protocol) {
     let net = words.one_of(&[1, 1, 1, 7, 9]);
     let ip = Ipv4Addr::new(10, net, 0, words.below(4));
     let port = 4000 + u16::from(words.below(5));
-    (End::new(ip, port), words.one_of(&Protocol::ALL))
+    (End::new(ip, port), words.one_of(&Protocol::PORTED))
 }
 
 fn remote(protocol: Protocol, ip: Ipv4Addr, words: &mut Words) -> End {
     match protocol {
-        Protocol::Icmp => End::new(ip, 0),
-        Protocol::Tcp | Protocol::Udp => End::new(ip, 440 + u16::from(words.below(4))),
+        Protocol::Icmp | Protocol::Gre | Protocol::Esp => End::new(ip, 0),
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => {
+            End::new(ip, 440 + u16::from(words.below(4)))
+        }
     }
 }
 
@@ -552,7 +558,7 @@ fn first(protocol: Protocol, words: &mut Words) -> What {
         Protocol::Tcp => {
             What::Segment(words.one_of(&[SYN, SYN, SYN, SYN, ACK, SYN | ACK, RST, FIN | ACK]))
         }
-        Protocol::Udp => What::Datagram,
+        Protocol::Udp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => What::Datagram,
         Protocol::Icmp => {
             words.one_of(&[What::Question, What::Question, What::Question, What::Reply])
         }

@@ -24,8 +24,8 @@ use datapath::{
 use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Patience, Sweep, Swept, bitmaps,
     intent::{
-        self, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule, Service,
-        Timeouts,
+        self, FixedPrefix, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule,
+        Service, Timeouts,
     },
     mappings::{self, Ask, Denied, Granted, Withdraw},
     policy::{name as name_of, rule_name},
@@ -106,6 +106,8 @@ impl Site {
             externals: BTreeMap::new(),
             classes: Vec::new(),
             classes6: Vec::new(),
+            fixed: Vec::new(),
+            fixed6: Vec::new(),
             interfaces: BTreeMap::new(),
             attached: BTreeMap::new(),
             mappings: BTreeMap::new(),
@@ -168,6 +170,8 @@ impl Site {
                 .into_iter()
                 .map(|(key, _)| key)
                 .collect(),
+            fixed: all(&memory.v4.fixed).into_keys().collect(),
+            fixed6: all(&memory.v6.fixed).into_keys().collect(),
             interfaces: all(&memory.interfaces),
             attached: [INSIDE, OUTSIDE, ARM]
                 .map(|ifindex| (ifindex, Attachment::Native))
@@ -281,6 +285,16 @@ impl Site {
             Action::RemoveClasses(keys) => {
                 keys.iter().for_each(|key| memory.v4.classes.remove(key));
             }
+            Action::PutFixed(entries) => {
+                let put = |(key, value): &(_, _)| memory.v4.fixed.put(*key, *value);
+                entries.iter().for_each(put);
+            }
+            Action::PutFixed6(entries) => {
+                let put = |(key, value): &(_, _)| memory.v6.fixed.put(*key, *value);
+                entries.iter().for_each(put);
+            }
+            Action::RemoveFixed(keys) => keys.iter().for_each(|key| memory.v4.fixed.remove(key)),
+            Action::RemoveFixed6(keys) => keys.iter().for_each(|key| memory.v6.fixed.remove(key)),
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
             Action::TakePort(bitmaps, port) => {
                 for bitmap in bitmaps {
@@ -585,6 +599,9 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     tcp_closing: Duration::from_secs(60),
     udp: Duration::from_secs(120),
     icmp: Duration::from_secs(20),
+    sctp: Duration::from_secs(30),
+    gre: Duration::from_secs(40),
+    esp: Duration::from_secs(45),
 };
 
 /// An intent over these pools and rules.
@@ -602,6 +619,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         ],
         pools,
         rules,
+        fixed: Vec::new(),
         prefixes: Vec::new(),
         lowest_mtu6: 1280,
         timeouts: TIMEOUTS,
@@ -649,6 +667,17 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
         services: vec![Service::Any],
         action,
         quota: Quota::NONE,
+    }
+}
+
+/// A prefix that is translated one to one.
+pub fn fixed(internal: &str, external: &str) -> FixedPrefix {
+    let net = |text: &str| text.parse().expect("a prefix");
+    FixedPrefix {
+        name: "fixed".to_owned(),
+        internal: net(internal),
+        external: net(external),
+        except: Vec::new(),
     }
 }
 

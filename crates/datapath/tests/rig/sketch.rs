@@ -52,6 +52,8 @@ pub enum Message {
     Icmp { kind: u8, id: Port, seq: u16 },
     /// An ICMP error of this type and code, with these bytes in front of what it quotes.
     IcmpError { kind: u8, code: u8, rest: u32 },
+    /// An SCTP common header, with a checksum that does not cover the addresses.
+    Sctp { source: Port, target: Port },
     /// The payload alone, as a protocol of this number.
     Other(u8),
 }
@@ -95,6 +97,11 @@ impl Sketch {
                 target: target_port,
                 is_summed: true,
             },
+            Protocol::Sctp => Message::Sctp {
+                source: source_port,
+                target: target_port,
+            },
+            Protocol::Gre | Protocol::Esp => Message::Other(protocol as u8),
             Protocol::Icmp if kind == 8 => Message::Icmp {
                 kind,
                 id: source_port,
@@ -212,6 +219,7 @@ impl Message {
             Self::Tcp { .. } => 6,
             Self::Udp { .. } => 17,
             Self::Icmp { .. } | Self::IcmpError { .. } => 1,
+            Self::Sctp { .. } => 132,
             Self::Other(protocol) => *protocol,
         }
     }
@@ -237,6 +245,9 @@ impl Message {
             Self::IcmpError { kind, code, rest } => {
                 [[*kind, *code, 0, 0], rest.to_be_bytes()].concat()
             }
+            Self::Sctp { source, target } => {
+                [source.0, target.0, [1, 2], [3, 4], [5, 6], [7, 8]].concat()
+            }
             Self::Other(_) => Vec::new(),
         }
     }
@@ -244,7 +255,7 @@ impl Message {
     fn fill_in_checksum(&self, header: &[u8], data: &mut [u8]) {
         let pseudo = match self {
             Self::Tcp { .. } | Self::Udp { .. } => pseudo_header(header, data.len()),
-            Self::Icmp { .. } | Self::IcmpError { .. } | Self::Other(_) => 0,
+            Self::Icmp { .. } | Self::IcmpError { .. } | Self::Sctp { .. } | Self::Other(_) => 0,
         };
         self.seal(pseudo, data);
     }
@@ -263,7 +274,7 @@ impl Message {
                 6
             }
             Self::Icmp { .. } | Self::IcmpError { .. } => 2,
-            Self::Other(_) => return,
+            Self::Sctp { .. } | Self::Other(_) => return,
         };
         let check = match (self, !ones_add(pseudo, sum(data))) {
             (Self::Udp { .. }, 0) => 0xffff,
@@ -273,7 +284,7 @@ impl Message {
     }
 }
 
-/// Protocol and tuple of a frame that carries TCP, UDP or an echo, read from its bytes; an echo has
+/// Protocol and tuple of a frame that carries a protocol of ours, read from its bytes; an echo has
 /// its identifier where the packet path keeps it.
 pub fn read(frame: &[u8]) -> Option<(Protocol, Tuple)> {
     let (header, data) = super::sums::split(frame)?;
@@ -281,7 +292,8 @@ pub fn read(frame: &[u8]) -> Option<(Protocol, Tuple)> {
     let address = |at: usize| Ip4([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let port = |at: usize| Some(Port([*data.get(at)?, *data.get(at + 1)?]));
     let (source_port, target_port) = match (protocol, data.first()?) {
-        (Protocol::Tcp | Protocol::Udp, _) => (port(0)?, port(2)?),
+        (Protocol::Tcp | Protocol::Udp | Protocol::Sctp, _) => (port(0)?, port(2)?),
+        (Protocol::Gre | Protocol::Esp, _) => (Port::new(0), Port::new(0)),
         (Protocol::Icmp, 8 | 13) => (port(4)?, Port::new(0)),
         (Protocol::Icmp, 0 | 14) => (Port::new(0), port(4)?),
         (Protocol::Icmp, _) => return None,

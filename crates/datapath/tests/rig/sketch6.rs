@@ -57,6 +57,8 @@ impl Sketch6 {
                 target,
                 is_summed: true,
             },
+            Protocol::Sctp => Message::Sctp { source, target },
+            Protocol::Gre | Protocol::Esp => Message::Other(protocol as u8),
             Protocol::Icmp => Message::Icmp {
                 kind,
                 id: if kind == 128 { source } else { target },

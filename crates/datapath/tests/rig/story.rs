@@ -229,7 +229,7 @@ impl Story {
     /// Somebody asks for an external port. What is granted is nobody else's.
     fn lease(&mut self, words: &mut Words<'_>) {
         let ask = Ask {
-            protocol: Protocol::ALL[usize::from(words.below(3))],
+            protocol: Protocol::PORTED[usize::from(words.below(3))],
             internal: internal(words),
             address: (words.below(2) == 0).then(|| [192, 0, 2, 1 + words.below(4)].into()),
             port: (words.below(2) == 0).then(|| 1020 + u16::from(words.below(40))),
@@ -258,7 +258,7 @@ impl Story {
 
     fn withdraw(&mut self, words: &mut Words<'_>) {
         let withdraw = Withdraw {
-            protocol: Protocol::ALL[usize::from(words.below(3))],
+            protocol: Protocol::PORTED[usize::from(words.below(3))],
             internal: internal(words),
             owner: owner(words),
         };
@@ -363,12 +363,10 @@ impl Story {
             assert_eq!((it.held.get(), it.taken.get()), (0, 0), "slot {slot}");
         }
         for (address, external) in memory.v4.externals.all() {
-            for protocol in Protocol::ALL {
-                let kept = match protocol {
-                    Protocol::Icmp => 0,
-                    Protocol::Tcp | Protocol::Udp => {
-                        65_535 - u32::from(external.last.get() - external.first.get())
-                    }
+            for protocol in Protocol::PORTED {
+                let kept = match protocol == Protocol::Icmp {
+                    true => 0,
+                    false => 65_535 - u32::from(external.last.get() - external.first.get()),
                 };
                 for (_, bitmap) in external.bitmaps().filter(|(of, _)| *of == protocol) {
                     let taken = memory.taken(bitmap);
@@ -386,7 +384,7 @@ impl Story {
 
 /// A packet of a client: few clients, ports and remotes, so that they meet again.
 fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
-    let protocol = Protocol::ALL[usize::from(words.below(3))];
+    let protocol = Protocol::PORTED[usize::from(words.below(3))];
     let ingress = if words.below(4) == 0 { ARM } else { INSIDE };
     let client = [10, [1, 7][usize::from(words.below(2))], 0, words.below(6)];
     let remote = match words.below(6) {
@@ -429,9 +427,9 @@ fn forwarding(mut intent: Intent, address: u8, first: u16, count: u16) -> Intent
             last: first + (count - 1),
         },
         target: ([10, 1, 0, 1].into(), 4000),
-        callers: match protocol {
-            Protocol::Tcp => vec!["198.51.100.0/30".parse().expect("a prefix")],
-            Protocol::Udp | Protocol::Icmp => Vec::new(),
+        callers: match protocol == Protocol::Tcp {
+            true => vec!["198.51.100.0/30".parse().expect("a prefix")],
+            false => Vec::new(),
         },
     });
     intent.pools[0].forwards = forwards.into();

@@ -179,12 +179,15 @@ impl Whole {
         }
     }
 
-    /// Protocol and tuple of TCP, UDP or an echo.
+    /// Protocol and tuple of a protocol of ours.
     pub fn tuple(&self) -> Option<(Protocol, Tuple<Ip6>)> {
         let port = |at: usize| word(&self.body, at).map(Port::new);
         let (protocol, source_port, target_port) = match (self.protocol, *self.body.first()?) {
             (6, _) => (Protocol::Tcp, port(0)?, port(2)?),
             (17, _) => (Protocol::Udp, port(0)?, port(2)?),
+            (132, _) => (Protocol::Sctp, port(0)?, port(2)?),
+            (47, _) => (Protocol::Gre, Port::new(0), Port::new(0)),
+            (50, _) => (Protocol::Esp, Port::new(0), Port::new(0)),
             (1, 8 | 13) | (58, 128) => (Protocol::Icmp, port(4)?, Port::new(0)),
             (1, 0 | 14) | (58, 129) => (Protocol::Icmp, Port::new(0), port(4)?),
             _ => return None,

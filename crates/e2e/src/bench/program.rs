@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use abi::{Side, limits::FLOWS6_UNUSED};
+use abi::{Needs, Side, limits::FLOWS6_UNUSED};
 use anyhow::{Context, Result, ensure};
 use aya::programs::Xdp;
 use kernel::{Program, Sizes, State, links};
@@ -81,7 +81,7 @@ pub(super) fn measure(rig: &mut Rig) -> Result<Section> {
         flows: FLOWS,
         flows6: FLOWS6_UNUSED,
     };
-    let loaded = Program::load(&state, sizes, false)?;
+    let loaded = Program::load(&state, sizes, Needs::default())?;
     // Each run of a program that hangs nowhere waits for all CPUs twice, for the kernel rewrites its
     // XDP dispatcher for it.
     links::adopt(&state, loaded.program.fd()?)?;

@@ -100,13 +100,14 @@ fn ports(gateway: &Gateway) -> Result<Option<String>> {
         return Ok(None);
     }
     let mut found = Vec::new();
-    for protocol in Protocol::ALL {
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Icmp] {
         let used: u64 = addresses
             .iter()
             .map(|address| match protocol {
                 Protocol::Tcp => u64::from(address.tcp.used),
                 Protocol::Udp => u64::from(address.udp.used),
                 Protocol::Icmp => u64::from(address.icmp.used),
+                Protocol::Sctp | Protocol::Gre | Protocol::Esp => 0,
             })
             .sum();
         let flows = flows

@@ -9,6 +9,7 @@ mod fragments;
 mod neighbours;
 mod one_arm;
 mod outsiders;
+mod prefixes;
 mod quotas;
 mod routes;
 mod rules;

@@ -80,7 +80,7 @@ fn embedded(address: Ipv4Addr) -> Ipv6Addr {
 }
 
 /// Reaches a target by TCP and UDP, in both directions and in fragments; returns whom it saw.
-fn reach(pod: &Host, target: Ipv6Addr) -> Result<IpAddr> {
+pub fn reach(pod: &Host, target: Ipv6Addr) -> Result<IpAddr> {
     assert!(pod.ping(target)?, "an echo comes back");
     let seen: SocketAddr = pod.curl(&format!("http://[{target}]/"))?.trim().parse()?;
     for direction in [Direction::Upload, Direction::Download] {

@@ -29,7 +29,7 @@ use frames::Frames;
 use gateway::intent::{Blocks, Forward, Intent, Pool, PortRange};
 use rig::{
     Site, Sketch, Sketch6, dual,
-    site::{INSIDE, OUTSIDE, from_pool, intent, own_mac, pool, rule, tuple, usual},
+    site::{INSIDE, OUTSIDE, fixed, from_pool, intent, own_mac, pool, rule, tuple, usual},
     sketch6::tuple6,
 };
 use twins::{Agreed, Twins};
@@ -285,7 +285,88 @@ fn dual_play() -> Play {
     }
 }
 
-/// The same, where little is left of everything.
+/// Both versions of IP, of which half of the clients have addresses of their own outside.
+fn fixed_play() -> Play {
+    let mut dual = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
+    dual.fixed = vec![
+        fixed("10.1.0.0/24", "198.19.0.0/24"),
+        fixed("fd01::/48", "2001:db8:3::/48"),
+        fixed("fd12:0:0:100::/56", "2001:db8:4:500::/56"),
+    ];
+    let net = |text: &str| text.parse().expect("a prefix");
+    dual.fixed[0].except = vec![net("198.51.100.5/32"), net("198.51.100.6/32")];
+    dual.fixed[1].except = vec![net("2001:db8:1::3/128")];
+    Play {
+        name: "twin-fixed",
+        intent: dual,
+        flows: 2048,
+        frames: 60_000,
+        prepare: |_| [fixed_calls(), fixed_calls6()].concat(),
+        errors: u32::MAX,
+        spoil: 0,
+    }
+}
+
+/// Calls of fixed addresses: from outside, from each other, and from clients of a pool.
+fn fixed_calls() -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for protocol in Protocol::ALL {
+        for (ingress, source, target) in [
+            (OUTSIDE, [198, 51, 100, 7], [198, 19, 0, 7]),
+            (OUTSIDE, [198, 51, 100, 5], [198, 19, 0, 7]),
+            (INSIDE, [10, 1, 0, 8], [198, 19, 0, 7]),
+            (INSIDE, [10, 1, 1, 8], [198, 19, 0, 7]),
+            (INSIDE, [10, 1, 0, 8], [192, 0, 2, 1]),
+        ] {
+            let sketch = Sketch::first(protocol, tuple((source, 4000), (target, 440)));
+            let to = own_mac(ingress);
+            frames.push(
+                Sketch {
+                    ingress,
+                    to,
+                    ..sketch
+                }
+                .frame(),
+            );
+        }
+    }
+    for number in [33, 47, 50, 132, 136] {
+        let asked = tuple(([10, 1, 0, 8], 0), ([198, 51, 100, 7], 0));
+        let sketch = Sketch {
+            ingress: INSIDE,
+            to: own_mac(INSIDE),
+            message: rig::sketch::Message::Other(number),
+            payload: vec![0x5a; 40],
+            ..Sketch::first(Protocol::Udp, asked)
+        };
+        frames.push(sketch.frame());
+    }
+    frames
+}
+
+/// The same of IPv6, and addresses that have no counterpart.
+fn fixed_calls6() -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for (ingress, source, target) in [
+        (INSIDE, "fd01:0:0:ffff::1", "2001:db8:1::4"),
+        (OUTSIDE, "2001:db8:1::4", "2001:db8:3:ffff::1"),
+        (OUTSIDE, "2001:db8:1::4", "2001:db8:3:1::"),
+        (OUTSIDE, "2001:db8:1::4", "2001:db8:3:1::1"),
+        (INSIDE, "fd01::8", "2001:db8:3:1::1"),
+        (INSIDE, "fd02::8", "2001:db8:3:1::1"),
+        (INSIDE, "fd02::8", "2001:db8:3:ffff::1"),
+        (INSIDE, "fd12:0:0:107::1", "2001:db8:1::4"),
+        (OUTSIDE, "2001:db8:1::4", "2001:db8:4:507::1"),
+    ] {
+        for protocol in Protocol::ALL {
+            let asked = tuple6((source, 4000), (target, 440));
+            frames.push(dual::arriving(ingress, &Sketch6::first(protocol, asked)).frame());
+        }
+    }
+    frames
+}
+
+/// Both versions, where little is left of everything.
 fn scarce_dual_play() -> Play {
     let mut dual = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
     let strictest = [Dependence::AddressAndPort; 3];
@@ -462,6 +543,7 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
         blocks_play(),
         counted_play(),
         dual_play(),
+        fixed_play(),
         scarce_dual_play(),
         silent_play(),
     ] {
@@ -489,7 +571,11 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
 #[test]
 fn every_program_is_loaded() {
     let programs = place::stand("twin-load", |state| {
-        let intent = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
+        let mut intent = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
+        intent.fixed = vec![
+            fixed("10.3.0.0/16", "198.19.0.0/16"),
+            fixed("fd03:1:2::/48", "2001:db8:3::/48"),
+        ];
         let twins = Twins::new(state, Site::new(intent, 1024), 1024, 0)?;
         Ok(twins.program.verified())
     })

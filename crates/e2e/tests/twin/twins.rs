@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, rc::Rc, time::Duration};
 
 use abi::{
-    Counter, Flow, FlowKey, Held, Layout, Picture, PoolCounters, Reason, Told, Use, ports::BITMAPS,
-    quota::SLOTS,
+    Counter, Flow, FlowKey, Held, Layout, Needs, Picture, PoolCounters, Reason, Told, Use,
+    ports::BITMAPS, quota::SLOTS,
 };
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
@@ -71,8 +71,12 @@ impl Twins {
             flows,
             flows6: flows,
         };
-        let has_ipv6 = native.memory.config.borrow().ipv6 != 0;
-        let loaded = Program::load(&state, sizes, has_ipv6)?;
+        let config = **native.memory.config.borrow();
+        let needs = Needs {
+            ipv6: config.ipv6 != 0,
+            fixed: config.fixed != 0 || config.fixed6 != 0,
+        };
+        let loaded = Program::load(&state, sizes, needs)?;
         // A test run of a program that hangs nowhere patches the kernel's text before and after;
         // one that hangs on a loopback without addresses costs what its packets cost.
         links::attach(&state, loaded.program.fd()?, LOOPBACK, Mode::Generic)?;
@@ -105,6 +109,8 @@ impl Twins {
         tables.config.put(&0, &config)?;
         copy(memory.v4.externals.all(), &tables.externals)?;
         copy(memory.v4.classes.all(), &tables.classes)?;
+        copy(memory.v4.fixed.all(), &tables.fixed)?;
+        copy(memory.v6.fixed.all(), &tables.fixed6)?;
         copy(memory.rules.all(), &tables.rules)?;
         copy(memory.pools.all(), &tables.pools)?;
         for (index, value) in memory.interfaces.all() {

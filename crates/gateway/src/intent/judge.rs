@@ -5,6 +5,7 @@ mod kinds;
 mod log;
 mod nat64;
 mod pools;
+mod prefixes;
 mod rules;
 mod settings;
 
@@ -28,6 +29,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let pools = pools::judge(config, &timeouts, report);
     let prefixes = nat64::judge(config, &pools.owners, report);
     let lowest_mtu6 = nat64::lowest_mtu(config, report);
+    let fixed = prefixes::judge(config, &pools.owners, &prefixes, report);
     let rules = rules::judge(config, &pools, &prefixes, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
     pools::room(&pools.pools, limits, report);
@@ -35,6 +37,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         interfaces,
         pools: pools.pools,
         rules,
+        fixed,
         prefixes,
         lowest_mtu6,
         timeouts,

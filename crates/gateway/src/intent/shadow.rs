@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 
+use abi::PROTOCOLS;
 use ipnet::IpNet;
 
 use super::{Protocol, Rule, Service};
@@ -37,7 +38,7 @@ struct Reach {
     destinations: Addresses,
     every_protocol: bool,
     /// By [`Protocol::space`].
-    ports: [Ranges; 3],
+    ports: [Ranges; PROTOCOLS],
 }
 
 impl Reach {

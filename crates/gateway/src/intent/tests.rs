@@ -187,6 +187,7 @@ state: /sys/fs/bpf/test
                 quota: Quota::NONE,
             },
         ],
+        fixed: Vec::new(),
         prefixes: vec![Prefix64::WELL_KNOWN],
         lowest_mtu6: 1400,
         services: Vec::new(),
@@ -196,6 +197,9 @@ state: /sys/fs/bpf/test
             tcp_closing: Duration::from_secs(250),
             udp: Duration::from_secs(5_400),
             icmp: Duration::from_secs(90),
+            sctp: Duration::from_secs(300),
+            gre: Duration::from_secs(600),
+            esp: Duration::from_secs(600),
         },
         limits: Limits {
             flows: 1_000_000,
@@ -595,4 +599,101 @@ fn any_destination_is_any_of_both_versions_and_a_prefix_is_of_one() {
 
     let text = format!("{ONE_ARM}    destinations: [0.0.0.0/0]\n");
     assert_eq!(intent(&text).rules[0].destinations, [net("0.0.0.0/0")]);
+}
+
+const PREFIX: &str = "
+interfaces:
+  - {name: in0, realm: internal}
+  - {name: out0, realm: external}
+pools:
+  - {name: a, addresses: [192.0.2.1]}
+nat64: {prefixes: ['64:ff9b::/96']}
+";
+
+#[test]
+fn prefixes_are_enough_of_a_configuration_and_the_shorter_end_goes_on_with_zeros() {
+    let parsed = parse(
+        "test.yaml",
+        "interfaces: [{name: in0, realm: internal}, {name: out0, realm: external}]
+prefixes:
+  - {name: a, internal: 10.1.0.0/24, external: 198.51.100.0/24, except: [10.0.0.0/8, 10.0.0.0/8]}
+  - {name: b, internal: 'fd01::/48', external: '2001:db8:1:200::/56'}
+",
+    )
+    .unwrap_or_else(|problems| panic!("{problems}"));
+
+    assert_eq!(parsed.warnings, []);
+    let intent = parsed.intent;
+    assert_eq!(intent.fixed[0].except, ["10.0.0.0/8".parse().expect("one")]);
+    let ends = |prefix: &FixedPrefix| (prefix.internal.to_string(), prefix.external.to_string());
+    let expected = ("fd01::/56".to_owned(), "2001:db8:1:200::/56".to_owned());
+    assert_eq!(ends(&intent.fixed[1]), expected);
+    assert_eq!(
+        intent.needs(),
+        Needs {
+            ipv6: true,
+            fixed: true
+        }
+    );
+    assert_eq!(intent.limits.flows6, 1024, "no flow has an IPv6 address");
+}
+
+/// RFC 6296 §4.1, and what an address must not mean beside.
+#[test]
+fn a_prefix_has_two_ends_of_one_version_that_nothing_else_gives_out() {
+    for (prefixes, said) in [
+        (
+            "{internal: 10.1.0.0/24, external: 198.51.100.0/25}",
+            "not of one length",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 'fd01::/48'}",
+            "two versions",
+        ),
+        (
+            "{internal: 'fd01::/65', external: '2001:db8::/48'}",
+            "leaves no room",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 224.0.0.0/24}",
+            "no reply can come back",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 192.0.2.0/24}",
+            "external address of pool `a`",
+        ),
+        (
+            "{internal: 'fd01::/48', external: '64:ff9b::/48'}",
+            "overlaps `64:ff9b::/96`",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 10.1.0.0/24}",
+            "overlaps `10.1.0.0/24`",
+        ),
+        ("{internal: 10.1.0.0/24}", "has no `external`"),
+        (
+            "{internal: 10.1.0.0/24, external: 198.51.100.0/24, except: ['::/0']}",
+            "two versions",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 198.51.100.0/24}, \
+             {name: q, internal: 10.2.0.0/24, external: 198.51.100.0/24}",
+            "`external` of prefix `p`",
+        ),
+        (
+            "{internal: 10.1.0.0/24, external: 198.51.100.0/24}, \
+             {name: q, internal: 10.1.0.128/25, external: 203.0.113.0/25}",
+            "`internal` of prefix `p`",
+        ),
+    ] {
+        let text = format!(
+            "{PREFIX}prefixes: [{}]",
+            prefixes.replacen('{', "{name: p, ", 1)
+        );
+        let problems = match parse("test.yaml", &text) {
+            Ok(_) => panic!("{prefixes} is taken"),
+            Err(problems) => problems.to_string(),
+        };
+        assert!(problems.contains(said), "{prefixes}: {problems}");
+    }
 }

@@ -12,7 +12,7 @@ pub(super) use name::{interface_name, name};
 pub(super) use service::{port, port_range, service};
 pub(super) use size::{size, spelled_size};
 
-use abi::{Dependence, Refusal};
+use abi::{Dependence, Protocol, Refusal};
 
 use super::near;
 
@@ -81,6 +81,16 @@ pub(super) fn dependence(word: &str) -> Result<Dependence, Complaint> {
 /// How a client is told that there is no room for its flow.
 pub(super) fn refusal(word: &str) -> Result<Refusal, Complaint> {
     choice("refusal", &Refusal::ALL.map(|it| (it.label(), it)), word)
+}
+
+/// A protocol that may be translated by address.
+pub(super) fn by_address(word: &str) -> Result<Protocol, Complaint> {
+    let choices = [
+        ("sctp", Protocol::Sctp),
+        ("gre", Protocol::Gre),
+        ("esp", Protocol::Esp),
+    ];
+    choice("protocol that is translated by address", &choices, word)
 }
 
 #[cfg(test)]

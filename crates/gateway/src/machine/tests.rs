@@ -37,6 +37,8 @@ struct World {
     config: Option<Config>,
     classes: BTreeMap<ClassKey, RuleSet>,
     classes6: BTreeMap<ClassKey<Ip6>, RuleSet>,
+    fixed: BTreeMap<FixedKey, Fixed>,
+    fixed6: BTreeMap<FixedKey<Ip6>, Fixed>,
     rules: BTreeMap<u32, RuleEntry>,
     pools: BTreeMap<u32, Box<PoolEntry>>,
     slots6: BTreeMap<u32, Box<Slots6>>,
@@ -72,6 +74,8 @@ impl World {
             externals: self.externals.clone(),
             classes: self.classes.keys().copied().collect(),
             classes6: self.classes6.keys().copied().collect(),
+            fixed: self.fixed.keys().copied().collect(),
+            fixed6: self.fixed6.keys().copied().collect(),
             interfaces: self.interfaces.clone(),
             attached: self.attached.clone(),
             mappings: self.mappings.clone(),
@@ -103,6 +107,10 @@ impl World {
             Action::PutClasses6(classes) => self.classes6.extend(classes),
             Action::RemoveClasses6(keys) => self.classes6.retain(|key, _| !keys.contains(key)),
             Action::RemoveClasses(keys) => self.classes.retain(|key, _| !keys.contains(key)),
+            Action::PutFixed(entries) => self.fixed.extend(entries),
+            Action::PutFixed6(entries) => self.fixed6.extend(entries),
+            Action::RemoveFixed(keys) => self.fixed.retain(|key, _| !keys.contains(key)),
+            Action::RemoveFixed6(keys) => self.fixed6.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
             // Of ports and mappings, `mappings::tests` knows more.
             Action::TakePort(..) => {}
@@ -227,6 +235,10 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         | Action::PutClasses6(_)
         | Action::RemoveClasses6(_)
         | Action::RemoveClasses(_)
+        | Action::PutFixed(_)
+        | Action::PutFixed6(_)
+        | Action::RemoveFixed(_)
+        | Action::RemoveFixed6(_)
         | Action::SetConfig(_)
         | Action::TakePort(..)
         | Action::PutMapping(..)

@@ -250,7 +250,7 @@ impl Mappings {
         actions: &mut Vec<Action>,
     ) -> Result<Granted, Denied> {
         let until = at.now + ask.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX).as_nanos() as u64;
-        if ask.protocol == Protocol::Icmp {
+        if !matches!(ask.protocol, Protocol::Tcp | Protocol::Udp) {
             return Err(Denied::NoPorts);
         }
         let granted = match self.of(ask.protocol, ask.internal, ask.owner)? {

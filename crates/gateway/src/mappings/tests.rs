@@ -52,6 +52,8 @@ fn gateway() -> Gateway {
         externals: BTreeMap::new(),
         classes: Vec::new(),
         classes6: Vec::new(),
+        fixed: Vec::new(),
+        fixed6: Vec::new(),
         interfaces: BTreeMap::new(),
         attached: BTreeMap::new(),
         mappings: BTreeMap::new(),

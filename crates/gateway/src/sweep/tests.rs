@@ -21,6 +21,9 @@ fn timeouts() -> Timeouts {
         tcp_closing: seconds(240),
         udp: seconds(300),
         icmp: seconds(60),
+        sctp: seconds(300),
+        gre: seconds(600),
+        esp: seconds(900),
     }
 }
 

@@ -76,6 +76,7 @@ malformed! {
     a_pool_has_addresses_of_the_version_that_its_rules_want = "71-versions";
     without_nat64_ipv6_clients_do_not_reach_ipv4_targets = "72-versions-without-nat64";
     blocks_suffice_for_their_clients_and_have_a_size = "73-blocks";
+    only_three_protocols_are_translated_by_address_and_none_is_forwarded = "74-by-address";
 }
 
 #[test]

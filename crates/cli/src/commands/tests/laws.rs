@@ -134,6 +134,9 @@ fn any_pool() -> impl Strategy<Value = Pool> {
                 tcp: numbers[4],
                 udp: numbers[5],
                 icmp: numbers[6],
+                sctp: numbers[4],
+                gre: numbers[5],
+                esp: numbers[6],
             },
         })
 }

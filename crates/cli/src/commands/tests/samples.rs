@@ -47,6 +47,7 @@ pub fn status() -> Status {
                 tcp: 12_000,
                 udp: 300,
                 icmp: 45,
+                ..ByProtocol::default()
             },
             by_state: ByState {
                 opening: 12,
@@ -286,6 +287,9 @@ pub fn pools() -> Pools {
             tcp: 1_000_000,
             udp: 0,
             icmp: 6,
+            sctp: 2,
+            gre: 1,
+            esp: 0,
         },
     };
     let leaving = Pool {

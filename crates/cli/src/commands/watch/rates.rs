@@ -63,10 +63,21 @@ pub struct PoolUse {
     /// Flows at present.
     pub flows: u64,
     /// Ports of all addresses.
-    pub ports: ByProtocol<PortUse>,
+    pub ports: PortUses,
     /// The address whose ports run out first; absent if no port is used. A client keeps to one
     /// address, so that it is this one that refuses flows, however much the others have left.
     pub fullest: Option<Fullest>,
+}
+
+/// Ports of the protocols that have some.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PortUses {
+    /// Of TCP.
+    pub tcp: PortUse,
+    /// Of UDP.
+    pub udp: PortUse,
+    /// Identifiers of ICMP.
+    pub icmp: PortUse,
 }
 
 /// Ports of one protocol.
@@ -125,6 +136,9 @@ impl Rates {
                 tcp: new_flows(Protocol::Tcp),
                 udp: new_flows(Protocol::Udp),
                 icmp: new_flows(Protocol::Icmp),
+                sctp: new_flows(Protocol::Sctp),
+                gre: new_flows(Protocol::Gre),
+                esp: new_flows(Protocol::Esp),
             },
             flows: after.status.flows,
             pools: after.pools.pools.iter().map(pool_use).collect(),
@@ -221,7 +235,7 @@ fn pool_use(pool: &Pool) -> PoolUse {
             .iter()
             .map(|address| address.flows)
             .fold(0, u64::saturating_add),
-        ports: ByProtocol {
+        ports: PortUses {
             tcp: ports(|address| address.tcp),
             udp: ports(|address| address.udp),
             icmp: ports(|address| address.icmp),

@@ -97,12 +97,17 @@ fn traffic(rates: &Rates, look: Look) -> String {
 
 fn new_flows(rates: &Rates) -> String {
     let of = |protocol| measured(rates, *rates.new_flows_per_second.of(protocol));
+    let by_address: f64 = [Protocol::Sctp, Protocol::Gre, Protocol::Esp]
+        .map(|protocol| *rates.new_flows_per_second.of(protocol))
+        .iter()
+        .sum();
     format!(
-        "{}/s: tcp {}, udp {}, icmp {}",
+        "{}/s: tcp {}, udp {}, icmp {}, others {}",
         measured(rates, rates.all_new_flows_per_second()),
         of(Protocol::Tcp),
         of(Protocol::Udp),
-        of(Protocol::Icmp)
+        of(Protocol::Icmp),
+        measured(rates, by_address)
     )
 }
 

@@ -69,11 +69,29 @@ fn an_ipv6_address_stands_in_brackets_where_a_port_follows() {
 }
 
 #[test]
+fn protocols_that_are_translated_by_address_have_the_ports_that_they_have() {
+    let (source, target) = ("10.0.0.1:3868", "198.51.100.9:3868");
+    check(
+        "sctp 10.0.0.1:3868 198.51.100.9:3868",
+        Protocol::Sctp,
+        source,
+        target,
+    );
+    let (source, target) = ("10.0.0.1:0", "198.51.100.9:0");
+    check("gre 10.0.0.1 198.51.100.9", Protocol::Gre, source, target);
+    check("ESP 10.0.0.1 198.51.100.9", Protocol::Esp, source, target);
+}
+
+#[test]
 fn what_is_no_tuple_is_refused_with_the_reason() {
     for (text, why) in [
         ("", "it has 0 words, not 3"),
         ("tcp 10.0.0.1:4242", "it has 2 words, not 3"),
-        ("sctp 10.0.0.1:1 10.0.0.2:2", "sctp is not tcp, udp or icmp"),
+        (
+            "dccp 10.0.0.1:1 10.0.0.2:2",
+            "dccp is not tcp, udp, icmp, sctp, gre or esp",
+        ),
+        ("gre 10.0.0.1:1 10.0.0.2", "10.0.0.1:1 is not an endpoint"),
         ("tcp 10.0.0.1 10.0.0.2:2", "10.0.0.1 is not an endpoint"),
         (
             "tcp 10.0.0.1:1 10.0.0.2:70000",

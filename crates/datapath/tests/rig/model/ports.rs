@@ -175,7 +175,7 @@ impl Nat {
         address: Ipv4Addr,
     ) -> std::ops::RangeInclusive<u16> {
         match protocol {
-            Protocol::Icmp => 0..=u16::MAX,
+            Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp => 0..=u16::MAX,
             Protocol::Tcp | Protocol::Udp => {
                 let (first, last) = self.addresses[&address].ports;
                 first..=last

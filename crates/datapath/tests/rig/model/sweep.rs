@@ -79,6 +79,9 @@ impl Nat {
         let exactly = |timeout| (timeout, timeout);
         match (session.protocol, session.connection.stage()) {
             (Protocol::Icmp, _) => exactly(timeouts.icmp),
+            (Protocol::Sctp, _) => exactly(timeouts.sctp),
+            (Protocol::Gre, _) => exactly(timeouts.gre),
+            (Protocol::Esp, _) => exactly(timeouts.esp),
             (Protocol::Udp, _) => exactly(service.map_or(timeouts.udp, |it| it.timeout)),
             (Protocol::Tcp, Stage::Opening) => exactly(timeouts.tcp_opening),
             (Protocol::Tcp, Stage::Open) => exactly(open),
@@ -192,7 +195,7 @@ impl Nat {
             );
         }
         for address in self.addresses.keys().copied().collect::<Vec<_>>() {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::PORTED {
                 if !self.is_overloaded(protocol, address) {
                     self.held_enough(protocol, address);
                 }

@@ -112,7 +112,9 @@ pub fn sketch(protocol: Protocol, (source, target): (End, End), what: What) -> S
 /// What a flow is called that has come so far; nothing if it may be called anything.
 pub fn state(protocol: Protocol, stage: Stage) -> Option<FlowState> {
     match (protocol, stage) {
-        (Protocol::Udp | Protocol::Icmp, _) => Some(FlowState::Active),
+        (Protocol::Udp | Protocol::Icmp | Protocol::Sctp | Protocol::Gre | Protocol::Esp, _) => {
+            Some(FlowState::Active)
+        }
         (Protocol::Tcp, Stage::Opening) => Some(FlowState::Opening),
         (Protocol::Tcp, Stage::Open) => Some(FlowState::Established),
         (Protocol::Tcp, Stage::Closing) => Some(FlowState::Closing),

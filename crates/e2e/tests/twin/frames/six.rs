@@ -59,7 +59,8 @@ impl Frames {
             1 => sketch = sketch.extension(43, 8),
             2 | 3 => {
                 let id = self.random(4) as u32;
-                let cut = [8, 64, 256][self.random(3) as usize].min(8 + payload / 8 * 8);
+                let body = sketch.body().len();
+                let cut = [8, 64, 256][self.random(3) as usize].min(body / 8 * 8);
                 let parts = sketch.fragments(id, &[cut]);
                 return self.pick(&parts).unwrap_or_else(|| sketch.frame());
             }

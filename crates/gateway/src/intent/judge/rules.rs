@@ -46,7 +46,8 @@ pub(super) fn judge(
     let list = given(report, &Path::ROOT, "rules", &config.rules);
     let path = Path::ROOT.field("rules");
     let list = list.map_or(&[][..], |(_, list)| list.as_slice());
-    if list.is_empty() && !report.is_broken(&path) {
+    let has_fixed = config.prefixes.as_ref().is_some_and(|it| !it.is_empty());
+    if list.is_empty() && !has_fixed && !report.is_broken(&path) {
         let message = "there are no rules, so nothing is translated";
         let help = "add a rule with `name`, `sources` and `pool`";
         report.warning(&path, complaint(message, help));

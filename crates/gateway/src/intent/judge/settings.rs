@@ -75,6 +75,29 @@ const ICMP: Standard = Standard {
     rfc: "RFC 5508 REQ-2",
 };
 
+/// Ten heartbeats of an association that says nothing else (RFC 9260 §16).
+const SCTP: Standard = Standard {
+    field: "sctp",
+    default: Duration::from_secs(5 * 60),
+    ..BY_ADDRESS
+};
+const GRE: Standard = Standard {
+    field: "gre",
+    ..BY_ADDRESS
+};
+const ESP: Standard = Standard {
+    field: "esp",
+    ..BY_ADDRESS
+};
+/// What is inside a tunnel says something every minute or so (BGP: RFC 4271 §10, IKE's liveness checks),
+/// and no port waits for the flow's end. No RFC says how long it must be.
+const BY_ADDRESS: Standard = Standard {
+    field: "",
+    default: Duration::from_secs(10 * 60),
+    least: TIMEOUT_MIN,
+    rfc: "",
+};
+
 pub(super) fn timeouts(config: &Config, report: &mut Report<'_>) -> Timeouts {
     let usual = Timeouts {
         tcp_established: TCP_ESTABLISHED.default,
@@ -82,6 +105,9 @@ pub(super) fn timeouts(config: &Config, report: &mut Report<'_>) -> Timeouts {
         tcp_closing: TCP_CLOSING.default,
         udp: UDP.default,
         icmp: ICMP.default,
+        sctp: SCTP.default,
+        gre: GRE.default,
+        esp: ESP.default,
     };
     timeouts_in(
         &config.timeouts,
@@ -115,6 +141,9 @@ pub(super) fn timeouts_in(
         tcp_closing: one(TCP_CLOSING, usual.tcp_closing, &written.tcp_closing),
         udp: one(UDP, usual.udp, &written.udp),
         icmp: one(ICMP, usual.icmp, &written.icmp),
+        sctp: one(SCTP, usual.sctp, &written.sctp),
+        gre: one(GRE, usual.gre, &written.gre),
+        esp: one(ESP, usual.esp, &written.esp),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ports, and services: `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`.
+//! Ports, and services: `tcp/443`, `tcp/8000-8999`, `udp`, `icmp`, `gre`.
 
 use super::{Complaint, complaint, quoted};
 use crate::intent::{PortRange, Protocol, Service};
@@ -85,7 +85,11 @@ pub(in super::super) fn service(word: &str) -> Result<Service, Complaint> {
             let message = format!("{}: ICMP has no ports", quoted(word));
             Err(complaint(message, "write `icmp`"))
         }
-        Protocol::Tcp | Protocol::Udp => {
+        Protocol::Gre | Protocol::Esp => {
+            let message = format!("{}: {} has no ports", quoted(word), name.to_uppercase());
+            Err(complaint(message, format!("write `{name}`")))
+        }
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => {
             let PortRange { first, last } = port_range(ports)?;
             Ok(Service::Ports(protocol, first, last))
         }
@@ -97,6 +101,9 @@ fn protocol(name: &str) -> Option<Protocol> {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),
         "icmp" => Some(Protocol::Icmp),
+        "sctp" => Some(Protocol::Sctp),
+        "gre" => Some(Protocol::Gre),
+        "esp" => Some(Protocol::Esp),
         _ => None,
     }
 }
@@ -110,8 +117,8 @@ fn no_service(word: &str) -> Complaint {
         Some(service) => complaint(message, format!("write `{service}`")),
         None => complaint(
             message,
-            "write `tcp`, `udp` or `icmp`, and ports behind the first two: `tcp/443`, \
-             `udp/5000-5999`; no other protocol is translated",
+            "write `tcp`, `udp`, `icmp`, `sctp`, `gre` or `esp`, and ports behind the first two and \
+             SCTP: `tcp/443`, `udp/5000-5999`; no other protocol is translated",
         ),
     }
 }
@@ -143,8 +150,8 @@ fn is_service(word: &str) -> bool {
     match word.split_once('/') {
         None => protocol(word).is_some(),
         Some((name, ports)) => match protocol(name) {
-            Some(Protocol::Tcp | Protocol::Udp) => port_range(ports).is_ok(),
-            Some(Protocol::Icmp) | None => false,
+            Some(Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => port_range(ports).is_ok(),
+            Some(Protocol::Icmp | Protocol::Gre | Protocol::Esp) | None => false,
         },
     }
 }

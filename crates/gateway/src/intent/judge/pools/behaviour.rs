@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abi::{Behaviour, Dependence, Refusal};
+use abi::{Behaviour, Dependence, Protocol, Refusal};
 use api::config;
 
 use super::super::{
@@ -11,7 +11,7 @@ use super::super::{
         report::{Path, Report},
         words::{self, complaint, quoted, spelled},
     },
-    accept, given,
+    accept, each, given,
 };
 
 /// Longer than this a port is not held back, it is lost.
@@ -48,7 +48,9 @@ pub(super) fn judge(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -
         .and_then(|(path, word)| accept(report, &path, words::refusal(word)))
         .unwrap_or(Refusal::Icmp);
     let behaviour = Behaviour::new(mapping, filtering, hairpins, mss.unwrap_or(0));
-    let mut behaviour = behaviour.refusing(refusal);
+    let mut behaviour = by_address(pool, path, report)
+        .into_iter()
+        .fold(behaviour.refusing(refusal), Behaviour::with_by_address);
     if switch(report, path, "overload", &pool.overload).unwrap_or(false) {
         behaviour = behaviour.overloading();
         contradicts_overload(pool, path, report);
@@ -57,6 +59,15 @@ pub(super) fn judge(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -
         true => behaviour,
         false => behaviour.with_any_parity(),
     }
+}
+
+/// The protocols of which the pool translates addresses alone: all, unless it says which.
+fn by_address(pool: &config::Pool, path: &Path, report: &mut Report<'_>) -> Vec<Protocol> {
+    let Some((path, list)) = given(report, path, "by_address", &pool.by_address) else {
+        return Protocol::BY_ADDRESS.to_vec();
+    };
+    let found = each(report, &path, list, words::by_address);
+    found.into_iter().map(|(_, protocol)| protocol).collect()
 }
 
 fn switch(report: &mut Report<'_>, path: &Path, name: &str, word: &Option<String>) -> Option<bool> {

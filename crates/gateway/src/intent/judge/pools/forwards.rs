@@ -106,8 +106,10 @@ fn one(
 /// The protocol and the external ports.
 fn service(path: &Path, word: &str, report: &mut Report<'_>) -> Option<(Protocol, PortRange)> {
     match accept(report, path, words::service(word))? {
-        Service::Ports(protocol, first, last) => Some((protocol, PortRange { first, last })),
-        Service::Any | Service::Protocol(_) => {
+        Service::Ports(protocol @ (Protocol::Tcp | Protocol::Udp), first, last) => {
+            Some((protocol, PortRange { first, last }))
+        }
+        Service::Any | Service::Protocol(_) | Service::Ports(..) => {
             let message = format!("{} names no port to forward", quoted(word));
             let help = "write a port of TCP or UDP, `tcp/443`, or a range, `udp/5000-5099`";
             report.error(path, complaint(message, help));
