@@ -231,7 +231,7 @@ fn a_draining_address_has_ports_in_use_and_none_to_give() {
 fn states_that_no_flow_is_in_are_there_with_zero() {
     let flows = metric("egret_flows");
 
-    assert_eq!(flows.samples.len(), 5);
+    assert_eq!(flows.samples.len(), 8);
     assert_eq!(
         flows.value(&[("protocol", "tcp"), ("state", "established")]),
         7.0

@@ -15,6 +15,11 @@ const PREFIX: &str = "
 prefixes:
   - {name: pods, internal: 10.1.0.8/29, external: 192.0.2.8/29}
 ";
+/// Of the second pod alone, beside the pool's addresses.
+const PREFIX_OF_A2: &str = "
+prefixes:
+  - {name: pods, internal: 10.1.0.12/31, external: 192.0.2.12/31}
+";
 const A1_OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
 const A2_OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 12);
 
@@ -100,7 +105,7 @@ fn a_prefix_can_be_added_and_taken_away_while_the_gateway_runs() -> Result<()> {
     let open = Transfer::start(a1, (DB, 9000), Direction::Download, Some(1 << 20))?;
     wait_for(SOON, "bytes came", || Ok((open.bytes() > 0).then_some(())))?;
 
-    let both = format!("{}{PREFIX}", crate::POLICY.replace(", 192.0.2.11", ""));
+    let both = format!("{}{PREFIX_OF_A2}", crate::POLICY);
     gateway.apply(&both)?;
 
     let a2 = site.host("a2")?;
