@@ -156,3 +156,7 @@ const _: () = assert!(
     FORWARDED_MAX < u16::MAX as usize,
     "each forwarded port could have a list of callers of its own"
 );
+
+/// External addresses that are tried for a flow that is translated by address: one client after the other
+/// with the same remote gets another one, and the verifier of Linux 6.1 has no room for more.
+pub const SPARE_TRIES: usize = 64;

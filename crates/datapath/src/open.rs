@@ -83,6 +83,8 @@ pub struct Beginning<A> {
     called: Behaviour,
     /// In which bitmap the port was claimed, if the flow is the first of its mapping.
     bitmap: u32,
+    /// The port that was found in the client's block, or that there is none.
+    found: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
     /// The number of its client among those of the pool that have a block of ports, or
@@ -134,6 +136,7 @@ impl<A: Address> Beginning<A> {
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,
+        found: 0,
         slot: Slot::empty(A::NONE),
         ordinal: NOBODY,
         block: (0, 0),

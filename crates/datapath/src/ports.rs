@@ -11,35 +11,41 @@ use abi::{
 
 use crate::world::{PortWords, World};
 
-/// Claims a free port among those that are `wanted`, starting where `start` points; nothing if there is
-/// none.
+/// Claims a free port among those that are `wanted`, starting where `start` points; [`NO_PORT`] if there
+/// is none.
 ///
 /// Every port of the space is looked at before it gives up, 256 at a time: once without those that
 /// are held back, and once with them, 512 cache lines at most. In either turn the port has the parity
 /// of `start` as long as such a port is free (RFC 4787 REQ-4).
-#[inline(always)]
-pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> Option<Port> {
-    let words = world.ports(bitmap)?;
+///
+/// By itself, so that the verifier walks what follows once, whether there was a search or not.
+#[inline(never)]
+pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u32 {
+    let (Some(words), Some(place)) = (world.ports(bitmap), world.place()) else {
+        return NO_PORT;
+    };
     let class = start as usize & (CLASSES - 1);
     let (turn, bit) = ((start >> 8) as usize, (start >> 16) as u32 % 64);
+    let of_word = |at: usize| wanted[(turn + at) % CLASS_WORDS];
+    let wanted = [of_word(0), of_word(1), of_word(2), of_word(3)];
     let mut round = 0;
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
         let class = class_at(class, round % CLASSES);
-        let (index, free) = in_class(&words, (class, wanted), turn, kept);
+        let (index, free) = in_class(&words, (class, &wanted), turn, kept);
+        // Through memory, so that to the verifier it is any word, and not one of four.
+        place.set(index as u32);
         if free != 0
-            && let Some(port) = take(&words, index, free, bit)
+            && let Some(port) = take(&words, place.get() as usize % WORDS, free, bit)
         {
-            return Some(port);
+            return port.get() as u32;
         }
         round += 1;
     }
-    None
+    NO_PORT
 }
 
-/// The same among the ports of one word of each class; [`NO_PORT`] if there is none.
-///
-/// By itself, so that the verifier walks what follows once, whether there was a search or not.
+/// The same among the ports of one word of each class.
 #[inline(never)]
 pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): (u32, u64)) -> u32 {
     let (Some(words), true) = (world.ports(bitmap), bits != 0) else {
@@ -65,6 +71,15 @@ pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): 
 
 /// No port has this number.
 pub const NO_PORT: u32 = 1 << 16;
+
+/// The port that was found, if one was.
+#[inline(always)]
+pub const fn found(port: u32) -> Option<Port> {
+    match port {
+        NO_PORT => None,
+        port => Some(Port::new(port as u16)),
+    }
+}
 
 /// Takes one of the free ports of a word, the first from `bit` on; nothing if another CPU was faster:
 /// then the next class is as good.
@@ -99,7 +114,7 @@ fn in_class(
     let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
     let free = |at| {
         let PortWord { taken, held } = &words[index(at) % WORDS];
-        !(taken.get() | held.get() & kept) & wanted[(turn + at) % CLASS_WORDS]
+        !(taken.get() | held.get() & kept) & wanted[at]
     };
     let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
     if a | b | c | d == 0 {

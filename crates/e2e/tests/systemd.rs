@@ -213,10 +213,14 @@ interfaces:
     println!("{saved}");
     check_capabilities(pid, KEPT | PERFMON)?;
 
-    gateway.write_policy(&format!("{POLICY}nat64: {{prefixes: ['64:ff9b::/96']}}"))?;
+    // With all that any configuration can ask for, there is nothing left to be loaded.
+    gateway.write_policy(&format!(
+        "{POLICY}nat64: {{prefixes: ['64:ff9b::/96']}}\n\
+         prefixes: [{{name: all, internal: 10.9.0.0/24, external: 198.18.9.0/24}}]\n"
+    ))?;
     gateway.reload()?;
-    wait_for(SOON, "the programs for IPv6 are loaded", || {
-        let loaded = gateway.log().contains("loaded the programs for IPv6");
+    wait_for(SOON, "all programs are loaded", || {
+        let loaded = gateway.log().contains("loaded more programs");
         Ok(loaded.then_some(()))
     })?;
     gateway.restart()?;

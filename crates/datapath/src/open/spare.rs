@@ -3,7 +3,7 @@
 
 use abi::{
     Address, FlowKey, Ip4, Reason, Tuple,
-    limits::{ADDRESSES_MAX, SLOTS},
+    limits::{SLOTS, SPARE_TRIES},
 };
 
 use super::{Beginning, Step, Way, fill_slot};
@@ -14,7 +14,8 @@ use crate::{
 
 /// Chooses the external address of a flow that is translated by address.
 ///
-/// Addresses are tried in the order of the pool's slots ([`abi::Slot::next`]), each once. Two packets may
+/// Addresses are tried in the order of the pool's slots ([`abi::Slot::next`]), each once, and no more than
+/// [`SPARE_TRIES`]. Two packets may
 /// still choose the same at the same moment: only one of their flows can be inserted.
 #[inline(never)]
 pub fn choose<A: Address, W: World + Tables<A>>(
@@ -32,7 +33,7 @@ pub fn choose<A: Address, W: World + Tables<A>>(
     }
     let first = beginning.slot.index;
     let mut tried = 0;
-    while tried < ADDRESSES_MAX {
+    while tried < SPARE_TRIES {
         if is_spare(world, arrival, beginning) {
             return Step::Begin;
         }

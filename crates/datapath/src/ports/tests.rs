@@ -37,7 +37,7 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
         let start = like(start(7, address, internal, Protocol::Tcp), internal);
-        claim(&memory, bitmap, start, &ALL)
+        found(claim(&memory, bitmap, start, &ALL))
     };
 
     let mut seen = vec![false; 65_536];
@@ -69,7 +69,7 @@ fn a_port_that_is_held_goes_behind_all_that_are_not() {
         let (word, bit) = place(port);
         words[word].held.fetch_or(1 << bit);
     }
-    let claim = |hash| claim(&memory, 0, like(hash, Port::new(8000)), &ALL);
+    let claim = |hash| found(claim(&memory, 0, like(hash, Port::new(8000)), &ALL));
 
     assert_eq!(claim(1), Some(odd));
     let rest = [claim(2), claim(3)];
@@ -83,7 +83,7 @@ fn only_wanted_ports_are_claimed_and_all_of_them() {
     let block = [0, 0b1111 << 20, 0, 0];
     for (wanted, count) in [(block, 1024), (block.map(|ranks| !ranks), 64_512)] {
         let memory = Memory::new(1);
-        let next = |turn| claim(&memory, 0, turn, &wanted);
+        let next = |turn| found(claim(&memory, 0, turn, &wanted));
         let mut turns = (0..).map(|turn: u64| turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
 
         for _ in 0..count {

@@ -1,5 +1,7 @@
 //! Translation of single frames, looked at byte by byte: what changes and what does not.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Result, bail};
 use e2e::wire::{Edge, GRE};
 use lab::{Frame, Transport};
@@ -173,12 +175,47 @@ fn protocols_that_cannot_be_translated_are_dropped_and_counted() -> Result<()> {
     let (inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
     let other =
         |protocol| Frame::new(NOBODY_INSIDE, NOBODY, Transport::Other(protocol)).payload(&[0; 40]);
-    const SCTP: u8 = 132;
     const IPIP: u8 = 4;
+    const DCCP: u8 = 33;
+    const UDP_LITE: u8 = 136;
 
-    inside.send_all(&[other(GRE), other(SCTP), other(IPIP)])?;
+    inside.send_all(&[other(IPIP), other(DCCP), other(UDP_LITE)])?;
 
     assert_eq!(outside.left_since(Some(&inside), 1)?, []);
     assert_eq!(count(&gateway, "protocol")?, 3);
+    gateway.finish()
+}
+
+/// Whoever is first has its own address, the next one the pool's other, and there are no more: of what has
+/// no ports, a remote's answers could not be told apart.
+#[test]
+fn protocols_without_ports_are_translated_by_address_both_ways() -> Result<()> {
+    let (site, gateway) = two_arm("by-address")?;
+    let (mut inside, mut outside) = (Edge::inside(&site, "gw")?, Edge::outside(&site, "gw")?);
+    const ESP: u8 = 50;
+    const SCTP: u8 = 132;
+    let clients = [97, 98, 99].map(|last| Ipv4Addr::new(10, 1, 0, last));
+    for protocol in [GRE, ESP, SCTP] {
+        let of = |source, target, byte| {
+            Frame::new(source, target, Transport::Other(protocol)).payload(&[byte; 40])
+        };
+        let mut seen = Vec::new();
+        for client in &clients[..2] {
+            inside.send(&of(*client, NOBODY, 7))?;
+            let out = outside.next("the packet", |packet| packet.target == NOBODY)?;
+            assert_eq!((out.payload(), out.ttl), (&[7; 40][..], 63), "{protocol}");
+            assert!(is_external(out.source), "{out:?}");
+            assert!(!seen.contains(&out.source), "{protocol}: {out:?}");
+            seen.push(out.source);
+
+            outside.send(&of(NOBODY, out.source, 7))?;
+            let back = inside.next("the answer", |packet| packet.source == NOBODY)?;
+            assert_eq!((back.target, back.payload()), (*client, &[7; 40][..]));
+        }
+
+        inside.send(&of(clients[2], NOBODY, 7))?;
+        assert_eq!(outside.left_since(Some(&inside), protocol.into())?, []);
+    }
+    assert_eq!(count(&gateway, "no_spare_address")?, 3);
     gateway.finish()
 }
