@@ -43,7 +43,8 @@ impl Archive {
         };
         write().with_context(|| format!("cannot prepare apt's folder {}", folder.display()))?;
         let archive = Self { settings };
-        process::run(archive.apt("apt-get").args(["-qq", "update"]))?;
+        process::run(archive.apt("apt-get").args(["-qq", "update"]))
+            .with_context(|| format!("cannot have the list of Debian's {suite}"))?;
         Ok(archive)
     }
 
@@ -144,6 +145,9 @@ fn source(suite: &str) -> String {
 }
 
 /// Everything of apt's in one folder, and this machine's settings (a proxy, say) beside it.
+///
+/// A list that could not be fetched is an error at once: else apt warns, and the packages of it are
+/// missing later for no reason.
 fn configuration(folder: &Path, installed: &Path) -> String {
     let (folder, installed) = (folder.display(), installed.display());
     format!(
@@ -155,7 +159,8 @@ fn configuration(folder: &Path, installed: &Path) -> String {
          APT::Sandbox::User \"root\";\n\
          APT::Architecture \"amd64\";\n\
          Acquire::Languages \"none\";\n\
-         Acquire::Retries \"3\";\n"
+         Acquire::Retries \"3\";\n\
+         APT::Update::Error-Mode \"any\";\n"
     )
 }
 

@@ -4,7 +4,9 @@
 //! place and then renamed into it, so that what is there is whole.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsStr,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -134,6 +136,37 @@ impl Cache {
         Ok(folder)
     }
 
+    /// Returns the folder that holds one Python package, by a line of pip's requirements that names
+    /// its version and hash, fetched from PyPI if it is not there. Nothing else is installed, neither
+    /// beside it nor on this machine.
+    ///
+    /// # Errors
+    ///
+    /// If it has to be fetched and cannot.
+    pub fn wheel(&self, package: &str, required: &str, why: &str) -> Result<PathBuf> {
+        let pinned = required.split_whitespace().next().unwrap_or(package);
+        let folder = self.folder.join(pinned.replace("==", "-"));
+        if !folder.exists() {
+            println!("set-up: fetching into {}", folder.display());
+            println!("  {package:16} {why}");
+            made(&folder, |fresh| {
+                let list = fresh.join("requirements.txt");
+                fs::write(&list, required)
+                    .with_context(|| format!("cannot write {}", list.display()))?;
+                process::run(
+                    Command::new("pip3")
+                        .args(["install", "--quiet", "--disable-pip-version-check"])
+                        .args(["--no-deps", "--only-binary", ":all:", "--require-hashes"])
+                        .args(["--root-user-action", "ignore"])
+                        .args([OsStr::new("--target"), fresh.as_os_str()])
+                        .args([OsStr::new("--requirement"), list.as_os_str()]),
+                )
+            })
+            .with_context(|| format!("cannot have {pinned} of PyPI"))?;
+        }
+        Ok(folder)
+    }
+
     /// Returns a kernel, fetched if it is not there.
     ///
     /// # Errors
@@ -149,8 +182,13 @@ impl Cache {
                 METAPACKAGE, kernel.name, kernel.suite
             );
             let nothing = self.folder.join("apt").join(kernel.suite).join("nothing");
-            let archive = self.archive(kernel.suite, &nothing)?;
-            made(&folder, |fresh| make_image(&archive, &busybox, fresh))?;
+            let made = self
+                .archive(kernel.suite, &nothing)
+                .and_then(|archive| made(&folder, |fresh| make_image(&archive, &busybox, fresh)));
+            made.with_context(|| {
+                let (name, suite) = (kernel.name, kernel.suite);
+                format!("cannot have Linux {name} ({METAPACKAGE} of Debian's {suite})")
+            })?;
         }
         Image::of(folder)
     }
