@@ -90,7 +90,7 @@ pub struct Tool {
 }
 
 /// What the lab, the demo and the end-to-end tests call. Add a line here and nowhere else.
-static LAB_TOOLS: [Tool; 5] = [
+static LAB_TOOLS: [Tool; 6] = [
     tool(
         "ip",
         "iproute2",
@@ -111,6 +111,11 @@ static LAB_TOOLS: [Tool; 5] = [
         "curl",
         "curl",
         "HTTP through the gateway, and the daemon's own HTTP",
+    ),
+    tool(
+        "pip3",
+        "python3-pip",
+        "fetches scapy, which makes and judges packets in the end-to-end tests",
     ),
 ];
 

@@ -21,6 +21,10 @@ use crate::{
 /// The package whose integration tests are the suites.
 pub const PACKAGE: &str = "egret-e2e";
 
+/// The scapy that the suite of that name is written for, and what its file is known by.
+const SCAPY: &str =
+    "scapy==2.6.1 --hash=sha256:88a998572049b511a1f3e44f4aa7c62dd39c6ea2aa1bb58434f503956641789d";
+
 /// Returns the names of the suites, sorted.
 ///
 /// # Errors
@@ -105,19 +109,32 @@ fn chosen(names: Vec<String>, suite: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
-/// Fetches what suites need beside the lab's tools, and says by the environment where it is.
-///
-/// # Errors
-///
-/// If it cannot be fetched; then the tests that need it fail and say so.
-fn provide(cargo: &mut Command) -> Result<()> {
+/// Fetches what suites need beside the lab's tools, and says by the environment where it is. What
+/// cannot be fetched is said; then the tests that need it fail.
+fn provide(cargo: &mut Command) {
+    for (variable, place) in [("EGRET_COTURN", coturn()), ("EGRET_SCAPY", scapy())] {
+        match place {
+            Ok(Some(folder)) => {
+                cargo.env(variable, folder);
+            }
+            Ok(None) => {}
+            Err(error) => eprintln!("xtask: {error:#}"),
+        }
+    }
+}
+
+fn coturn() -> Result<Option<PathBuf>> {
     if toolchain::tools("turnutils_natdiscovery").next().is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let why = "a STUN server, and what asks it how a NAT behaves";
-    let coturn = Cache::find()?.package("coturn", why)?;
-    cargo.env("EGRET_COTURN", coturn);
-    Ok(())
+    Cache::find()?.package("coturn", why).map(Some)
+}
+
+/// Whatever Python has of its own: the tests are written for this one.
+fn scapy() -> Result<Option<PathBuf>> {
+    let why = "makes packets and takes them apart, without a line of ours";
+    Cache::find()?.wheel("scapy", SCAPY, why).map(Some)
 }
 
 /// What a suite is called in a report.
@@ -130,9 +147,7 @@ pub fn stage_name(suite: &str) -> String {
 /// One test after the other, because they measure, and what they measure is printed.
 pub fn command(workspace: &Workspace, suite: &str, filter: &[String]) -> Command {
     let mut cargo = programs::cargo(workspace, "test");
-    if let Err(error) = provide(&mut cargo) {
-        eprintln!("xtask: {error:#}");
-    }
+    provide(&mut cargo);
     cargo
         .args(["--test", suite, "--", "--nocapture", "--test-threads=1"])
         .args(filter);
