@@ -7,8 +7,9 @@
 //! [`crate::ports`]). Ports that are in no block are whoever's needs them.
 
 use crate::{
-    Ip4, Port,
-    limits::BLOCK_PREFIXES_MAX,
+    Address, Ip4, Port,
+    hash::hash,
+    limits::{BLOCK_PREFIXES_MAX, SLOTS},
     ports::{CLASS_WORDS, CLASSES},
 };
 
@@ -136,6 +137,21 @@ impl Blocks {
         match self.sharing {
             0 => 0,
             sharing => ordinal / sharing,
+        }
+    }
+
+    /// The slot in which a client finds its address, by its ordinal here.
+    ///
+    /// Always the same one, so that a client keeps one address over all its flows (RFC 4787 REQ-2) on
+    /// every gateway that has the same pool.
+    #[inline(always)]
+    pub fn slot<A: Address>(&self, ordinal: u32, client: A) -> usize {
+        match ordinal {
+            NOBODY => {
+                let (high, low) = client.words();
+                hash(0, high, low) as usize % SLOTS
+            }
+            ordinal => self.address(ordinal) as usize,
         }
     }
 

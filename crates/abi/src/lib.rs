@@ -59,7 +59,7 @@ pub use stage::{Needs, Stage};
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
 pub mod map {
@@ -68,8 +68,8 @@ pub mod map {
     /// `MappingKey` → `Mapping`: which external port an internal endpoint has, whose an external port
     /// is, and who may send to it (RFC 4787 §4 and §5).
     pub const MAPPINGS: &str = "MAPPINGS";
-    /// `MappingKey` → `Lease`: until when mappings stand that were asked for, under their external
-    /// ends. For the daemon only; here so that a restart loses none.
+    /// `MappingKey<Ip6>` → `Lease`: until when mappings of both kinds stand that were asked for, under their
+    /// external ends. For the daemon only; here so that a restart loses none.
     pub const LEASES: &str = "LEASES";
     /// `FragmentKey` → `Fragments`: packets of which a first fragment has come. When it is full, the
     /// one that was asked for least recently goes.

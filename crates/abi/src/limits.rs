@@ -30,6 +30,7 @@ pub const ERRORS_SHARE: u32 = 40;
 /// Senders of which a CPU remembers how many errors they got in this tick; those whose addresses hash
 /// alike share their share.
 pub const ERROR_BUCKETS: usize = 1024;
+
 /// Prefixes that stand for IPv4 addresses: the well-known one, an operator's own, and one of each to
 /// move to.
 pub const PREFIXES64_MAX: usize = 4;
@@ -57,6 +58,10 @@ pub const OVERLOADED_MAX: usize = 32;
 /// Slots over which a pool's addresses are spread, so that a client finds its address with one
 /// index. Four times [`ADDRESSES_MAX`], so that shares differ little even in the largest pool.
 pub const SLOTS: usize = 1024;
+
+/// External addresses that are tried for a flow that is translated by address: one client after the other
+/// with the same remote gets another one, and the verifier of Linux 6.1 has no room for more.
+pub const SPARE_TRIES: usize = 64;
 
 /// Prefixes of clients that have blocks of ports in a pool. The packet path looks at all of them for a
 /// flow that begins.
@@ -156,7 +161,3 @@ const _: () = assert!(
     FORWARDED_MAX < u16::MAX as usize,
     "each forwarded port could have a list of callers of its own"
 );
-
-/// External addresses that are tried for a flow that is translated by address: one client after the other
-/// with the same remote gets another one, and the verifier of Linux 6.1 has no room for more.
-pub const SPARE_TRIES: usize = 64;

@@ -177,29 +177,53 @@ pub enum Action {
 }
 
 /// [`Action`] as a map value. Zeroed memory is not a valid one, so a forgotten write shows.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     kind: u8,
     pool: u8,
     number: u16,
+    /// What is added to the ports that its flows ask for; see [`Rule::leading_to`].
+    shift: u16,
+    _pad: u16,
+    /// Whom its flows are for; nobody if for whom they ask.
+    target: Ip6,
 }
 
 impl Rule {
     /// The value of an action.
     pub const fn encode(action: Action) -> Self {
         match action {
-            Action::Translate { pool, rule } => Self {
-                kind: 1,
-                pool,
-                number: rule,
-            },
-            Action::Pass => Self {
-                kind: 2,
-                pool: 0,
-                number: 0,
-            },
+            Action::Translate { pool, rule } => Self::of(1, pool, rule),
+            Action::Pass => Self::of(2, 0, 0),
         }
+    }
+
+    const fn of(kind: u8, pool: u8, number: u16) -> Self {
+        Self {
+            kind,
+            pool,
+            number,
+            shift: 0,
+            _pad: 0,
+            target: Ip6([0; 16]),
+        }
+    }
+
+    /// The same of an endpoint: its flows go to this target, an IPv4 one as a mapped address, and to the port
+    /// that they ask for with `shift` added, which wraps.
+    pub const fn leading_to(self, target: Ip6, shift: u16) -> Self {
+        Self {
+            target,
+            shift,
+            ..self
+        }
+    }
+
+    /// Whom an endpoint's flows go to, and what is added to their ports.
+    #[inline(always)]
+    pub fn target(&self) -> Option<(Ip6, u16)> {
+        (!self.target.is(Ip6::NONE)).then_some((self.target, self.shift))
     }
 
     /// The action of a value; nothing for a value this version does not know.
@@ -322,7 +346,7 @@ pub const fn pool_index(version: u32, index: u8) -> u32 {
 const _: () = assert!(size_of::<ClassKey>() == 12);
 const _: () = assert!(size_of::<ClassKey<Ip6>>() == 24);
 const _: () = assert!(size_of::<RuleSet>() == RULES_MAX / 8);
-const _: () = assert!(size_of::<Rule>() == 4);
+const _: () = assert!(size_of::<Rule>() == 24);
 const _: () = assert!(size_of::<Slot>() == 12);
 const _: () = assert!(size_of::<Slot<Ip6>>() == 24);
 const _: () = assert!(

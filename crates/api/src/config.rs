@@ -17,6 +17,8 @@ pub struct Config {
     pub pools: Option<Vec<Pool>>,
     /// Which flows are translated; the first rule that matches decides.
     pub rules: Option<Vec<Rule>>,
+    /// Addresses that clients dial and that lead to targets elsewhere.
+    pub endpoints: Option<Vec<Endpoint>>,
     /// Prefixes whose addresses are translated one to one.
     pub prefixes: Option<Vec<Prefix>>,
     /// How IPv6 clients reach IPv4 targets.
@@ -106,7 +108,7 @@ pub struct Forward {
     /// Which of the pool's addresses; a pool of one address need not say.
     pub address: Option<String>,
     /// The internal host, `10.0.0.5`, and the port that the first external one stands for,
-    /// `10.0.0.5:8443`; without, they are the same.
+    /// `10.0.0.5:8443`, `[2001:db8::5]:8443`; without, they are the same.
     pub to: Option<String>,
     /// Prefixes that callers are in; absent is everybody.
     pub from: Option<Vec<String>>,
@@ -141,6 +143,27 @@ pub struct Rule {
     pub pool: Option<String>,
     /// `pass`: leave the packets to the kernel, untouched.
     pub action: Option<String>,
+    /// How much its clients may have together, and each.
+    pub quota: Quota,
+}
+
+/// An address that clients dial and that leads to a target elsewhere, from a pool's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Endpoint {
+    /// What reports call it.
+    pub name: Option<String>,
+    /// The address that clients dial; nobody's otherwise.
+    pub address: Option<String>,
+    /// What they ask for there: `tcp/5432`, `udp/5000-5099`, `tcp`; absent is anything.
+    pub service: Option<String>,
+    /// The target, `203.0.113.20`, and the port that the first one of `service` stands for,
+    /// `203.0.113.20:5433`; without, they are the same.
+    pub to: Option<String>,
+    /// Prefixes that the client is in.
+    pub sources: Option<Vec<String>>,
+    /// The pool that the flows leave from.
+    pub pool: Option<String>,
     /// How much its clients may have together, and each.
     pub quota: Quota,
 }

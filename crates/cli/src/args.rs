@@ -269,7 +269,8 @@ pub enum MappingsCommand {
 Examples:
   egret mappings add tcp 10.1.0.7:8443
   egret mappings add tcp 10.1.0.7:8443 --external :443 --lifetime 12h --owner team-a
-  egret mappings add udp 10.1.0.7:5060 --external 192.0.2.10:5060 --only")]
+  egret mappings add udp 10.1.0.7:5060 --external 192.0.2.10:5060 --only
+  egret mappings add tcp '[fd00::7]:8443' --external 0.0.0.0   of IPv4, through the NAT64")]
 pub struct AddArgs {
     /// tcp or udp.
     #[arg(value_parser = one_of(&PORTED, Protocol::label))]
@@ -277,7 +278,8 @@ pub struct AddArgs {
     /// The internal endpoint, an address and a port.
     #[arg(value_name = "ENDPOINT")]
     pub internal: String,
-    /// The external endpoint that would be best: an address, a port (:443), or both.
+    /// The external endpoint that would be best: an address, a port (:443), or both; 0.0.0.0 and [::] are
+    /// any address of their version.
     #[arg(long, value_name = "ENDPOINT")]
     pub external: Option<String>,
     /// Rather none than another external endpoint than that.

@@ -28,6 +28,7 @@ pub fn flow(number: u16) -> Flow {
         client: endpoint([10, 1, 0, 7], number),
         external: endpoint([192, 0, 2, 10], number),
         remote: endpoint([198, 51, 100, 9], 5432),
+        target: None,
         pool: Some("team-a".to_owned()),
         rule: Some("databases".to_owned()),
         age_seconds: 9,

@@ -6,7 +6,9 @@ use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 /// appears, move its packets and set its sysctls.
 const KEPT: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
 
-/// What it needs beside to load programs: without, the kernel verifies them as a stranger's.
+/// What it needs beside to load programs: without, the kernel verifies them as a stranger's. It is kept
+/// while there may be any to load, and then until the daemon starts again: capabilities are each thread's
+/// own, and the others would keep it.
 const LOADING: Capability = Capability::CAP_PERFMON;
 
 /// Drops every capability that is needed no more, for good; `may_load` if there may be programs to load

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use abi::{Counter, Holder, MappingKey, Needs, Reason};
+use abi::{Counter, Holder, Ip6, MappingKey, Needs, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
@@ -285,7 +285,10 @@ impl Driver {
     fn grant(&mut self, ask: &Ask) -> Result<Result<Granted, Denied>, DriverError> {
         let tables = self.world.tables().clone();
         // An entry that cannot be read is none: the port of another one is granted then.
-        let port_of = |key: &MappingKey| Some(tables.mappings.get(key).ok()??.port);
+        let port_of = |key: &MappingKey<Ip6>| match key.narrow() {
+            Some(key) => Some(tables.mappings.get(&key).ok()??.port),
+            None => Some(tables.mappings6.get(key).ok()??.port),
+        };
         let words = |bitmap| tables.ports.words(bitmap);
         let granted = self.gateway.ask(ask, kernel::now(), port_of, words);
         let (granted, actions) = match granted {
@@ -293,7 +296,7 @@ impl Driver {
             Err(denied) => return Ok(Err(denied)),
         };
         self.act(actions)?;
-        if self.gateway.mappings().stands(&granted.key()) {
+        if self.gateway.mappings().stands(&granted) {
             return Ok(Ok(granted));
         }
         let Granted {
@@ -421,7 +424,8 @@ impl Driver {
         }
         self.world.load(needs)?;
         let instructions = self.world.program().verified_instructions();
-        tracing::info!(instructions, ?needs, "loaded more programs");
+        let Needs { ipv6, fixed } = self.world.program().needs();
+        tracing::info!(instructions, ipv6, prefixes = fixed, "loaded more programs");
         self.shared
             .update(|view| view.program.instructions = instructions.map(u64::from));
         Ok(())
@@ -517,7 +521,7 @@ impl Driver {
             Event::Idle(report.idle),
             Event::PoolsIdle(report.idle_pools),
             Event::RulesIdle(report.idle_rules),
-            Event::Swept(now, report.swept.asked.clone()),
+            Event::Swept(now, report.asked),
         ] {
             let actions = self.gateway.handle(event)?;
             self.act(actions)?;
@@ -588,8 +592,9 @@ impl Driver {
             if !view.leases.iter().eq(self.gateway.mappings().leases()) {
                 view.leases = Arc::new(self.gateway.mappings().leases().copied().collect());
             }
-            if *view.unmapped != *self.gateway.mappings().missing() {
-                view.unmapped = Arc::new(self.gateway.mappings().missing().clone());
+            let missing = self.gateway.mappings().missing();
+            if *view.unmapped != missing {
+                view.unmapped = Arc::new(missing);
             }
             view.notes = notes;
             if *view.numbers != *numbers {
@@ -617,7 +622,7 @@ impl Driver {
         if missing > 0 {
             notes.push(format!(
                 "the mapping table has no room for {missing} entries of mappings that were asked \
-                 for; they are tried again each second. Raise limits.flows"
+                 for; they are tried again each second. Raise limits.flows, or limits.flows6"
             ));
         }
         let tables = self.world.tables();

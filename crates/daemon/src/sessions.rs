@@ -17,6 +17,7 @@ mod syslog;
 pub mod tally;
 
 use std::{
+    borrow::Cow,
     fs,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -221,13 +222,12 @@ impl Sessions {
             return;
         }
         let sieve = self.sieve();
-        let mut said = Vec::with_capacity(records.len());
-        for record in records {
-            if sieve.spares(record) {
-                self.0.tally.spare(record);
-            } else {
-                said.push(record.clone());
-            }
+        let mut said = Cow::Borrowed(records);
+        if records.iter().any(|record| sieve.spares(record)) {
+            let (spared, others): (Vec<_>, _) =
+                (records.iter().cloned()).partition(|record| sieve.spares(record));
+            spared.iter().for_each(|record| self.0.tally.spare(record));
+            said = Cow::Owned(others);
         }
         for outlet in sinks.into_iter().flatten() {
             outlet.push(&said);

@@ -12,6 +12,7 @@ use abi::{External, ExternalState, FlowKey, Ip4, Ip6, MappingKey, Prefix64, Prot
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
     intent::HoldDown,
+    mappings::{Kept, Keys},
     quota::{Books, Judged, Quotas},
     sweep::{FlowState, Joined},
 };
@@ -56,6 +57,8 @@ pub struct Order {
 pub struct Report {
     /// What it found.
     pub swept: Swept,
+    /// Entries of mappings that somebody asked for.
+    pub asked: Keys,
     /// Entries it removed.
     pub removed: usize,
     /// Draining addresses that nobody uses any more.
@@ -107,7 +110,7 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     let mut removed = remove(tables, &swept.ended, &order.log)?;
     removed += remove(tables, &swept6.ended, &order.log)?;
     unmap(tables, &swept.unmapped, &order.asked)?;
-    tables.mappings6.remove_all(&swept6.unmapped)?;
+    unmap(tables, &swept6.unmapped, &order.asked)?;
     quotas::give_back(tables, &swept)?;
     quotas::give_back(tables, &swept6)?;
     quotas::correct(tables, &judged)?;
@@ -128,6 +131,10 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     Ok(Report {
         idle_rules: idle_rules.collect(),
         judged,
+        asked: Keys {
+            v4: swept.asked.clone(),
+            v6: swept6.asked,
+        },
         swept,
         removed,
         idle: unused,
@@ -161,12 +168,16 @@ fn walk_mappings<A: In>(tables: &Tables, sweep: &mut Sweep<'_, A>) -> io::Result
 }
 
 /// Removes entries of mappings that no flow uses, some at a time: meanwhile none can be asked for.
-fn unmap(tables: &Tables, unmapped: &[MappingKey], asked: &Asked) -> io::Result<()> {
+fn unmap<A: In + Kept>(
+    tables: &Tables,
+    unmapped: &[MappingKey<A>],
+    asked: &Asked,
+) -> io::Result<()> {
     for some in unmapped.chunks(UNMAPPED_AT_ONCE) {
         let asked = asked.lock();
-        let idle = some.iter().filter(|key| !asked.contains(*key));
+        let idle = some.iter().filter(|key| !A::of(&asked).contains(*key));
         let some: Vec<_> = idle.copied().collect();
-        tables.mappings.remove_all(&some)?;
+        A::mappings(tables).remove_all(&some)?;
     }
     Ok(())
 }

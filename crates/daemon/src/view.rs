@@ -1,12 +1,10 @@
 //! What the daemon shows: a picture that the driver replaces as a whole, and readers share.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use abi::MappingKey;
 use api::{
     Problems,
     http::{InterfaceStatus, Program},
@@ -14,7 +12,7 @@ use api::{
 use gateway::{
     Swept,
     intent::Intent,
-    mappings::{Ask, Denied, Granted, Withdraw},
+    mappings::{Ask, Denied, Granted, Keys, Withdraw},
     numbers::Numbers,
 };
 use jiff::Timestamp;
@@ -111,7 +109,7 @@ pub struct View {
     /// Mappings that were granted.
     pub leases: Arc<Vec<Granted>>,
     /// Entries of mappings that should be in force and are not, because there was no room.
-    pub unmapped: Arc<BTreeSet<MappingKey>>,
+    pub unmapped: Arc<Keys>,
     /// The interfaces it names.
     pub interfaces: Vec<InterfaceStatus>,
     /// All interfaces of this host, to name indices.

@@ -1,7 +1,7 @@
 //! The kernel as the driver acts on it: one action of the gateway at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,11 +10,17 @@ use abi::{
     Address, Config, External, Ip6, Mapping, MappingKey, Needs, limits::POOLS_MAX,
     policy::pool_index,
 };
-use gateway::{Action, Attachment, Event, Found, bitmaps, intent::Mode, mappings, policy};
+use gateway::{
+    Action, Attachment, Event, Found, bitmaps,
+    intent::Mode,
+    mappings::{self, Entries, Kept, Keys},
+    policy,
+};
 use kernel::{
     AttachError, Attached, Events, LoadError, Program, Sizes, State, StateError, Tables,
     held::{Injector, Ring},
     links, sysctl,
+    tables::In,
 };
 
 use crate::holding;
@@ -87,7 +93,7 @@ impl World {
         })
     }
 
-    /// Which entries of the mapping table sweeps must leave alone, whatever they were when they were
+    /// Which entries of mappings sweeps must leave alone, whatever they were when they were
     /// looked at.
     pub fn asked(&self) -> &Asked {
         &self.asked
@@ -163,12 +169,6 @@ impl World {
                 pools.insert(number, name);
             }
         }
-        let mut mappings = BTreeMap::new();
-        let walked = tables.mappings.walk(|keys, values| {
-            let asked = keys.iter().zip(values).filter(|(_, it)| it.is_asked_for());
-            mappings.extend(asked.map(|(key, mapping)| (*key, *mapping)));
-        });
-        read("MAPPINGS", walked)?;
         let numbered = read("NUMBERED", tables.numbered.all())?;
         let rules = numbered.into_iter().filter_map(|(number, entry)| {
             Some((u16::try_from(number).ok()?, policy::rule_name(&entry)?))
@@ -177,7 +177,8 @@ impl World {
             rules: rules.collect(),
             config,
             pools,
-            mappings,
+            mappings: asked_for(tables)?,
+            mappings6: asked_for(tables)?,
             leases: read("LEASES", tables.leases.all())?.into_iter().collect(),
             externals: self.externals()?,
             classes: keys(read("CLASSES", tables.classes.all())?),
@@ -266,7 +267,14 @@ impl World {
                     bitmaps::take(port, tables.ports.words(bitmap));
                 }
             }
-            Action::PutMapping(key, mapping) => return self.put_mapping(key, mapping),
+            Action::PutMapping(key, mapping) => {
+                let stands = self.put_mapping(&key, &mapping)?;
+                return Ok((!stands).then_some(Event::NotMapped(key)));
+            }
+            Action::PutMapping6(key, mapping) => {
+                let stands = self.put_mapping(&key, &mapping)?;
+                return Ok((!stands).then_some(Event::NotMapped6(key)));
+            }
             Action::PutLease(key, lease) => {
                 write("LEASES", tables.leases.put(&key, &lease))?;
                 tracing::info!(external = ?key, until = lease.until, "a mapping is granted");
@@ -319,41 +327,17 @@ impl World {
         }
     }
 
-    /// Puts an entry of a mapping that somebody asked for, or did until now. That there is no room is an
-    /// event.
-    fn put_mapping(&self, key: MappingKey, mapping: Mapping) -> Result<Option<Event>, WorldError> {
-        let table = &self.tables.mappings;
-        let mut asked = self.asked.lock();
-        if let Some((inward, internal)) = mappings::leads_back(&key, &mapping) {
-            let found = read("MAPPINGS", table.get(&inward))?;
-            if found.is_none_or(|it| (it.internal, it.port) != internal) {
-                let stood = read("MAPPINGS", table.get(&key))?;
-                if stood.is_some_and(|it| it.port == mapping.port) {
-                    write("MAPPINGS", table.remove(&key))?;
-                    asked.remove(&key);
-                }
-                return Ok(Some(Event::NotMapped(key)));
-            }
-        }
-        let before = read("MAPPINGS", table.get(&key))?;
-        if let Some(displaced) = before.and_then(|it| mappings::displaced(&key, &it, &mapping)) {
-            for outward in displaced.outward {
-                let found = read("MAPPINGS", table.get(&outward))?;
-                if found.is_some_and(|it| it.port == displaced.port) {
-                    write("MAPPINGS", table.remove(&outward))?;
-                    asked.remove(&outward);
-                }
-            }
-        }
-        if let Err(error) = table.put(&key, &mapping) {
-            tracing::debug!(%error, ?key, "an entry of a mapping cannot be written");
-            return Ok(Some(Event::NotMapped(key)));
-        }
-        match mapping.is_asked_for() {
-            true => asked.insert(key),
-            false => asked.remove(&key),
+    /// Puts an entry of a mapping that somebody asked for, or did until now; returns whether it stands.
+    fn put_mapping<A>(&self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<bool, WorldError>
+    where
+        A: Kept,
+        for<'a> Mapped<'a>: Entries<A, Error = WorldError> + Entries<A::Other, Error = WorldError>,
+    {
+        let mut tables = Mapped {
+            tables: &self.tables,
+            asked: self.asked.lock(),
         };
-        Ok(None)
+        mappings::put(&mut tables, key, mapping)
     }
 
     fn attach(&mut self, ifindex: u32, name: &str, mode: Mode) -> Result<Event, WorldError> {
@@ -406,18 +390,61 @@ fn set(setting: &sysctl::Setting) {
     }
 }
 
-/// The entries of the mapping table that somebody asked for and that were put since the daemon began.
+/// The entries of mappings that somebody asked for and that were put since the daemon began.
 ///
 /// A sweep that looked at one when flows had made it, and found that they have ended, must not remove
 /// it any more.
 #[derive(Clone, Default)]
-pub struct Asked(Arc<Mutex<BTreeSet<MappingKey>>>);
+pub struct Asked(Arc<Mutex<Keys>>);
 
 impl Asked {
     /// While it is held, none comes or goes.
-    pub fn lock(&self) -> MutexGuard<'_, BTreeSet<MappingKey>> {
+    pub fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tables of mappings while none is asked for or withdrawn otherwise.
+struct Mapped<'a> {
+    tables: &'a Tables,
+    asked: MutexGuard<'a, Keys>,
+}
+
+impl<A: In + Kept> Entries<A> for Mapped<'_> {
+    type Error = WorldError;
+
+    fn get(&mut self, key: &MappingKey<A>) -> Result<Option<Mapping<A>>, WorldError> {
+        read("MAPPINGS", A::mappings(self.tables).get(key))
+    }
+
+    fn put(&mut self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<bool, WorldError> {
+        if let Err(error) = A::mappings(self.tables).put(key, mapping) {
+            tracing::debug!(%error, ?key, "an entry of a mapping cannot be written");
+            return Ok(false);
+        }
+        let asked = A::of_mut(&mut self.asked);
+        match mapping.is_asked_for() {
+            true => asked.insert(*key),
+            false => asked.remove(key),
+        };
+        Ok(true)
+    }
+
+    fn remove(&mut self, key: &MappingKey<A>) -> Result<(), WorldError> {
+        A::of_mut(&mut self.asked).remove(key);
+        write("MAPPINGS", A::mappings(self.tables).remove(key))
+    }
+}
+
+/// The entries of mappings that somebody asked for, of one table.
+fn asked_for<A: In>(tables: &Tables) -> Result<BTreeMap<MappingKey<A>, Mapping<A>>, WorldError> {
+    let mut mappings = BTreeMap::new();
+    let walked = A::mappings(tables).walk(|keys, values| {
+        let asked = keys.iter().zip(values).filter(|(_, it)| it.is_asked_for());
+        mappings.extend(asked.map(|(key, mapping)| (*key, *mapping)));
+    });
+    read("MAPPINGS", walked)?;
+    Ok(mappings)
 }
 
 fn how(attached: Attached) -> Attachment {

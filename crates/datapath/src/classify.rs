@@ -13,8 +13,8 @@ use crate::world::{Tables, World};
 pub enum Wish {
     /// No rule wants it.
     Nothing,
-    /// This is to be done.
-    Do(Action),
+    /// This is to be done, because the rule wants it that stands at this [`policy::rule_index`].
+    Do(Action, u32),
     /// The tables contradict each other.
     Broken,
 }
@@ -97,9 +97,10 @@ fn action<W: World>(world: &W, version: u32, index: u32) -> Wish {
     if index == NO_RULE {
         return Wish::Nothing;
     }
-    match world.rule(policy::rule_index(version, index)) {
+    let index = policy::rule_index(version, index);
+    match world.rule(index) {
         Some(rule) => match rule.decode() {
-            Some(action) => Wish::Do(action),
+            Some(action) => Wish::Do(action, index),
             None => Wish::Broken,
         },
         None => Wish::Broken,

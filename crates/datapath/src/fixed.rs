@@ -153,6 +153,15 @@ pub const fn version<A: Address>(config: &Config) -> u32 {
     }
 }
 
+/// The stage at which packets with a kind of address are looked at here.
+#[inline(always)]
+pub const fn stage<A: Address>() -> Stage {
+    match A::LENGTH == Ip4::LENGTH {
+        true => Stage::Fixed,
+        false => Stage::SixFixed,
+    }
+}
+
 /// The program for packets that no flow was found for, before the one that takes up those of every kind,
 /// which looks for their flow again: who has extension headers has not been looked for yet.
 #[inline(always)]
@@ -429,8 +438,8 @@ fn unless_ruled<A: Address, W: World + Tables<A>>(
         }
     };
     match wish {
-        Wish::Do(Action::Translate { .. }) => Step::Fall,
-        Wish::Do(Action::Pass) | Wish::Nothing | Wish::Broken => Step::Go,
+        Wish::Do(Action::Translate { .. }, _) => Step::Fall,
+        Wish::Do(Action::Pass, _) | Wish::Nothing | Wish::Broken => Step::Go,
     }
 }
 

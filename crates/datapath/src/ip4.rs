@@ -30,10 +30,7 @@ impl Version for V4 {
         _: &W,
         bytes: u64,
     ) -> Result<Arrival<Ip4>, Unusual> {
-        match plain(packet, bytes) {
-            Err(Unusual::Part(Reason::Protocol)) => portless(packet, bytes),
-            read => read,
-        }
+        read(packet, bytes, true)
     }
 
     #[inline(always)]
@@ -80,6 +77,12 @@ impl Version for V4 {
 /// Reads a packet whose protocol's flows have ports of their own, which nearly all have.
 #[inline(always)]
 pub fn plain<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
+    read(packet, bytes, false)
+}
+
+/// Reads the headers; of protocols that are translated by address only if they are wanted `by_address`.
+#[inline(always)]
+fn read<P: Packet>(packet: &mut P, bytes: u64, by_address: bool) -> Result<Arrival<Ip4>, Unusual> {
     let Some(link) = packet.at::<Link>(0) else {
         return Err(Unusual::Leaves(Reason::Malformed));
     };
@@ -137,6 +140,13 @@ pub fn plain<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unus
             },
             _ => return Err(Unusual::Part(cut)),
         },
+        Some(it @ Protocol::Sctp) if by_address => match packet.at::<Sctp>(l4) {
+            Some(sctp) if room >= Sctp::LEN => (it, (sctp.source, sctp.target), 0),
+            _ => return Err(Unusual::Part(cut)),
+        },
+        Some(it @ (Protocol::Gre | Protocol::Esp)) if by_address => {
+            (it, (Port::new(0), Port::new(0)), 0)
+        }
         Some(Protocol::Sctp | Protocol::Gre | Protocol::Esp) | None => {
             return Err(Unusual::Part(Reason::Protocol));
         }
@@ -159,54 +169,6 @@ pub fn plain<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unus
         piece,
         begun: Begun {
             id: [0, 0, id[0], id[1]],
-            end: room.div_ceil(8) as u32,
-        },
-    })
-}
-
-/// Reads a packet of a protocol that is translated by address, apart from the others because it is rare.
-/// Its headers make sense so far.
-#[inline(always)]
-fn portless<P: Packet>(packet: &mut P, bytes: u64) -> Result<Arrival<Ip4>, Unusual> {
-    let Some(ip) = packet.at::<Ipv4>(Link::LEN) else {
-        return Err(Unusual::Leaves(Reason::Malformed));
-    };
-    let (header, total) = (ip.header_len(), ip.total());
-    let (source, target, [high, low]) = (ip.source, ip.target, ip.id);
-    let piece = match ip.is_fragment() {
-        true => Piece::First,
-        false => Piece::Whole,
-    };
-    let l4 = Link::LEN + header;
-    let room = (total as usize).saturating_sub(header);
-    let (protocol, (source_port, target_port)) = match Protocol::from_number(ip.protocol) {
-        Some(it @ Protocol::Sctp) => match packet.at::<Sctp>(l4) {
-            Some(sctp) if room >= Sctp::LEN => (it, (sctp.source, sctp.target)),
-            _ if matches!(piece, Piece::First) => return Err(Unusual::Part(Reason::Fragment)),
-            _ => return Err(Unusual::Part(Reason::Protocol)),
-        },
-        Some(it @ (Protocol::Gre | Protocol::Esp)) => (it, (Port::new(0), Port::new(0))),
-        Some(Protocol::Tcp | Protocol::Udp | Protocol::Icmp) | None => {
-            return Err(Unusual::Part(Reason::Protocol));
-        }
-    };
-    let tuple = Tuple {
-        source,
-        target,
-        source_port,
-        target_port,
-    };
-    Ok(Arrival {
-        key: FlowKey::new(protocol, tuple),
-        protocol,
-        l4,
-        fragment: 0,
-        total,
-        bytes,
-        flags: 0,
-        piece,
-        begun: Begun {
-            id: [0, 0, high, low],
             end: room.div_ceil(8) as u32,
         },
     })
@@ -387,7 +349,8 @@ impl Translate<Ip6> for V4 {
         flow: &Flow<Live, Ip6>,
     ) -> Detour {
         // IPv6 has nothing that says what a source route does (RFC 7915 §4.1).
-        if has_source_route(packet, world) {
+        let has_options = arrival.l4 > Link::LEN + Ipv4::LEN;
+        if has_options && has_source_route(packet, world) {
             return Detour::Refused(Reason::SourceRoute);
         }
         if lacks_checksum(packet, arrival) {
@@ -458,7 +421,29 @@ impl Translate<Ip6> for V4 {
     }
 }
 
-/// Edits the headers; `false` if it has none.
+/// Gives the IP header its addresses, and the frame its next hop if we send it; nothing if the frame ends
+/// before that.
+#[inline(always)]
+pub fn readdress<P: Packet>(
+    packet: &mut P,
+    (source, target): (Ip4, Ip4),
+    hop: Option<&NextHop>,
+) -> Option<()> {
+    let ip = packet.at::<Ipv4>(Link::LEN)?;
+    let mut sum = Sum::ZERO.swap(ip.source, source).swap(ip.target, target);
+    (ip.source, ip.target) = (source, target);
+    if hop.is_some() {
+        ip.ttl -= 1;
+        sum = sum.add2(TTL_DECREMENT);
+    }
+    ip.check = patch(ip.check, sum.fold());
+    if let Some(hop) = hop {
+        packet.at::<Link>(0)?.readdress(hop);
+    }
+    Some(())
+}
+
+/// Edits the headers of a flow's packet; `false` if it has none.
 #[inline(always)]
 fn rewrite<P: Packet>(
     packet: &mut P,

@@ -11,7 +11,7 @@ use crate::{
     Arrival, Begun, Piece, cross,
     frame::{Fragment, Icmp, Ipv6, Link, Packet, Sctp, Tcp, Udp, Wire, extension, icmp6},
     icmp6 as answers,
-    ip::{Identity, Translate, Unusual, Version},
+    ip::{Detour, Identity, Translate, Unusual, Version},
     quoted::{self, Error, Translated},
     reset, transport,
     world::World,
@@ -383,6 +383,21 @@ impl Translate<Ip6> for V6 {
         !flow.to.is_ip4() || !cross::may_fragment(arrival)
     }
 
+    /// IPv4 has no headers that could stand in all fragments but the first (RFC 7915 §5.1.1).
+    #[inline(always)]
+    fn detour<P: Packet, W: World>(
+        _: &mut P,
+        _: &W,
+        arrival: &Arrival<Ip6>,
+        flow: &Flow<Live, Ip6>,
+    ) -> Detour {
+        let is_between = arrival.fragment != 0 && arrival.l4 > arrival.fragment + Fragment::LEN;
+        match is_between && flow.to.is_ip4() {
+            true => Detour::Refused(Reason::Protocol),
+            false => Detour::None,
+        }
+    }
+
     #[inline(always)]
     fn rewrite<P: Packet>(
         packet: &mut P,
@@ -454,6 +469,25 @@ impl Translate<Ip6> for V6 {
     }
 }
 
+/// Gives the IP header its addresses, and the frame its next hop if we send it; nothing if the frame ends
+/// before that.
+#[inline(always)]
+pub fn readdress<P: Packet>(
+    packet: &mut P,
+    (source, target): (&Ip6, &Ip6),
+    hop: Option<&NextHop>,
+) -> Option<()> {
+    let ip = packet.at::<Ipv6>(Link::LEN)?;
+    ip.source = *source;
+    ip.target = *target;
+    if let Some(hop) = hop {
+        ip.hops -= 1;
+        packet.at::<Link>(0)?.readdress(hop);
+    }
+    Some(())
+}
+
+/// Edits the headers of a flow's packet; `false` if it has none.
 #[inline(always)]
 fn rewrite<P: Packet>(
     packet: &mut P,
@@ -462,22 +496,6 @@ fn rewrite<P: Packet>(
     hop: Option<&NextHop>,
 ) -> bool {
     let to = &flow.to;
-    let Some(ip) = packet.at::<Ipv6>(Link::LEN) else {
-        return false;
-    };
-    ip.source = to.source;
-    ip.target = to.target;
-    if hop.is_some() {
-        ip.hops -= 1;
-    }
-    if !transport::rewrite(packet, arrival, flow) {
-        return false;
-    }
-    if let Some(hop) = hop {
-        let Some(link) = packet.at::<Link>(0) else {
-            return false;
-        };
-        link.readdress(hop);
-    }
-    true
+    readdress(packet, (&to.source, &to.target), hop).is_some()
+        && transport::rewrite(packet, arrival, flow)
 }

@@ -206,38 +206,29 @@ pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let arrival = match ip4::plain(packet, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => return Next::Go(unless_fixed(world, Stage::Part)),
+        Err(Unusual::Part(_)) => return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Part)),
         Err(Unusual::Other) if has_ipv6(world) => return Next::Go(Stage::Six),
         Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        return Next::Go(unless_fixed(world, Stage::Part));
+        return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Part));
     }
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return Next::Go(unless_fixed(world, Stage::Open));
+        return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Open));
     };
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
 }
 
-/// The stage of IPv4 packets that no flow wants: first the one for addresses that are translated one to
-/// one, if there are any.
+/// The stage of packets that no flow wants: first the one for addresses that are translated one to one, if
+/// there are any of that kind.
 #[inline(always)]
-fn unless_fixed<W: World>(world: &W, stage: Stage) -> Stage {
+fn unless_fixed<A: Address, W: World>(world: &W, stage: Stage) -> Stage {
     match world.config() {
-        Some(config) if config.fixed != 0 => Stage::Fixed,
-        Some(_) | None => stage,
-    }
-}
-
-/// The same of IPv6 packets.
-#[inline(always)]
-fn unless_fixed6<W: World>(world: &W, stage: Stage) -> Stage {
-    match world.config() {
-        Some(config) if config.fixed6 != 0 => Stage::SixFixed,
+        Some(config) if fixed::version::<A>(&config) != 0 => fixed::stage::<A>(),
         Some(_) | None => stage,
     }
 }
@@ -267,13 +258,13 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                return Next::Go(unless_fixed6(world, Stage::SixOpen));
+                return Next::Go(unless_fixed::<Ip6, _>(world, Stage::SixOpen));
             };
             let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
         }
         Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => Next::Go(unless_fixed6(world, Stage::SixPart)),
+        Err(Unusual::Part(_)) => Next::Go(unless_fixed::<Ip6, _>(world, Stage::SixPart)),
         Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
     }
 }

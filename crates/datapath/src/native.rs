@@ -430,16 +430,12 @@ impl<A: In> Tables<A> for Memory {
 
     fn class(&self, key: &ClassKey<A>) -> Option<Rc<RuleSet>> {
         let classes = &A::kind(self).classes;
-        (0..=key.own_bits())
-            .rev()
-            .find_map(|bits| classes.get(&key.cut(bits)))
+        longest(key.own_bits(), |bits| classes.get(&key.cut(bits)))
     }
 
     fn fixed(&self, key: &FixedKey<A>) -> Option<Rc<Fixed>> {
         let fixed = &A::kind(self).fixed;
-        (0..=key.own_bits())
-            .rev()
-            .find_map(|bits| fixed.get(&key.cut(bits)))
+        longest(key.own_bits(), |bits| fixed.get(&key.cut(bits)))
     }
 
     fn slot(&self, pool: u32, slot: usize) -> Option<Slot<A>> {
@@ -570,4 +566,9 @@ impl World for Memory {
     fn count_opened(&self, pool: u8, space: usize) {
         self.pool_counters.borrow_mut()[pool as usize % POOLS_MAX].opened[space] += 1;
     }
+}
+
+/// What a trie has for the longest prefix of so many bits at most that it has anything for.
+fn longest<T>(bits: u32, get: impl Fn(u32) -> Option<T>) -> Option<T> {
+    (0..=bits).rev().find_map(get)
 }

@@ -70,6 +70,8 @@ pub struct Beginning<A> {
     pub(crate) is_charged: bool,
     /// The number of the rule it begins under; zero if it has none.
     pub(crate) rule: u16,
+    /// Where that stands, of a flow from inside.
+    rule_index: u32,
     /// The slot of the client that it is charged to; zero if it is not.
     pub(crate) client: u32,
     /// The external port of a flow from inside.
@@ -83,7 +85,7 @@ pub struct Beginning<A> {
     called: Behaviour,
     /// In which bitmap the port was claimed, if the flow is the first of its mapping.
     bitmap: u32,
-    /// The port that was found in the client's block, or that there is none.
+    /// The port that was found, or [`NO_PORT`](ports::NO_PORT).
     found: u32,
     /// The external address of a flow from inside.
     slot: Slot<A>,
@@ -94,8 +96,10 @@ pub struct Beginning<A> {
     block: (u32, u64),
     /// The ports of the pool that are in no block.
     rest: Ranks,
-    /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one.
+    /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one; where it is an
+    /// endpoint's, whom that leads to.
     target: A,
+    target_port: Port,
     /// The prefix by which it does, as an index.
     prefix: u16,
     /// The prefix by which whoever has the external port knows IPv4 addresses.
@@ -128,6 +132,7 @@ impl<A: Address> Beginning<A> {
         is_new: false,
         is_charged: false,
         rule: 0,
+        rule_index: 0,
         client: 0,
         port: Port([0; 2]),
         generation: 0,
@@ -142,6 +147,7 @@ impl<A: Address> Beginning<A> {
         block: (0, 0),
         rest: Blocks::NONE.rest,
         target: A::NONE,
+        target_port: Port([0; 2]),
         prefix: 0,
         known_by: Prefix64::NONE,
         internal: A::NONE,
@@ -187,6 +193,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
 
     let tuple = &arrival.key.tuple;
     (beginning.target, beginning.prefix) = (tuple.target, 0);
+    beginning.target_port = tuple.target_port;
     if let Some((index, address)) = embedded(&config.prefixes, &tuple.target) {
         (beginning.target, beginning.prefix) = (A::of_ip4(address), index);
     }
@@ -194,15 +201,18 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let (pool, rule) = match wish {
-        Wish::Do(Action::Translate { pool, rule }) if interface.is_internal() => (Some(pool), rule),
-        Wish::Do(_) | Wish::Nothing | Wish::Broken => (None, 0),
+        Wish::Do(Action::Translate { pool, rule }, index) if interface.is_internal() => {
+            beginning.rule_index = index;
+            (Some(pool), rule)
+        }
+        Wish::Do(..) | Wish::Nothing | Wish::Broken => (None, 0),
     };
     let external = external(world, beginning.target);
     if external.is_none() && pool.is_none() {
         return Step::Leave(match wish {
             Wish::Nothing => Reason::NoRule,
-            Wish::Do(Action::Pass) => Reason::RulePass,
-            Wish::Do(Action::Translate { .. }) => Reason::ExternalRealm,
+            Wish::Do(Action::Pass, _) => Reason::RulePass,
+            Wish::Do(Action::Translate { .. }, _) => Reason::ExternalRealm,
             Wish::Broken => Reason::Internal,
         });
     }
@@ -565,7 +575,7 @@ fn readdress<A: Address>(arrival: &Arrival<A>, beginning: &mut Beginning<A>) {
     let mut source = asked.source;
     beginning.sent.source_port = asked.source_port;
     beginning.sent.target = beginning.target;
-    beginning.sent.target_port = asked.target_port;
+    beginning.sent.target_port = beginning.target_port;
     if !matches!(beginning.way, Way::In) {
         source = beginning.slot.address;
     }

@@ -59,8 +59,8 @@ pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
     };
     match wish {
         Wish::Nothing => Reason::NoRule,
-        Wish::Do(Action::Pass) => Reason::RulePass,
-        Wish::Do(Action::Translate { .. }) => {
+        Wish::Do(Action::Pass, _) => Reason::RulePass,
+        Wish::Do(Action::Translate { .. }, _) => {
             let tuple = Tuple {
                 source,
                 target,

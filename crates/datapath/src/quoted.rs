@@ -110,6 +110,15 @@ impl<A: Address> Translated<A> {
         hop: NextHop::EMPTY,
         is_sent: false,
     };
+
+    /// Where it goes next, if we send it.
+    #[inline(always)]
+    pub const fn hop(&self) -> Option<&NextHop> {
+        match self.is_sent {
+            true => Some(&self.hop),
+            false => None,
+        }
+    }
 }
 
 /// Translates an ICMP error and sends it on; one that is about no flow is refused if it is ours.

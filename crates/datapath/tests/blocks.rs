@@ -241,7 +241,7 @@ fn a_port_that_is_asked_for_is_not_in_anothers_block() {
     let mut site = Site::new(with(homes()), 4096);
     let ask = |last, port| Ask {
         protocol: Protocol::Tcp,
-        internal: std::net::SocketAddrV4::new(client(last).into(), 8080),
+        internal: (client(last), 8080).into(),
         address: None,
         port,
         prefer_failure: port.is_some(),

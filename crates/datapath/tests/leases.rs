@@ -1,7 +1,10 @@
 //! Mappings that are asked for while the gateway runs (RFC 6888 REQ-9): what RFC 6887's MAP does, seen
 //! from outside.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use abi::{Behaviour, Dependence, Protocol, Reason, limits::LEASES_OF_CLIENT_MAX};
 use gateway::{
@@ -38,12 +41,15 @@ fn usual() -> Site {
     Site::new(policy(Pool::BEHAVIOUR_DEFAULT), 1024)
 }
 
-fn socket((address, port): Endpoint) -> SocketAddrV4 {
-    SocketAddrV4::new(address.into(), port)
+fn socket((address, port): Endpoint) -> SocketAddr {
+    (address, port).into()
 }
 
-fn endpoint(socket: SocketAddrV4) -> Endpoint {
-    (socket.ip().octets(), socket.port())
+fn endpoint(socket: SocketAddr) -> Endpoint {
+    let IpAddr::V4(address) = socket.ip() else {
+        panic!("{socket} is not of IPv4");
+    };
+    (address.octets(), socket.port())
 }
 
 fn named(name: &str) -> Owner {

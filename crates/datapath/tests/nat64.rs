@@ -372,6 +372,21 @@ fn fragments_become_ipv4_in_whatever_order_they_come() {
     }
 }
 
+/// RFC 7915 §5.1.1: IPv4 has no such header, which only the first fragment would carry.
+#[test]
+fn a_fragment_header_before_another_extension_header_is_not_translated() {
+    for more in [0, 1] {
+        let site = dual();
+        let mut sketch = Sketch6::first(Protocol::Udp, asked(Protocol::Udp)).payload(&[9; 64]);
+        sketch.extensions.push((44, vec![0, more, 1, 2, 3, 4]));
+        let left = send6(&site, INSIDE, &sketch.clone().extension(60, 8));
+        assert_eq!(left.reason, Reason::Protocol, "{more}");
+
+        let left = send6(&site, INSIDE, &sketch);
+        assert_eq!(left.reason, Reason::TranslatedOut, "{more}");
+    }
+}
+
 /// RFC 7915 §4.1, RFC 6146 §3.4.
 #[test]
 fn fragments_become_ipv6_in_whatever_order_they_come() {

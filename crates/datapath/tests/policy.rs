@@ -68,6 +68,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
             destinations,
             services,
             action,
+            target: None,
             quota: abi::Quota::NONE,
         },
     )

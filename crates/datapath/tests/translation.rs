@@ -132,8 +132,12 @@ fn seen_by(site: &Site, protocol: Protocol, asked: Tuple) -> Tuple {
 #[test]
 fn an_internal_port_is_the_same_external_port_to_every_remote() {
     let site = Site::new(usual(), 4096);
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let to = |remote, port| tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, remote], port));
+    for protocol in Protocol::PORTED {
+        let to = |remote, port| {
+            // A query has an identifier, and no port at the remote.
+            let port = if protocol == Protocol::Icmp { 0 } else { port };
+            tuple(([10, 1, 0, 1], 4000), ([198, 51, 100, remote], port))
+        };
 
         let first = seen_by(&site, protocol, to(1, 443));
 

@@ -41,7 +41,8 @@ pub static FLOWS6: HashMap<FlowKey<Ip6>, Flow<Live, Ip6>> =
 pub static MAPPINGS6: HashMap<MappingKey<Ip6>, Mapping<Ip6>> =
     HashMap::with_max_entries(2 * FLOWS_MIN, 0);
 #[map]
-pub static LEASES: HashMap<MappingKey, Lease> = HashMap::with_max_entries(LEASES_MAX as u32, 0);
+pub static LEASES: HashMap<MappingKey<Ip6>, Lease> =
+    HashMap::with_max_entries(LEASES_MAX as u32, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragments> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX as u32, 0);
@@ -68,7 +69,8 @@ pub static EXTERNALS6: HashMap<Ip6, External> = HashMap::with_max_entries(ADDRES
 pub static CLASSES: LpmTrie<[u8; 8], RuleSet> =
     LpmTrie::with_max_entries((CLASSES_MAX + 2 * CALLERS_MAX) as u32, 0);
 #[map]
-pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> = LpmTrie::with_max_entries(CLASSES_MAX as u32, 0);
+pub static CLASSES6: LpmTrie<[u8; 20], RuleSet> =
+    LpmTrie::with_max_entries((CLASSES_MAX + 2 * CALLERS_MAX) as u32, 0);
 #[map]
 pub static FIXED: LpmTrie<[u8; 8], Fixed> = LpmTrie::with_max_entries(FIXED_ENTRIES_MAX as u32, 0);
 #[map]

@@ -1,10 +1,10 @@
 //! What a new configuration changes, in sentences for people.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::intent::{
     Action, FixedPrefix, Forward, Intent, Interface, Pool, PortRange, Prefix64, Protocol, Refusal,
-    Rule, SessionLog, Timeouts,
+    Rule, Service, SessionLog, Target, Timeouts,
 };
 
 /// The differences between two configurations; none if there are none.
@@ -279,14 +279,14 @@ fn way(forward: &Forward) -> String {
     let PortRange { first, last } = forward.ports;
     let (target, to) = forward.target;
     let protocol = format!("{:?}", forward.protocol).to_lowercase();
+    let (external, internal) = (
+        SocketAddr::new(forward.address, first),
+        SocketAddr::new(target, to),
+    );
     match last - first {
-        0 => format!(
-            "{protocol} {}:{first} leads to {target}:{to}",
-            forward.address
-        ),
+        0 => format!("{protocol} {external} leads to {internal}"),
         more => format!(
-            "{protocol} {}:{first}-{last} leads to {target}:{to}-{}",
-            forward.address,
+            "{protocol} {external}-{last} leads to {internal}-{}",
             to.saturating_add(more)
         ),
     }
@@ -295,9 +295,14 @@ fn way(forward: &Forward) -> String {
 fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     let (gone, new, kept) = pair(before, after, |rule| &rule.name);
     changes.extend(gone.iter().map(|old| format!("rule {} goes", old.name)));
-    changes.extend(new.iter().map(|new| match &new.action {
-        Action::Translate { pool } => format!("rule {} comes, for pool {pool}", new.name),
-        Action::Pass => format!(
+    changes.extend(new.iter().map(|new| match (&new.action, new.target) {
+        (Action::Translate { pool }, Some(_)) => format!(
+            "endpoint {} comes, which leads to {} from pool {pool}",
+            new.name,
+            led_to(new)
+        ),
+        (Action::Translate { pool }, None) => format!("rule {} comes, for pool {pool}", new.name),
+        (Action::Pass, _) => format!(
             "rule {} comes, which leaves packets to the kernel",
             new.name
         ),
@@ -310,6 +315,13 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
                 }
                 Action::Pass => format!("rule {}: new flows are left to the kernel", new.name),
             });
+        }
+        if old.target != new.target {
+            changes.push(format!(
+                "rule {}: new flows go to {}",
+                new.name,
+                led_to(new)
+            ));
         }
         if old.quota != new.quota {
             changes.push(format!(
@@ -338,6 +350,17 @@ fn rules(before: &[Rule], after: &[Rule], changes: &mut Vec<String>) {
     };
     if order(before) != order(after) {
         changes.push("rules stand in another order".to_owned());
+    }
+}
+
+/// Whom a rule's flows go to.
+fn led_to(rule: &Rule) -> String {
+    match (rule.target, rule.services.first()) {
+        (None, _) => "whom they dial".to_owned(),
+        (Some(Target { address, shift }), Some(Service::Ports(_, first, _))) => {
+            SocketAddr::new(address, first.wrapping_add(shift)).to_string()
+        }
+        (Some(Target { address, .. }), _) => address.to_string(),
     }
 }
 

@@ -27,7 +27,7 @@ mod words;
 mod yaml;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -35,7 +35,7 @@ use std::{
 use abi::blocks::Ranks;
 pub use abi::{Behaviour, Dependence, Needs, Prefix64, Protocol, Quota, Realm, Refusal};
 use api::{Problem, Problems};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 pub use blocks::Blocks;
 pub use judge::STATE_DEFAULT;
@@ -52,7 +52,7 @@ pub struct Intent {
     pub interfaces: Vec<Interface>,
     /// The pools, in the order of the configuration.
     pub pools: Vec<Pool>,
-    /// The rules; the first that matches decides.
+    /// The rules; the first that matches decides. Those of endpoints are before all others.
     pub rules: Vec<Rule>,
     /// Prefixes whose addresses are translated one to one: none overlaps another or a pool's address; at
     /// most [`abi::limits::FIXED_MAX`].
@@ -96,9 +96,9 @@ impl Intent {
 
     /// The ports that a client may have on an address of a pool: those of its own block, if it has one
     /// there, and those of nobody's.
-    pub fn ranks(&self, client: Ipv4Addr, address: Ipv4Addr) -> [Option<Ranks>; 2] {
+    pub fn ranks(&self, client: IpAddr, address: IpAddr) -> [Option<Ranks>; 2] {
         let mut pools = self.pools.iter();
-        let pool = pools.find(|pool| pool.addresses.contains(&IpAddr::V4(address)));
+        let pool = pools.find(|pool| pool.addresses.contains(&address));
         match pool.and_then(|pool| Some((pool, pool.blocks.as_ref()?))) {
             Some((pool, blocks)) => blocks.ranks(client, pool.index_of(address)),
             None => [None, Some(abi::Blocks::NONE.rest)],
@@ -163,15 +163,15 @@ pub struct Forward {
     pub name: String,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// One of its pool's addresses.
-    pub address: Ipv4Addr,
+    /// One of its pool's addresses: an IPv6 one only if the target has IPv6 as well.
+    pub address: IpAddr,
     /// The external ports, also such as the pool does not give out.
     pub ports: PortRange,
     /// The internal address, and the port that the first of the external ones stands for; it is in no
     /// pool, and there are as many ports from there on.
-    pub target: (Ipv4Addr, u16),
+    pub target: (IpAddr, u16),
     /// Sorted and unique: who may call; empty is everybody.
-    pub callers: Vec<Ipv4Net>,
+    pub callers: Vec<IpNet>,
 }
 
 impl Pool {
@@ -191,9 +191,9 @@ impl Pool {
     }
 
     /// Which of its IPv4 addresses one is, in their order.
-    pub fn index_of(&self, address: Ipv4Addr) -> Option<usize> {
+    pub fn index_of(&self, address: IpAddr) -> Option<usize> {
         let mut own = self.addresses.iter().filter(|it| it.is_ipv4());
-        own.position(|it| *it == IpAddr::V4(address))
+        own.position(|it| *it == address)
     }
 }
 
@@ -261,8 +261,21 @@ pub struct Rule {
     pub services: Vec<Service>,
     /// What becomes of them.
     pub action: Action,
+    /// Whom they go to, if the rule is an endpoint's.
+    pub target: Option<Target>,
     /// How much its clients may have; of a rule that passes, everything.
     pub quota: Quota,
+}
+
+/// Whom the flows go to that dial an endpoint, of the version of the endpoint's address or of IPv4; in no
+/// pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The target.
+    pub address: IpAddr,
+    /// What makes the port of the target from the one that is dialled; it wraps. Zero where not all flows
+    /// have ports.
+    pub shift: u16,
 }
 
 /// What becomes of the flows that a rule matches.

@@ -7,17 +7,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Deref,
 };
 
 use abi::{
     Address, ClassKey, Config, External, Fixed, FixedKey, Interface as InterfaceEntry, Ip4, Ip6,
     Lease, Mapping, MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64,
-    Rule as RuleEntry, RuleSet, Slot, Slots6,
+    Rule as RuleEntry, RuleSet, Slots6,
     blocks::NOBODY,
-    hash::hash,
-    limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX, SLOTS},
+    limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX},
     policy::pool_index,
     ports::WORDS,
 };
@@ -25,7 +24,7 @@ use abi::{
 use crate::{
     fixed::FixedTables,
     intent::{HoldDown, Intent, Interface, Mode, Pool},
-    mappings::{Ask, Denied, Granted, Mappings, Withdraw, leases::Circumstances},
+    mappings::{Ask, Denied, Granted, Keys, Lists, Mappings, Withdraw, leases::Circumstances},
     numbers::{Numbers, NumbersError},
     patience::Patience,
     policy::{self, Policy},
@@ -77,8 +76,10 @@ pub struct Found {
     pub fixed6: Vec<FixedKey<Ip6>>,
     /// Entries of mappings that somebody asked for.
     pub mappings: BTreeMap<MappingKey, Mapping>,
+    /// The same of those who have IPv6.
+    pub mappings6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
     /// For how long some of them were granted.
-    pub leases: BTreeMap<MappingKey, Lease>,
+    pub leases: BTreeMap<MappingKey<Ip6>, Lease>,
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, InterfaceEntry>,
     /// Where the program is attached, and how.
@@ -104,9 +105,11 @@ pub enum Event {
     RulesIdle(BTreeSet<u16>),
     /// A sweep has ended at this time, in nanoseconds of `CLOCK_MONOTONIC`, and came by these entries of
     /// mappings that somebody asked for.
-    Swept(u64, BTreeSet<MappingKey>),
+    Swept(u64, Keys),
     /// An entry of a mapping could not be written; it is tried again after the next sweep.
     NotMapped(MappingKey),
+    /// The same of one of somebody who has IPv6.
+    NotMapped6(MappingKey<Ip6>),
     /// The program was attached to an interface, or was found attached.
     Attached(u32, Attachment),
     /// The program could not be attached to an interface; it is tried again when interfaces change.
@@ -146,14 +149,15 @@ pub enum Action {
     RemoveFixed6(Vec<FixedKey<Ip6>>),
     /// Take a port in these bitmaps, whoever has it.
     TakePort(Vec<u32>, Port),
-    /// Write an entry of a mapping, in the place of what stands there, see
-    /// [`displaced`](crate::mappings::displaced), if the other end
-    /// [leads back](crate::mappings::leads_back); answer with [`Event::NotMapped`] if there is no room.
+    /// Write an entry of a mapping as [`put`](crate::mappings::put) does; answer with
+    /// [`Event::NotMapped`] if it does not stand then.
     PutMapping(MappingKey, Mapping),
-    /// Remember for how long a mapping is granted.
-    PutLease(MappingKey, Lease),
+    /// The same of somebody who has IPv6; answer with [`Event::NotMapped6`].
+    PutMapping6(MappingKey<Ip6>, Mapping<Ip6>),
+    /// Remember for how long a mapping is granted, by its external end.
+    PutLease(MappingKey<Ip6>, Lease),
     /// Forget that.
-    RemoveLease(MappingKey),
+    RemoveLease(MappingKey<Ip6>),
     /// Put these words in force.
     SetConfig(Config),
     /// Let the packet path know an interface.
@@ -219,8 +223,9 @@ impl Gateway {
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
-        let (callers, stale): (Vec<_>, Vec<_>) =
-            (found.classes.into_iter()).partition(|key: &ClassKey| key.list().is_some());
+        let (callers, stale) = without_callers(found.classes);
+        let (callers6, stale6) = without_callers(found.classes6);
+        let lists = Lists::found(callers, callers6);
         let rules = found.rules.into_iter();
         let rules = rules.map(|(number, name)| (name, number)).collect();
         Self {
@@ -234,14 +239,14 @@ impl Gateway {
             policy: None,
             numbered: BTreeMap::new(),
             stale,
-            stale6: found.classes6,
+            stale6,
             fixed: FixedTables::found(&found.config, found.fixed, found.fixed6),
             links: None,
             interfaces: found.interfaces,
             attached: found.attached,
             refused: BTreeSet::new(),
             modes: BTreeMap::new(),
-            mappings: Mappings::found(found.mappings, callers, found.leases),
+            mappings: Mappings::found(found.mappings, found.mappings6, lists, found.leases),
         }
     }
 
@@ -305,7 +310,7 @@ impl Gateway {
     }
 
     /// Grants a mapping, or more time for it; says what must be done for that. `port_of` is the port
-    /// that an entry of the mapping table has, and `words` the bitmaps of ports.
+    /// that an internal end has in its table, see [`MappingKey::narrow`], and `words` the bitmaps of ports.
     ///
     /// # Errors
     ///
@@ -314,7 +319,7 @@ impl Gateway {
         &mut self,
         ask: &Ask,
         now: u64,
-        port_of: impl Fn(&MappingKey) -> Option<Port>,
+        port_of: impl Fn(&MappingKey<Ip6>) -> Option<Port>,
         words: impl Fn(u32) -> W,
     ) -> Result<(Granted, Vec<Action>), Denied> {
         let intent = self.intent.as_deref().ok_or(Denied::Unconfigured)?;
@@ -325,7 +330,7 @@ impl Gateway {
             seed: self.config.seed,
         };
         let (policy, numbers) = (self.policy.as_ref(), &self.numbers);
-        let slot = |pool: &Pool, client: Ip4| slot(policy?, numbers, pool, client);
+        let slot = |pool: &Pool, client, is_ipv6| slot(policy?, numbers, pool, (client, is_ipv6));
         let mut actions = Vec::new();
         let tables = (slot, port_of, words);
         let granted = self.mappings.ask(ask, &at, tables, &mut actions)?;
@@ -395,6 +400,7 @@ impl Gateway {
                 }
             }
             Event::NotMapped(key) => self.mappings.not_written(&key),
+            Event::NotMapped6(key) => self.mappings.not_written6(&key),
             Event::Attached(ifindex, attachment) => {
                 self.attached.insert(ifindex, attachment);
                 self.note_attachment(ifindex, attachment, &mut actions);
@@ -587,19 +593,37 @@ impl Gateway {
     }
 }
 
-/// The address that a client has in a pool, as the packet path finds it.
-fn slot(policy: &Policy, numbers: &Numbers, pool: &Pool, client: Ip4) -> Option<Slot> {
+/// The address of a version that a client has in a pool, as the packet path finds it.
+fn slot(
+    policy: &Policy,
+    numbers: &Numbers,
+    pool: &Pool,
+    (client, is_ipv6): (IpAddr, bool),
+) -> Option<IpAddr> {
     let index = pool_index(policy.version, *numbers.pools.get(&pool.name)?);
     let mut pools = policy.pools.iter();
-    let (_, entry, _) = pools.find(|(found, ..)| *found == index)?;
-    let index = match entry.blocks.ordinal(client) {
-        NOBODY => {
-            let (high, low) = client.words();
-            hash(0, high, low) as usize % SLOTS
+    let (_, entry, slots6) = pools.find(|(found, ..)| *found == index)?;
+    let blocks = &entry.blocks;
+    let index = match client {
+        IpAddr::V4(client) => {
+            let client = Ip4(client.octets());
+            blocks.slot(blocks.ordinal(client), client)
         }
-        ordinal => entry.blocks.address(ordinal) as usize,
+        IpAddr::V6(client) => blocks.slot(NOBODY, Ip6(client.octets())),
     };
-    entry.slots.get(index).copied()
+    let slot = match is_ipv6 {
+        true => *slots6.0.get(index)?,
+        false => {
+            let slot = entry.slots.get(index)?;
+            slot.with(slot.address.wide())
+        }
+    };
+    (slot.filled != 0).then(|| slot.address.into())
+}
+
+/// Takes the prefixes of callers out of those of policies.
+fn without_callers<A: Address>(keys: Vec<ClassKey<A>>) -> (Vec<ClassKey<A>>, Vec<ClassKey<A>>) {
+    keys.into_iter().partition(|key| key.list().is_some())
 }
 
 /// An interface's entry, as the way in which the program is attached makes it.

@@ -11,16 +11,18 @@
 //! Several ports may be forwarded to one internal endpoint. The flows that it begins itself leave from
 //! the first.
 
+mod callers;
+mod entries;
 pub mod leases;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, SocketAddr},
 };
 
 use abi::{
-    Address, Admits, ClassKey, End, ExternalState, Ip4, Lease, Mapping, MappingKey, Port, Protocol,
-    RuleSet, Tick, blocks::has,
+    Address, Admits, ExternalState, Ip4, Ip6, Lease, Mapping, MappingKey, Port, Protocol, RuleSet,
+    Tick, blocks::has,
 };
 
 use crate::{
@@ -29,50 +31,54 @@ use crate::{
     numbers::Numbers,
 };
 
-pub use leases::{Ask, Denied, Granted, Owner, Withdraw};
+use entries::{Standing, Wanted};
 
-/// Prefixes of callers, as keys of a list without a number.
-type Callers = BTreeSet<ClassKey>;
+pub use callers::Lists;
+pub use entries::{Entries, Kept, Keys, put};
+pub use leases::{Ask, Denied, Granted, Owner, Withdraw};
 
 /// What was asked for, and what stands of it.
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
-    /// Entries of the mapping table that were asked for.
-    standing: BTreeMap<MappingKey, Mapping>,
-    /// Entries that should stand and could not be written.
-    missing: BTreeSet<MappingKey>,
+    /// For those who have IPv4 alone.
+    v4: Standing<Ip4>,
+    /// For those who have IPv6.
+    v6: Standing<Ip6>,
     /// The lists of callers in the tables.
-    lists: BTreeMap<u16, Callers>,
+    lists: Lists,
     /// What was granted, by the external end.
-    leases: BTreeMap<MappingKey, Granted>,
+    leases: BTreeMap<MappingKey<Ip6>, Granted>,
     /// Leases in the tables that are of nothing.
-    stale: Vec<MappingKey>,
+    stale: Vec<MappingKey<Ip6>>,
 }
 
 /// What should stand.
 #[derive(Default)]
-struct Wanted {
-    entries: BTreeMap<MappingKey, Mapping>,
-    lists: BTreeMap<u16, Callers>,
+struct Wish {
+    v4: Wanted<Ip4>,
+    v6: Wanted<Ip6>,
+    lists: Lists,
 }
 
 impl Mappings {
-    /// What a predecessor left: entries that were asked for, lists of callers, and leases.
+    /// What a predecessor left: entries that were asked for of both tables, lists of callers, and leases.
     pub fn found(
-        standing: BTreeMap<MappingKey, Mapping>,
-        callers: impl IntoIterator<Item = ClassKey>,
-        leases: BTreeMap<MappingKey, Lease>,
+        v4: BTreeMap<MappingKey, Mapping>,
+        v6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
+        lists: Lists,
+        leases: BTreeMap<MappingKey<Ip6>, Lease>,
     ) -> Self {
-        let mut lists: BTreeMap<u16, Callers> = BTreeMap::new();
-        for key in callers {
-            if let Some(list) = key.list() {
-                lists.entry(list).or_default().insert(key.of_list(0));
-            }
-        }
         let (mut granted, mut stale) = (BTreeMap::new(), Vec::new());
         for (key, lease) in leases {
-            let mapping = standing.get(&key);
-            match mapping.and_then(|mapping| Granted::found(&key, mapping, lease)) {
+            let narrow = || {
+                let mapping = v4.get(&key.narrow()?)?;
+                Some((mapping.internal.wide(), mapping.port))
+            };
+            let wide = v6.get(&key).map(|it| (it.internal, it.port));
+            match wide
+                .or_else(narrow)
+                .and_then(|internal| Granted::found(&key, internal, lease))
+            {
                 Some(it) => {
                     granted.insert(key, it);
                 }
@@ -83,8 +89,14 @@ impl Mappings {
         Self {
             leases: granted,
             stale,
-            missing: BTreeSet::new(),
-            standing,
+            v4: Standing {
+                entries: v4,
+                missing: BTreeSet::new(),
+            },
+            v6: Standing {
+                entries: v6,
+                missing: BTreeSet::new(),
+            },
             lists,
         }
     }
@@ -95,28 +107,37 @@ impl Mappings {
     }
 
     /// Entries that should stand and could not be written; they are tried again.
-    pub fn missing(&self) -> &BTreeSet<MappingKey> {
-        &self.missing
+    pub fn missing(&self) -> Keys {
+        Keys {
+            v4: self.v4.missing.clone(),
+            v6: self.v6.missing.clone(),
+        }
     }
 
-    /// Whether an entry stands in the tables, as far as is known.
-    pub fn stands(&self, key: &MappingKey) -> bool {
-        self.standing.contains_key(key)
+    /// Whether the external end of what was granted stands in the tables, as far as is known.
+    pub fn stands(&self, granted: &Granted) -> bool {
+        let key = granted.key();
+        match granted.internal.ip() {
+            IpAddr::V4(_) => (key.narrow()).is_some_and(|key| self.v4.entries.contains_key(&key)),
+            IpAddr::V6(_) => self.v6.entries.contains_key(&key),
+        }
     }
 
     /// An entry could not be written.
     pub fn not_written(&mut self, key: &MappingKey) {
-        if self.standing.remove(key).is_some() {
-            self.missing.insert(*key);
-        }
+        self.v4.not_written(key);
+    }
+
+    /// The same of the table of IPv6.
+    pub fn not_written6(&mut self, key: &MappingKey<Ip6>) {
+        self.v6.not_written(key);
     }
 
     /// Only these entries were found. Returns whether that is all that should stand; if not,
     /// [`Mappings::reconcile`] has what is missing written again.
-    pub fn seen(&mut self, found: &BTreeSet<MappingKey>) -> bool {
-        let before = self.standing.len();
-        self.standing.retain(|key, _| found.contains(key));
-        self.standing.len() == before && self.missing.is_empty()
+    pub fn seen(&mut self, found: &Keys) -> bool {
+        let are_there = (self.v4.seen(&found.v4), self.v6.seen(&found.v6));
+        are_there == (true, true)
     }
 
     /// Says what must be done so that what should stand does.
@@ -124,52 +145,49 @@ impl Mappings {
         let stale = std::mem::take(&mut self.stale);
         actions.extend(stale.into_iter().map(Action::RemoveLease));
         self.yield_leases(intent, numbers, actions);
-        let wanted = self.wanted(intent, numbers);
-        let added = difference(&wanted.lists, &self.lists);
+        let wish = self.wish(intent, numbers);
+        let (added, added6) = wish.lists.beyond(&self.lists);
         if !added.is_empty() {
             let entries = added.into_iter().map(|key| (key, RuleSet::EMPTY));
             actions.push(Action::PutClasses(entries.collect()));
         }
-        for (key, mapping) in &self.standing {
-            if !wanted.entries.contains_key(key) {
-                let withdrawn = mapping.admitting(Admits::Filtered).under(0, 0);
-                actions.push(Action::PutMapping(*key, withdrawn));
-            }
+        if !added6.is_empty() {
+            let entries = added6.into_iter().map(|key| (key, RuleSet::EMPTY));
+            actions.push(Action::PutClasses6(entries.collect()));
         }
-        // The external ends first: an internal one may only lead to one that leads back.
-        let is_inward = |key: &MappingKey| matches!(key.what(), Some(End::Inward { .. }));
-        let (inward, outward): (Vec<_>, Vec<_>) =
-            wanted.entries.iter().partition(|(key, _)| is_inward(key));
-        for (key, mapping) in inward.into_iter().chain(outward) {
-            let before = self.standing.get(key);
-            if before.is_none() {
-                actions.extend(take(key, numbers));
-            }
-            if before != Some(mapping) {
-                actions.push(Action::PutMapping(*key, *mapping));
-            }
-        }
-        let removed = difference(&self.lists, &wanted.lists);
+        // In both before any is put: a port may come to lead to somebody in the other table.
+        self.v4.withdraw(&wish.v4, actions);
+        self.v6.withdraw(&wish.v6, actions);
+        self.v4.put(wish.v4, numbers, actions);
+        self.v6.put(wish.v6, numbers, actions);
+        let (removed, removed6) = self.lists.beyond(&wish.lists);
         if !removed.is_empty() {
             actions.push(Action::RemoveClasses(removed));
         }
-        self.standing = wanted.entries;
-        self.missing.clear();
-        self.lists = wanted.lists;
+        if !removed6.is_empty() {
+            actions.push(Action::RemoveClasses6(removed6));
+        }
+        self.lists = wish.lists;
     }
 
     /// Lets go of leases that the configuration leaves no place for: their address serves no more, or
-    /// their port is forwarded, or in another client's block.
+    /// their port is forwarded, or in another client's block, or no prefix stands for their callers.
     fn yield_leases(&mut self, intent: &Intent, numbers: &Numbers, actions: &mut Vec<Action>) {
-        let forwarded: BTreeSet<_> = forwards(intent).flat_map(ends).collect();
+        let forwarded: BTreeSet<_> = forwards(intent)
+            .flat_map(|forward| ends(forward).map(|external| (forward.protocol, external)))
+            .collect();
         self.leases.retain(|key, granted| {
-            let external = numbers.externals.get(&key.external.wide());
+            let external = numbers.externals.get(&key.external);
             let is_served = external.and_then(|it| it.state()) == Some(ExternalState::Serving);
-            let (client, address) = (*granted.internal.ip(), *granted.external.ip());
-            let ranks = intent.ranks(client, address);
-            let port = Port::new(granted.external.port());
+            let (internal, external) = (granted.internal, granted.external);
+            let ranks = intent.ranks(internal.ip(), external.ip());
+            let port = Port::new(external.port());
             let is_allowed = ranks.iter().flatten().any(|ranks| has(ranks, port));
-            let stays = is_served && is_allowed && !forwarded.contains(&granted.end());
+            let is_crossing = internal.is_ipv6() && external.is_ipv4();
+            let stays = is_served
+                && is_allowed
+                && !(is_crossing && intent.prefixes.is_empty())
+                && !forwarded.contains(&(granted.protocol, external));
             if !stays {
                 actions.push(Action::RemoveLease(*key));
             }
@@ -177,131 +195,85 @@ impl Mappings {
         });
     }
 
-    fn wanted(&self, intent: &Intent, numbers: &Numbers) -> Wanted {
-        let mut wanted = Wanted::default();
+    fn wish(&self, intent: &Intent, numbers: &Numbers) -> Wish {
+        let mut wish = Wish::default();
         for forward in forwards(intent) {
-            let (address, port) = forward.target;
-            let rule = rule(
-                intent,
-                numbers,
-                (forward.protocol, address, forward.address),
-            );
-            let how = (self.admits(forward, &mut wanted), rule);
-            for (offset, end) in ends(forward).enumerate() {
-                let port = Port::new(port.saturating_add(offset as u16));
-                wanted.map(end, (Ip4(address.octets()), port), how);
+            let (host, port) = forward.target;
+            let rule = rule(intent, numbers, (forward.protocol, host, forward.address));
+            let how = (wish.lists.admits(forward, &self.lists), rule);
+            for (offset, external) in (0..).zip(ends(forward)) {
+                let internal = SocketAddr::new(host, port.saturating_add(offset));
+                wish.map(forward.protocol, external, internal, how);
             }
         }
         for granted in self.leases.values() {
-            let (client, external) = (*granted.internal.ip(), *granted.external.ip());
-            let rule = rule(intent, numbers, (granted.protocol, client, external));
-            let how = (Admits::Everyone, rule);
-            wanted.map(granted.end(), granted.internal(), how);
+            let (internal, external) = (granted.internal, granted.external);
+            let ends = (granted.protocol, internal.ip(), external.ip());
+            let how = (Admits::Everyone, rule(intent, numbers, ends));
+            wish.map(granted.protocol, external, internal, how);
         }
-        wanted
-    }
-
-    /// Whom a forward admits; a list of callers that is new gets a number that none of the others has
-    /// and none had until now, because entries with the old number are written one by one.
-    fn admits(&self, forward: &Forward, wanted: &mut Wanted) -> Admits {
-        if forward.callers.is_empty() {
-            return Admits::Everyone;
-        }
-        let key = |net: &ipnet::Ipv4Net| {
-            ClassKey::caller(0, Ip4(net.network().octets()), net.prefix_len().into())
-        };
-        let callers: Callers = forward.callers.iter().map(key).collect();
-        let known = |lists: &BTreeMap<u16, Callers>| {
-            let mut found = lists.iter().filter(|(_, known)| **known == callers);
-            found.next().map(|(number, _)| *number)
-        };
-        let is_free =
-            |number: &u16| !self.lists.contains_key(number) && !wanted.lists.contains_key(number);
-        let number = known(&wanted.lists)
-            .or_else(|| known(&self.lists))
-            .or_else(|| (1..=Admits::LIST_MAX).find(is_free));
-        match number {
-            Some(number) => {
-                wanted.lists.insert(number, callers);
-                Admits::Listed(number)
-            }
-            // There are more numbers than forwards of two configurations.
-            None => Admits::Filtered,
-        }
+        wish
     }
 }
 
-impl Wanted {
+impl Wish {
+    /// Wants a mapping, in the table of whom it leads to.
     fn map(
         &mut self,
-        (protocol, address, port): (Protocol, Ip4, Port),
-        internal: (Ip4, Port),
-        (admits, rule): (Admits, u16),
+        protocol: Protocol,
+        external: SocketAddr,
+        internal: SocketAddr,
+        how: (Admits, u16),
     ) {
-        let inward = MappingKey::inward(protocol, (address, port));
-        let entry = Mapping::inward(internal, Ip4::NONE, Tick::default()).under(rule, 0);
-        self.entries.insert(inward, entry.admitting(admits));
-        let outward = MappingKey::outward(protocol, internal, address, Ip4::NONE);
-        let entry = Mapping::outward(port, Tick::default());
-        let entry = entry.admitting(Admits::Everyone);
-        self.entries.entry(outward).or_insert(entry);
-    }
-}
-
-/// The external end that must lead back before an internal one may lead to it, and to where. Without
-/// it there is no room for the internal end either.
-pub fn leads_back(key: &MappingKey, mapping: &Mapping) -> Option<(MappingKey, (Ip4, Port))> {
-    let protocol = Protocol::from_number(key.protocol)?;
-    match key.what()? {
-        End::Outward { internal, .. } => {
-            let end = (key.external, mapping.port);
-            Some((MappingKey::inward(protocol, end), internal))
+        let ports = (Port::new(external.port()), Port::new(internal.port()));
+        match (external.ip(), internal.ip()) {
+            (IpAddr::V4(external), IpAddr::V4(internal)) => {
+                let addresses = (Ip4(external.octets()), Ip4(internal.octets()));
+                map(&mut self.v4, protocol, addresses, ports, how);
+            }
+            (external, internal) => {
+                let addresses = (Ip6::from(external), Ip6::from(internal));
+                map(&mut self.v6, protocol, addresses, ports, how);
+            }
         }
-        End::Inward { .. } | End::Permit { .. } => None,
     }
 }
 
-/// The entries that may have to go before an inward entry becomes another endpoint's: the internal
-/// ends of the one that had the port. They go only if they have `port` indeed.
-pub fn displaced(key: &MappingKey, before: &Mapping, after: &Mapping) -> Option<Displaced> {
-    let Some(End::Inward { port }) = key.what() else {
-        return None;
-    };
-    let protocol = Protocol::from_number(key.protocol)?;
-    let (old, new) = ((before.internal, before.port), (after.internal, after.port));
-    let outward = |remote| MappingKey::outward(protocol, old, key.external, remote);
-    (old != new).then(|| Displaced {
-        port,
-        outward: [outward(Ip4::NONE), outward(before.remote)],
-    })
+/// Wants both ends of a mapping. Whoever has IPv6 knows callers of IPv4 by the first prefix.
+fn map<A: Address>(
+    wanted: &mut Wanted<A>,
+    protocol: Protocol,
+    (external, internal): (A, A),
+    (port, internal_port): (Port, Port),
+    (admits, rule): (Admits, u16),
+) {
+    let internal = (internal, internal_port);
+    let inward = MappingKey::inward(protocol, (external, port));
+    let entry = Mapping::inward(internal, A::NONE, Tick::default()).under(rule, 0);
+    wanted.insert(inward, entry.admitting(admits));
+    let outward = MappingKey::outward(protocol, internal, external, A::NONE);
+    let entry = Mapping::outward(port, Tick::default());
+    let entry = entry.admitting(Admits::Everyone);
+    wanted.entry(outward).or_insert(entry);
 }
 
-/// See [`displaced`].
-pub struct Displaced {
-    /// The port that they had.
-    pub port: Port,
-    /// Where they may stand.
-    pub outward: [MappingKey; 2],
-}
-
-/// The rules that give a client a pool, the first one first, each with the name of the pool.
+/// The rules that give a client a pool, the first one first, each with the name of the pool. An endpoint
+/// gives it for one target only, and nobody else could call.
 fn rules_of(
     intent: &Intent,
-    client: Ipv4Addr,
+    client: IpAddr,
     protocol: Protocol,
 ) -> impl Iterator<Item = (&Rule, &str)> {
     let rules = intent.rules.iter().filter(move |rule| {
-        rule.sources
-            .iter()
-            .any(|net| net.contains(&IpAddr::V4(client)))
+        rule.sources.iter().any(|net| net.contains(&client))
             && rule.services.iter().any(|service| match service {
                 Service::Any => true,
                 Service::Protocol(of) | Service::Ports(of, ..) => *of == protocol,
             })
     });
     rules.filter_map(|rule| match &rule.action {
-        intent::Action::Translate { pool } => Some((rule, pool.as_str())),
-        intent::Action::Pass => None,
+        intent::Action::Translate { pool } if rule.target.is_none() => Some((rule, pool.as_str())),
+        intent::Action::Translate { .. } | intent::Action::Pass => None,
     })
 }
 
@@ -310,10 +282,10 @@ fn rules_of(
 fn rule(
     intent: &Intent,
     numbers: &Numbers,
-    (protocol, host, external): (Protocol, Ipv4Addr, Ipv4Addr),
+    (protocol, host, external): (Protocol, IpAddr, IpAddr),
 ) -> u16 {
     let pools = || intent.pools.iter();
-    let pool = pools().find(|pool| pool.addresses.contains(&external.into()));
+    let pool = pools().find(|pool| pool.addresses.contains(&external));
     let mut rules = rules_of(intent, host, protocol);
     let rule = rules.find(|(_, name)| pool.is_some_and(|pool| pool.name == *name));
     let number = rule.and_then(|(rule, _)| numbers.rules.get(&rule.name));
@@ -325,34 +297,10 @@ fn forwards(intent: &Intent) -> impl Iterator<Item = &Forward> {
 }
 
 /// The external ends of a forward, port by port.
-fn ends(forward: &Forward) -> impl Iterator<Item = (Protocol, Ip4, Port)> + use<> {
-    let (protocol, address) = (forward.protocol, Ip4(forward.address.octets()));
+fn ends(forward: &Forward) -> impl Iterator<Item = SocketAddr> + use<> {
+    let address = forward.address;
     let ports = forward.ports.first..=forward.ports.last;
-    ports.map(move |port| (protocol, address, Port::new(port)))
-}
-
-/// Keeps the port of an external end from the packet path.
-fn take(key: &MappingKey, numbers: &Numbers) -> Option<Action> {
-    let Some(End::Inward { port }) = key.what() else {
-        return None;
-    };
-    let protocol = Protocol::from_number(key.protocol)?;
-    let external = numbers.externals.get(&key.external.wide())?;
-    Some(Action::TakePort(
-        external.bitmaps_of(protocol).collect(),
-        port,
-    ))
-}
-
-/// What lists have that others have not.
-fn difference(lists: &BTreeMap<u16, Callers>, others: &BTreeMap<u16, Callers>) -> Vec<ClassKey> {
-    let empty = Callers::new();
-    let numbered = lists.iter().flat_map(|(number, callers)| {
-        let others = others.get(number).unwrap_or(&empty);
-        let left = callers.difference(others);
-        left.map(|key| key.of_list(*number)).collect::<Vec<_>>()
-    });
-    numbered.collect()
+    ports.map(move |port| SocketAddr::new(address, port))
 }
 
 #[cfg(test)]

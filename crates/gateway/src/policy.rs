@@ -11,7 +11,7 @@ use abi::{
 use ipnet::IpNet;
 
 use crate::{
-    intent::{Action, Intent, Rule, Service},
+    intent::{Action, Intent, Rule, Service, Target},
     numbers::Numbers,
     slots,
 };
@@ -55,7 +55,12 @@ pub fn compile(intent: &Intent, numbers: &Numbers, version: u32) -> Policy {
     }
     let rules = intent.rules.iter().enumerate().map(|(index, rule)| {
         let index = policy::rule_index(version, index as u32);
-        (index, RuleEntry::encode(action(rule, numbers)))
+        let entry = RuleEntry::encode(action(rule, numbers));
+        let entry = match rule.target {
+            Some(Target { address, shift }) => entry.leading_to(address.into(), shift),
+            None => entry,
+        };
+        (index, entry)
     });
     Policy {
         version,

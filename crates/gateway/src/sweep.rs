@@ -346,8 +346,14 @@ impl<'a, A: Address> Sweep<'a, A> {
                 let count = self.swept.by_external.entry(external.0.wide());
                 *count.or_default() += 1;
                 self.uses(flow.protocol, external, (sent.target, sent.target_port));
-                let remote = self.seen(flow.outbound.0.tuple.target);
-                self.talks(flow.protocol, external, remote);
+                // Of a hairpinned flow the mapping knows whom it dialled; of one that was led elsewhere,
+                // whom it was led to.
+                let dialled = self.seen(flow.outbound.0.tuple.target);
+                self.talks(flow.protocol, external, dialled);
+                let target = self.seen(sent.target);
+                if target != dialled {
+                    self.talks(flow.protocol, external, target);
+                }
                 // Of a hairpinned flow both ends are ours.
                 let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
                 let (came, shown) = (self.seen(key.source), self.seen(back.source));

@@ -321,7 +321,7 @@ pub struct Tables {
     /// See [`map::MAPPINGS6`].
     pub mappings6: Table<MappingKey<Ip6>, Mapping<Ip6>>,
     /// See [`map::LEASES`].
-    pub leases: Table<MappingKey, Lease>,
+    pub leases: Table<MappingKey<Ip6>, Lease>,
     /// See [`map::FRAGMENTS`].
     pub fragments: Table<FragmentKey, Fragments<Picture>>,
     /// See [`map::FRAGMENTS6`].

@@ -83,8 +83,12 @@ pub struct Flow {
     pub client: Endpoint,
     /// What the remote sees instead of the client.
     pub external: Endpoint,
-    /// Whom the client talks to.
+    /// Whom the client talks to, as it knows them.
     pub remote: Endpoint,
+    /// Who that is, if it is somebody else: the target of an endpoint, the IPv4 address that the remote's
+    /// stands for, the internal host behind an external port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Endpoint>,
     /// The pool that the external address is from; absent if that pool is gone.
     pub pool: Option<String>,
     /// The rule that it began under; absent if nothing is known of that rule any more.

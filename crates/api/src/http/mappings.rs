@@ -49,7 +49,8 @@ pub struct MappingRequest {
     #[cfg_attr(feature = "openapi", schema(example = "10.0.0.5:8443"))]
     pub internal: String,
     /// The external endpoint that would be best: an address, a port (`:8443`), or both. Another one is
-    /// granted if it cannot be had.
+    /// granted if it cannot be had, of the same version of IP. `0.0.0.0` and `[::]` are any address of their
+    /// version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(example = "192.0.2.1:8443"))]
     pub external: Option<String>,

@@ -13,6 +13,7 @@ fn flow() -> Flow {
         client: endpoint([10, 1, 0, 7], 40000),
         external: endpoint([192, 0, 2, 10], 40000),
         remote: endpoint([198, 51, 100, 9], 5432),
+        target: None,
         pool: Some("team-a".to_owned()),
         rule: Some("web".to_owned()),
         age_seconds: 9,

@@ -1,6 +1,6 @@
 //! `egret flows`: the flow table, or a part of it.
 
-use api::http::{Flow, FlowState, Flows, Protocol, path};
+use api::http::{Endpoint, Flow, FlowState, Flows, Protocol, path};
 
 use crate::{
     args::FlowsArgs,
@@ -94,11 +94,16 @@ pub fn remark(flows: &Flows) -> Option<String> {
     None
 }
 
-/// The remote's endpoint. An ICMP query has no port there, and GRE and ESP have none at all.
+/// The remote's endpoint, and in brackets who that is if it is somebody else. An ICMP query has no port
+/// there, and GRE and ESP have none at all.
 pub fn remote(flow: &Flow) -> String {
-    match flow.protocol {
-        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => flow.remote.to_string(),
-        Protocol::Icmp | Protocol::Gre | Protocol::Esp => flow.remote.address.to_string(),
+    let shown = |endpoint: &Endpoint| match flow.protocol {
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => endpoint.to_string(),
+        Protocol::Icmp | Protocol::Gre | Protocol::Esp => endpoint.address.to_string(),
+    };
+    match &flow.target {
+        Some(target) => format!("{} ({})", shown(&flow.remote), shown(target)),
+        None => shown(&flow.remote),
     }
 }
 

@@ -198,12 +198,15 @@ impl<'a> Lens<'a> {
         let interface = |entry: &Entry<Picture, A>| {
             interface_name(&self.view.links, entry.ifindex()).map(str::to_owned)
         };
+        let remote = words::endpoint(key.tuple.target, key.tuple.target_port);
+        let target = words::endpoint(outbound.to.target, outbound.to.target_port);
         Flow {
             protocol: words::protocol(flow.protocol),
             state: words::state(state),
             client: words::endpoint(key.tuple.source, key.tuple.source_port),
             external: words::endpoint(outbound.to.source, outbound.to.source_port),
-            remote: words::endpoint(key.tuple.target, key.tuple.target_port),
+            remote,
+            target: (target != remote).then_some(target),
             pool: self.pool(outbound.pool()).map(str::to_owned),
             rule: self
                 .rules

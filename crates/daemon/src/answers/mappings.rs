@@ -1,12 +1,12 @@
 //! Mappings that were asked for: what there is, what a question means, and why one is denied.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use abi::{Ip4, MappingKey, Port};
-use api::http::{ApiError, Mapping, MappingRequest, Mappings, WithdrawQuery};
+use abi::Ip6;
+use api::http::{ApiError, Endpoint, Mapping, MappingRequest, Mappings, WithdrawQuery};
 use gateway::{
     intent::Forward,
     mappings::{
@@ -34,18 +34,13 @@ pub fn mappings(view: &View, now: u64) -> Mappings {
 
 fn forwarded(view: &View, pool: &str, forward: &Forward) -> Mapping {
     let (first, last) = (forward.ports.first, forward.ports.last);
-    let external = (Ip4(forward.address.octets()), Port::new(first));
+    let external = |port| SocketAddr::new(forward.address, port);
     let (target, port) = forward.target;
-    let stands = |port| {
-        let end = (Ip4(forward.address.octets()), Port::new(port));
-        !view
-            .unmapped
-            .contains(&MappingKey::inward(forward.protocol, end))
-    };
+    let stands = |port| !view.unmapped.has_external(forward.protocol, external(port));
     Mapping {
         protocol: words::protocol(forward.protocol),
-        external: words::endpoint(external.0, external.1),
-        internal: words::endpoint(Ip4(target.octets()), Port::new(port)),
+        external: endpoint(external(first)),
+        internal: endpoint(SocketAddr::new(target, port)),
         ports: u32::from(last - first) + 1,
         pool: Some(pool.to_owned()),
         forward: Some(forward.name.clone()),
@@ -58,27 +53,28 @@ fn forwarded(view: &View, pool: &str, forward: &Forward) -> Mapping {
 
 /// What was granted, as it is at `now`.
 pub fn granted(view: &View, granted: &Granted, now: u64) -> Mapping {
-    let (external, internal) = (
-        words::wire(granted.external.into()),
-        words::wire(granted.internal.into()),
-    );
     let numbers = &view.numbers;
-    let pool = numbers.externals.get(&external.0).map(|it| it.pool);
+    let external = numbers.externals.get(&Ip6::from(granted.external.ip()));
     let owner = granted.owner.name();
     Mapping {
         protocol: words::protocol(granted.protocol),
-        external: words::endpoint(external.0, external.1),
-        internal: words::endpoint(internal.0, internal.1),
+        external: endpoint(granted.external),
+        internal: endpoint(granted.internal),
         ports: 1,
-        pool: pool
-            .and_then(|pool| numbers.pool_name(pool))
+        pool: external
+            .and_then(|it| numbers.pool_name(it.pool))
             .map(str::to_owned),
         forward: None,
         from: Vec::new(),
         owner: (!owner.is_empty()).then(|| owner.to_owned()),
         expires_in_seconds: Some(granted.until.saturating_sub(now).div_ceil(1_000_000_000)),
-        standing: !view.unmapped.contains(&granted.key()),
+        standing: !(view.unmapped).has_external(granted.protocol, granted.external),
     }
+}
+
+fn endpoint(endpoint: SocketAddr) -> Endpoint {
+    let (address, port) = words::wire(endpoint);
+    words::endpoint(address, port)
 }
 
 /// What somebody asks for.
@@ -152,38 +148,40 @@ fn misasked(error: &str, help: &str) -> ApiError {
     }
 }
 
-fn internal(text: &str) -> Result<SocketAddrV4, ApiError> {
-    let endpoint: Option<SocketAddrV4> = text.parse().ok();
-    endpoint.filter(|it| it.port() != 0).ok_or_else(|| {
+fn internal(text: &str) -> Result<SocketAddr, ApiError> {
+    let endpoint: Option<SocketAddr> = text.parse().ok();
+    endpoint.and_then(one_of_a_host).ok_or_else(|| {
         misasked(
             &format!("`{text}` is not an internal endpoint"),
-            "write an IPv4 address and a port: `10.0.0.5:8443`",
+            "write an address and a port: `10.0.0.5:8443`, `[2001:db8::5]:8443`",
         )
     })
 }
 
+/// An endpoint that has a port, and an address as it is on the wire.
+fn one_of_a_host(endpoint: SocketAddr) -> Option<SocketAddr> {
+    let address = endpoint.ip().to_canonical();
+    (endpoint.port() != 0).then(|| SocketAddr::new(address, endpoint.port()))
+}
+
 /// An external address, a port, or both.
-fn suggested(text: &str) -> Result<(Option<Ipv4Addr>, Option<u16>), ApiError> {
-    let wrong = || {
-        misasked(
+fn suggested(text: &str) -> Result<(Option<IpAddr>, Option<u16>), ApiError> {
+    if let Ok(endpoint) = text.parse()
+        && let Some(endpoint) = one_of_a_host(endpoint)
+    {
+        return Ok((Some(endpoint.ip()), Some(endpoint.port())));
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok((Some(address.to_canonical()), None));
+    }
+    let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
+    match port.filter(|port| *port != 0) {
+        Some(port) => Ok((None, Some(port))),
+        None => Err(misasked(
             &format!("`{text}` is not an external endpoint"),
-            "write an IPv4 address and a port, `192.0.2.1:8443`, or one of both: `:8443`",
-        )
-    };
-    let (address, port) = match text.split_once(':') {
-        Some((address, port)) => (address, Some(port)),
-        None => (text, None),
-    };
-    let address = match address {
-        "" => None,
-        address => Some(address.parse().map_err(|_| wrong())?),
-    };
-    let port = port.map(|port| port.parse().ok().filter(|port| *port != 0));
-    match port {
-        Some(None) => Err(wrong()),
-        Some(port) => Ok((address, port)),
-        None if address.is_none() => Err(wrong()),
-        None => Ok((address, None)),
+            "write an address and a port, `192.0.2.1:8443`, `[2001:db8::1]:8443`, or one of both: \
+             `:8443`",
+        )),
     }
 }
 

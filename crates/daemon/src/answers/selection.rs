@@ -52,7 +52,8 @@ impl Selection {
                 .is_none_or(|wanted| Some(wanted) == pool)
             && self.client.holds(key.tuple.source, key.tuple.source_port)
             && self.external.holds(flow.to.source, flow.to.source_port)
-            && self.remote.holds(key.tuple.target, key.tuple.target_port)
+            && (self.remote.holds(key.tuple.target, key.tuple.target_port)
+                || self.remote.holds(flow.to.target, flow.to.target_port))
     }
 
     /// Whether flows in this state are asked for; only both directions together know it.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind},
     net::{SocketAddr, TcpListener},
     os::unix::net::{UnixDatagram, UnixStream},
     path::{Path, PathBuf},
@@ -76,7 +76,7 @@ impl Gateway {
         )
         .unwrap();
         let notify = UnixDatagram::bind(directory.join("notify.sock")).unwrap();
-        notify.set_read_timeout(Some(SILENCE_MAX)).unwrap();
+        notify.set_read_timeout(Some(POLL)).unwrap();
 
         let (daemon, tables) = launched(&directory, &notify);
         Self {
@@ -156,8 +156,8 @@ impl Gateway {
     /// Tells the daemon to read its file again; it has when this returns.
     pub fn reload(&self) {
         self.signal(Signal::SIGHUP);
-        await_state(&self.notify, "RELOADING=1");
-        await_state(&self.notify, "READY=1");
+        await_state(&self.notify, "RELOADING=1", || false);
+        await_state(&self.notify, "READY=1", || false);
     }
 
     /// Tells the daemon to end; returns how it did.
@@ -201,7 +201,8 @@ fn launched(directory: &Path, notify: &UnixDatagram) -> (Child, Tables) {
             .map_while(Result::ok)
             .for_each(|line| println!("egretd: {line}"));
     });
-    await_state(notify, "READY=1");
+    let has_ended = || daemon.try_wait().unwrap().is_some();
+    await_state(notify, "READY=1", has_ended);
     // Beside the daemon, which is alone to hold the state.
     let maps = directory.join(format!("bpf/layout-{}/maps", abi::LAYOUT));
     (daemon, Tables::open(&maps).unwrap())
@@ -223,17 +224,25 @@ fn config(text: &str, directory: &Path, metrics: SocketAddr) -> String {
     )
 }
 
-/// Reads what the daemon tells its service manager, until it says this.
-fn await_state(notify: &UnixDatagram, state: &str) {
+/// Reads what the daemon tells its service manager, until it says this, or `has_ended`.
+fn await_state(notify: &UnixDatagram, state: &str, mut has_ended: impl FnMut() -> bool) {
+    let end = Instant::now() + SILENCE_MAX;
     let mut buffer = [0; 4096];
     loop {
-        let length = notify
-            .recv(&mut buffer)
-            .unwrap_or_else(|error| panic!("the daemon does not say {state}: {error}"));
+        let length = match notify.recv(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("what the daemon says cannot be read: {error}"),
+        };
         let said = String::from_utf8_lossy(&buffer[..length]);
         if said.lines().any(|line| line == state) {
             return;
         }
+        assert!(
+            length > 0 || !has_ended(),
+            "the daemon ended and never said {state}"
+        );
+        assert!(Instant::now() < end, "the daemon does not say {state}");
     }
 }
 

@@ -4,10 +4,10 @@ use abi::{FlowKey, Ip4, NextHop, Protocol, Reason, Tuple};
 
 use super::{DCCP, Ends, Renumber, checksum_at};
 use crate::{
-    checksum::{Sum, TTL_DECREMENT, patch, patch_udp},
+    checksum::{Sum, patch, patch_udp},
     frame::{Icmp, Ipv4, Link, Packet, Wire},
     icmp,
-    ip4::V4,
+    ip4::{V4, readdress},
     quoted::Error,
     world::World,
 };
@@ -44,7 +44,7 @@ impl Renumber<Ip4> for V4 {
                 false => Reason::Protocol,
             });
         }
-        match readdress(packet, ends, hop) {
+        match readdress(packet, (ends.source, ends.target), hop) {
             Some(()) => None,
             None => Some(Reason::Internal),
         }
@@ -92,7 +92,9 @@ impl Renumber<Ip4> for V4 {
         (ends, quoted): (&Ends<Ip4>, &Ends<Ip4>),
         hop: Option<&NextHop>,
     ) -> Option<Reason> {
-        match requote(packet, error, quoted).and_then(|()| readdress(packet, ends, hop)) {
+        match requote(packet, error, quoted)
+            .and_then(|()| readdress(packet, (ends.source, ends.target), hop))
+        {
             Some(()) => None,
             None => Some(Reason::Internal),
         }
@@ -135,25 +137,6 @@ const fn mended(protocol: u8, check: [u8; 2], difference: Sum) -> [u8; 2] {
         super::TCP | DCCP => patch(check, difference.fold()),
         _ => patch_udp(check, difference.fold()),
     }
-}
-
-/// Gives the IP header its addresses, and the frame its next hop if we send it.
-#[inline(always)]
-fn readdress<P: Packet>(packet: &mut P, ends: &Ends<Ip4>, hop: Option<&NextHop>) -> Option<()> {
-    let ip = packet.at::<Ipv4>(Link::LEN)?;
-    let mut sum = Sum::ZERO
-        .swap(ip.source, ends.source)
-        .swap(ip.target, ends.target);
-    (ip.source, ip.target) = (ends.source, ends.target);
-    if hop.is_some() {
-        ip.ttl -= 1;
-        sum = sum.add2(TTL_DECREMENT);
-    }
-    ip.check = patch(ip.check, sum.fold());
-    if let Some(hop) = hop {
-        packet.at::<Link>(0)?.readdress(hop);
-    }
-    Some(())
 }
 
 /// Gives the quoted packet its addresses, and mends every checksum on the way out: the transport's as

@@ -8,7 +8,7 @@ use crate::{
     checksum::{Sum, patch},
     frame::{Icmp, Ipv6, Link, Packet, Wire, icmp6},
     icmp6 as answers,
-    ip6::V6,
+    ip6::{V6, readdress},
     quoted::{Error, ICMP6, QUOTE6},
     world::World,
 };
@@ -29,7 +29,7 @@ impl Renumber<Ip6> for V6 {
         ends: &Ends<Ip6>,
         hop: Option<&NextHop>,
     ) -> Option<Reason> {
-        match readdress(packet, ends, hop) {
+        match readdress(packet, (&ends.source, &ends.target), hop) {
             Some(()) => None,
             None => Some(Reason::Internal),
         }
@@ -74,7 +74,9 @@ impl Renumber<Ip6> for V6 {
         (ends, quoted): (&Ends<Ip6>, &Ends<Ip6>),
         hop: Option<&NextHop>,
     ) -> Option<Reason> {
-        match requote(packet, ends, quoted).and_then(|()| readdress(packet, ends, hop)) {
+        match requote(packet, ends, quoted)
+            .and_then(|()| readdress(packet, (&ends.source, &ends.target), hop))
+        {
             Some(()) => None,
             None => Some(Reason::Internal),
         }
@@ -98,21 +100,6 @@ impl Renumber<Ip6> for V6 {
         let place = if is_target { TARGET_IID } else { SOURCE_IID };
         answers::problem(packet, world, place)
     }
-}
-
-/// Gives the IP header its addresses, and the frame its next hop if we send it.
-#[inline(always)]
-fn readdress<P: Packet>(packet: &mut P, ends: &Ends<Ip6>, hop: Option<&NextHop>) -> Option<()> {
-    let ip = packet.at::<Ipv6>(Link::LEN)?;
-    ip.source = ends.source;
-    ip.target = ends.target;
-    if hop.is_some() {
-        ip.hops -= 1;
-    }
-    if let Some(hop) = hop {
-        packet.at::<Link>(0)?.readdress(hop);
-    }
-    Some(())
 }
 
 /// Gives the quoted packet its addresses. Its checksums are what they were, but not the error's where a

@@ -3,9 +3,7 @@
 
 use core::hint::black_box;
 
-use abi::{
-    Address, Ip4, Pool, Port, blocks::NOBODY, hash::hash, limits::SLOTS, ports::bitmap_towards,
-};
+use abi::{Address, Ip4, Pool, Port, blocks::NOBODY, ports::bitmap_towards};
 
 use super::Beginning;
 use crate::{
@@ -16,9 +14,6 @@ use crate::{
 };
 
 /// The slot of a client's address in a pool; fills in which ports of that it may have.
-///
-/// Always the same slot, so that a client keeps one address over all its flows (RFC 4787 REQ-2) on
-/// every gateway that has the same pool.
 #[inline(always)]
 pub fn place<V: Translate<A>, A: Address>(
     pool: &Pool,
@@ -34,13 +29,7 @@ pub fn place<V: Translate<A>, A: Address>(
     {
         find_block(pool, client, beginning);
     }
-    match beginning.ordinal {
-        NOBODY => {
-            let (high, low) = V::own(client).words();
-            hash(0, high, low) as usize % SLOTS
-        }
-        ordinal => pool.blocks.address(ordinal) as usize,
-    }
+    pool.blocks.slot(beginning.ordinal, V::own(client))
 }
 
 /// Fills in which ports are a client's own.

@@ -60,7 +60,7 @@ fn is_spare<A: Address, W: World + Tables<A>>(
     let answer = Tuple {
         source: beginning.target,
         target: beginning.slot.address,
-        source_port: asked.target_port,
+        source_port: beginning.target_port,
         target_port: asked.source_port,
     };
     beginning.back = FlowKey::new(arrival.protocol, answer);

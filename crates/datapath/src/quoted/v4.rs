@@ -4,9 +4,9 @@ use abi::{Address, FlowKey, Ip4, Protocol, Reason, Tuple};
 
 use super::{Error, QUOTED, Translated, answered, is_all_ones, requote};
 use crate::{
-    checksum::{Sum, TTL_DECREMENT, patch, sum_of},
+    checksum::{Sum, patch, sum_of},
     frame::{Icmp, Ipv4, Link, Packet, Wire},
-    ip4::V4,
+    ip4::{V4, readdress},
 };
 
 impl V4 {
@@ -110,18 +110,6 @@ fn requoted<P: Packet>(
     let icmp = packet.at::<Icmp>(error.icmp())?;
     icmp.check = patch(icmp.check, sum.fold());
 
-    let ip = packet.at::<Ipv4>(Link::LEN)?;
-    let mut sum = Sum::ZERO
-        .swap(ip.source, translated.source)
-        .swap(ip.target, translated.target);
-    (ip.source, ip.target) = (translated.source, translated.target);
-    if translated.is_sent {
-        ip.ttl -= 1;
-        sum = sum.add2(TTL_DECREMENT);
-    }
-    ip.check = patch(ip.check, sum.fold());
-    if translated.is_sent {
-        packet.at::<Link>(0)?.readdress(&translated.hop);
-    }
-    Some(())
+    let ends = (translated.source, translated.target);
+    readdress(packet, ends, translated.hop())
 }

@@ -6,7 +6,7 @@ use super::{Error, QUOTED, Translated, answered, is_all_ones, requote};
 use crate::{
     checksum::{Sum, patch, sum_of},
     frame::{Fragment, Icmp, Ipv6, Link, Packet, Wire, extension, icmp6},
-    ip6::V6,
+    ip6::{V6, readdress},
 };
 
 /// Where an error begins that has no extension headers before it.
@@ -130,17 +130,11 @@ fn requoted<P: Packet>(
     let outer = Sum::ZERO
         .swap(ip.source, translated.source)
         .swap(ip.target, translated.target);
-    (ip.source, ip.target) = (translated.source, translated.target);
-    if translated.is_sent {
-        ip.hops -= 1;
-    }
     let sum = addresses
         .add2(changed.fold().to_ne_bytes())
         .add2(outer.fold().to_ne_bytes());
     let icmp = packet.at::<Icmp>(ICMP)?;
     icmp.check = patch(icmp.check, sum.fold());
-    if translated.is_sent {
-        packet.at::<Link>(0)?.readdress(&translated.hop);
-    }
-    Some(())
+    let ends = (&translated.source, &translated.target);
+    readdress(packet, ends, translated.hop())
 }

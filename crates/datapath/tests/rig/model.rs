@@ -102,6 +102,9 @@ pub struct Session {
     pub inside: End,
     /// Whom it talks to, as it sees them.
     pub seen: End,
+    /// Whom its mapping and its filter know: another client by its external endpoint, of an endpoint the
+    /// target that it leads to.
+    remote: End,
     /// What it is seen as.
     pub external: End,
     /// Whom it talks to: another client, if they see each other by their external endpoints.
@@ -128,7 +131,7 @@ impl Session {
     }
 
     fn ours(&self) -> impl Iterator<Item = End> + use<> {
-        let called = (self.seen != self.peer).then_some(self.seen);
+        let called = (self.remote != self.peer).then_some(self.remote);
         [self.external].into_iter().chain(called)
     }
 }
@@ -220,6 +223,8 @@ struct Pooled {
     rule: String,
     address: Ipv4Addr,
     behaviour: Behaviour,
+    /// Whom it goes to from there, see [`Session::remote`].
+    remote: End,
 }
 
 impl Nat {
@@ -403,7 +408,7 @@ impl Nat {
             && let Some(mapping) = self.mappings.get_mut(&(protocol, session.external))
             && mapping.internal == session.inside
         {
-            mapping.called.entry(session.seen).or_insert(None);
+            mapping.called.entry(session.remote).or_insert(None);
         }
         Fate { reason, sent }
     }

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     hash::Hash,
     net::IpAddr,
     rc::Rc,
@@ -25,12 +26,14 @@ use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Patience, Sweep, Swept, bitmaps,
     intent::{
         self, FixedPrefix, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule,
-        Service, Timeouts,
+        Service, Target, Timeouts,
     },
-    mappings::{self, Ask, Denied, Granted, Withdraw},
+    mappings::{self, Ask, Denied, Entries, Granted, Kept, Keys, Withdraw},
     policy::{name as name_of, rule_name},
     quota::{Amount, Books, Correction, Judged, Opening},
 };
+
+use ipnet::IpNet;
 
 use super::{Left, Sketch, dual::route6, sound, take};
 
@@ -83,7 +86,7 @@ pub const NARROW_MTU: u16 = 576;
 pub struct Site {
     pub gateway: Gateway,
     pub memory: Memory,
-    leases: RefCell<BTreeMap<MappingKey, Lease>>,
+    leases: RefCell<BTreeMap<MappingKey<Ip6>, Lease>>,
     bitmaps: Bitmaps,
     books: Books,
     /// What the last sweep came to about quotas.
@@ -111,6 +114,7 @@ impl Site {
             interfaces: BTreeMap::new(),
             attached: BTreeMap::new(),
             mappings: BTreeMap::new(),
+            mappings6: BTreeMap::new(),
             leases: BTreeMap::new(),
         };
         let memory = Memory::new(flows);
@@ -176,7 +180,8 @@ impl Site {
             attached: [INSIDE, OUTSIDE, ARM]
                 .map(|ifindex| (ifindex, Attachment::Native))
                 .into(),
-            mappings: asked_for(&memory),
+            mappings: asked_for(&memory.v4),
+            mappings6: asked_for(&memory.v6),
             leases: leases.borrow().clone(),
         };
         Self {
@@ -215,13 +220,16 @@ impl Site {
     /// Asks for a mapping; what the gateway says is still to be done, in order.
     pub fn decide_to_grant(&mut self, ask: &Ask) -> Result<(Granted, Vec<Action>), Denied> {
         let memory = &self.memory;
-        let port_of = |key: &MappingKey| Some(memory.v4.mappings.get(key)?.port);
+        let port_of = |key: &MappingKey<Ip6>| match key.narrow() {
+            Some(key) => Some(memory.v4.mappings.get(&key)?.port),
+            None => Some(memory.v6.mappings.get(key)?.port),
+        };
         let words = |bitmap| memory.bitmap(bitmap);
         self.gateway.ask(ask, self.nanos, port_of, words)
     }
 
     /// The leases that the tables keep for the daemon that comes after.
-    pub fn kept_leases(&self) -> BTreeMap<MappingKey, Lease> {
+    pub fn kept_leases(&self) -> BTreeMap<MappingKey<Ip6>, Lease> {
         self.leases.borrow().clone()
     }
 
@@ -302,30 +310,12 @@ impl Site {
                 }
             }
             Action::PutMapping(key, mapping) => {
-                let table = &memory.v4.mappings;
-                if let Some((inward, internal)) = mappings::leads_back(key, mapping)
-                    && table
-                        .get(&inward)
-                        .is_none_or(|it| (it.internal, it.port) != internal)
-                {
-                    if table.get(key).is_some_and(|it| it.port == mapping.port) {
-                        table.remove(key);
-                    }
-                    return Some(Event::NotMapped(*key));
-                }
-                let before = table.get(key);
-                let displaced = before.and_then(|it| mappings::displaced(key, &it, mapping));
-                for outward in displaced.iter().flat_map(|it| it.outward) {
-                    let is_its =
-                        |it: &Mapping| displaced.as_ref().is_some_and(|d| d.port == it.port);
-                    if table.get(&outward).is_some_and(|it| is_its(&it)) {
-                        table.remove(&outward);
-                    }
-                }
-                if table.insert_new(*key, *mapping) == Err(InsertError::Full) {
-                    return Some(Event::NotMapped(*key));
-                }
-                table.put(*key, *mapping);
+                let Ok(stands) = mappings::put(&mut Mapped(memory), key, mapping);
+                return (!stands).then_some(Event::NotMapped(*key));
+            }
+            Action::PutMapping6(key, mapping) => {
+                let Ok(stands) = mappings::put(&mut Mapped(memory), key, mapping);
+                return (!stands).then_some(Event::NotMapped6(*key));
             }
             Action::PutLease(key, lease) => {
                 self.leases.borrow_mut().insert(*key, *lease);
@@ -401,6 +391,10 @@ impl Site {
         between(memory);
         mappings_of(&memory.v4, &mut narrow);
         let (mut swept, swept6) = (narrow.finish(), wide.finish());
+        let asked = Keys {
+            v4: swept.asked.clone(),
+            v6: swept6.asked.clone(),
+        };
         swept.count(&swept6);
         between(memory);
         let taken = memory.uses.borrow().clone();
@@ -431,7 +425,7 @@ impl Site {
         let gone = self.gateway.unwanted_rules().into_iter();
         let gone = gone.filter(|number| !swept.rules.contains(number));
         self.handle(Event::RulesIdle(gone.collect()));
-        self.handle(Event::Swept(self.nanos, swept.asked.clone()));
+        self.handle(Event::Swept(self.nanos, asked));
         swept
     }
 }
@@ -499,10 +493,53 @@ fn externals(memory: &Memory) -> BTreeMap<Ip6, External> {
 }
 
 /// The entries of mappings that somebody asked for.
-pub fn asked_for(memory: &Memory) -> BTreeMap<MappingKey, Mapping> {
-    let mut all = all(&memory.v4.mappings);
+pub fn asked_for<A: Address>(kind: &Kind<A>) -> BTreeMap<MappingKey<A>, Mapping<A>> {
+    let mut all = all(&kind.mappings);
     all.retain(|_, mapping| mapping.is_asked_for());
     all
+}
+
+/// The tables of mappings.
+struct Mapped<'a>(&'a Memory);
+
+/// A kind of address, and its tables.
+trait In: Kept {
+    fn tables(memory: &Memory) -> &Kind<Self>;
+}
+
+impl In for Ip4 {
+    fn tables(memory: &Memory) -> &Kind<Self> {
+        &memory.v4
+    }
+}
+
+impl In for Ip6 {
+    fn tables(memory: &Memory) -> &Kind<Self> {
+        &memory.v6
+    }
+}
+
+impl<A: In> Entries<A> for Mapped<'_> {
+    type Error = Infallible;
+
+    fn get(&mut self, key: &MappingKey<A>) -> Result<Option<Mapping<A>>, Infallible> {
+        let found = A::tables(self.0).mappings.get(key);
+        Ok(found.map(|mapping| *mapping))
+    }
+
+    fn put(&mut self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<bool, Infallible> {
+        let table = &A::tables(self.0).mappings;
+        if table.insert_new(*key, *mapping) == Err(InsertError::Full) {
+            return Ok(false);
+        }
+        table.put(*key, *mapping);
+        Ok(true)
+    }
+
+    fn remove(&mut self, key: &MappingKey<A>) -> Result<(), Infallible> {
+        A::tables(self.0).mappings.remove(key);
+        Ok(())
+    }
 }
 
 /// Subtracts from the slots of a client and of its rule what ended.
@@ -666,7 +703,33 @@ pub fn rule(source: &str, destination: &str, action: intent::Action) -> Rule {
         destinations: vec![net(destination)],
         services: vec![Service::Any],
         action,
+        target: None,
         quota: Quota::NONE,
+    }
+}
+
+/// An endpoint for clients of a prefix, by which `service` of an address leads to a target, and the first of
+/// its ports to this one of the target's; it is like what a configuration makes of it.
+pub fn endpoint(
+    source: &str,
+    (dialled, service): (&str, Service),
+    (target, port): (&str, u16),
+    pool: &str,
+) -> Rule {
+    let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let first = match service {
+        Service::Ports(_, first, _) => first,
+        Service::Any | Service::Protocol(_) => port,
+    };
+    Rule {
+        name: format!("endpoint-{pool}"),
+        destinations: vec![IpNet::from(address(dialled))],
+        services: vec![service],
+        target: Some(Target {
+            address: address(target),
+            shift: port.wrapping_sub(first),
+        }),
+        ..rule(source, "0.0.0.0/0", from_pool(pool))
     }
 }
 

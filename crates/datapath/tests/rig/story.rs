@@ -2,7 +2,7 @@
 //! sweeps, reloads and restarts, CPUs get into each other's way. The laws hold throughout, and in the
 //! end everything that was taken is free again.
 
-use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use abi::{Behaviour, Dependence, Limits, MappingKey, Port, Protocol, Quota, Reason, Tuple};
 use datapath::native::Memory;
@@ -403,12 +403,12 @@ fn outbound(words: &mut Words<'_>) -> (u32, Protocol, Sketch) {
 }
 
 /// An internal endpoint of [`outbound`], or one that no rule knows.
-fn internal(words: &mut Words<'_>) -> SocketAddrV4 {
+fn internal(words: &mut Words<'_>) -> SocketAddr {
     let client = match words.below(8) {
         7 => [172, 16, 0, 1],
         last => [10, [1, 7][usize::from(words.below(2))], 0, last.min(5)],
     };
-    SocketAddrV4::new(client.into(), 4000 + u16::from(words.below(4)))
+    (client, 4000 + u16::from(words.below(4))).into()
 }
 
 fn owner(words: &mut Words<'_>) -> Owner {

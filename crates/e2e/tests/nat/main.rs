@@ -3,6 +3,7 @@
 
 mod behaviours;
 mod edges;
+mod endpoints;
 mod errors;
 mod forwards;
 mod fragments;

@@ -26,11 +26,13 @@ use abi::{
 use anyhow::Result;
 use datapath::native::Frame;
 use frames::Frames;
-use gateway::intent::{Blocks, Forward, Intent, Pool, PortRange};
+use gateway::intent::{Blocks, Forward, Intent, Pool, PortRange, Service};
 use rig::{
     Site, Sketch, Sketch6, dual,
-    site::{INSIDE, OUTSIDE, fixed, from_pool, intent, own_mac, pool, rule, tuple, usual},
-    sketch6::tuple6,
+    site::{
+        INSIDE, OUTSIDE, endpoint, fixed, from_pool, intent, own_mac, pool, rule, tuple, usual,
+    },
+    sketch6::{ip6, tuple6},
 };
 use twins::{Agreed, Twins};
 
@@ -268,21 +270,98 @@ fn calls(address: [u8; 4]) -> Vec<Frame> {
     frames
 }
 
-/// Both versions of IP, each to its own and to the other; an ICMP error for every packet that asks for
-/// one.
+/// Both versions of IP, each to its own and to the other, some of it by endpoints; an ICMP error for every
+/// packet that asks for one.
 fn dual_play() -> Play {
     let mut dual = dual::both([Prefix64::WELL_KNOWN, dual::own_prefix()]);
     let modes = [Dependence::Endpoint; 3];
     dual.pools[0].behaviour = Behaviour::new(modes, [Dependence::Address; 3], true, 1000);
+    let ports = Service::Ports(Protocol::Tcp, 440, 443);
+    let endpoints = [
+        endpoint(
+            "10.1.0.0/16",
+            ("198.51.100.4", ports),
+            ("198.51.100.5", 8440),
+            "web",
+        ),
+        endpoint(
+            "10.7.0.0/16",
+            ("198.51.100.4", Service::Any),
+            ("198.51.100.6", 0),
+            "bank",
+        ),
+        endpoint(
+            "fd01::/16",
+            ("2001:db8:1::4", ports),
+            ("2001:db8:1::5", 8440),
+            "web",
+        ),
+        endpoint(
+            "fd07::/16",
+            ("2001:db8:1::4", Service::Any),
+            ("198.51.100.6", 0),
+            "bank",
+        ),
+    ];
+    dual.rules.splice(0..0, endpoints);
+    dual.pools[0].forwards = forwards6();
     Play {
         name: "twin-dual",
         intent: dual,
         flows: 2048,
         frames: 60_000,
-        prepare: |_| Vec::new(),
+        prepare: |_| calls6(),
         errors: u32::MAX,
         spoil: 0,
     }
+}
+
+/// Ports of both versions that lead to a host of IPv6, which only some may call.
+fn forwards6() -> Vec<Forward> {
+    let forward = |address: &str, callers: &[&str]| Forward {
+        name: format!("to-six-{}", callers.len()),
+        protocol: Protocol::Tcp,
+        address: address.parse().expect("an address"),
+        ports: PortRange {
+            first: 80,
+            last: 80,
+        },
+        target: (ip6("fd01::80").into(), 8000),
+        callers: (callers.iter())
+            .map(|net| net.parse().expect("a prefix"))
+            .collect(),
+    };
+    vec![
+        forward("192.0.2.2", &["198.51.100.0/29"]),
+        forward("2001:db8:ff::2", &["2001:db8:1::/125", "fd02::/16"]),
+    ]
+}
+
+/// Calls of these, from outside and from inside.
+fn calls6() -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for last in 0..16 {
+        let asked = tuple(([198, 51, 100, last], 440), ([192, 0, 2, 2], 80));
+        let sketch = Sketch::first(Protocol::Tcp, asked);
+        let (ingress, to) = (OUTSIDE, own_mac(OUTSIDE));
+        frames.push(
+            Sketch {
+                ingress,
+                to,
+                ..sketch
+            }
+            .frame(),
+        );
+        for (ingress, caller) in [
+            (OUTSIDE, format!("2001:db8:1::{last:x}")),
+            (INSIDE, format!("fd02::{last:x}")),
+        ] {
+            let asked = tuple6((&caller, 4000), ("2001:db8:ff::2", 80));
+            let sketch = Sketch6::first(Protocol::Tcp, asked);
+            frames.push(dual::arriving(ingress, &sketch).frame());
+        }
+    }
+    frames
 }
 
 /// Both versions of IP, of which half of the clients have addresses of their own outside.

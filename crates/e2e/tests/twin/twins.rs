@@ -1,9 +1,9 @@
 //! Both twins, side by side.
 
-use std::{collections::BTreeMap, path::Path, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, path::Path, rc::Rc, thread, time::Duration};
 
 use abi::{
-    Counter, Flow, FlowKey, Held, Layout, Needs, Picture, PoolCounters, Reason, Told, Use,
+    Counter, Flow, FlowKey, Held, Layout, Needs, Picture, PoolCounters, Reason, Tick, Told, Use,
     ports::BITMAPS, quota::SLOTS,
 };
 use anyhow::{Context, Result, ensure};
@@ -18,7 +18,7 @@ use kernel::{
     links::{self, Mode},
     tables::{In, Table},
 };
-use nix::net::if_::if_nametoindex;
+use nix::{net::if_::if_nametoindex, time::ClockId};
 
 use crate::{
     frames::Frames,
@@ -31,6 +31,9 @@ const COUNTERS_EVERY: u32 = 2_000;
 
 /// The kernel's number of the loopback interface in any namespace.
 const LOOPBACK: u32 = 1;
+
+/// How long both twins may take for a frame, under an emulator too, in nanoseconds.
+const FRAME_NANOS: u64 = 50_000_000;
 
 /// What the twins agree about.
 pub struct Agreed {
@@ -147,6 +150,7 @@ impl Twins {
     pub fn agree(mut self, mut frames: Frames, count: u32) -> Result<Agreed> {
         for number in 0..count {
             let frame = frames.next();
+            self.native.memory.now.set(far_from_the_next_tick());
             let mut native = frame.clone();
             let exit = datapath::process(&mut native, &self.native.memory);
             let Run { verdict, bytes, .. } = self.run(&frame, 1)?;
@@ -361,5 +365,20 @@ fn action(exit: Exit) -> u32 {
         Exit::Pass => 2,
         Exit::Transmit => 3,
         Exit::Redirect(_) => 4,
+    }
+}
+
+/// What the kernel's program takes for now; when that is not about to change, so that what one twin finds
+/// old is old for the other.
+fn far_from_the_next_tick() -> Tick {
+    loop {
+        let now = ClockId::CLOCK_MONOTONIC_COARSE.now();
+        let now = Duration::from(now.expect("a clock that every kernel has")).as_nanos() as u64;
+        let tick = Tick::from_nanos(now);
+        let left = tick.nanos() + Tick::NANOS - now;
+        if left > FRAME_NANOS {
+            return tick;
+        }
+        thread::sleep(Duration::from_nanos(left));
     }
 }

@@ -1,6 +1,6 @@
 //! Blocks of ports that are a client's own (after RFC 7422): which clients have them, and where.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use abi::{
     Ip4, Port,
@@ -100,8 +100,12 @@ impl Blocks {
 
     /// The ports that a client may have on an address: those of its own block, if that is there, and
     /// those of nobody's.
-    pub fn ranks(&self, client: Ipv4Addr, address: Option<usize>) -> [Option<Ranks>; 2] {
-        let ordinal = self.entry.ordinal(Ip4(client.octets()));
+    pub fn ranks(&self, client: IpAddr, address: Option<usize>) -> [Option<Ranks>; 2] {
+        // Only clients of IPv4 have blocks.
+        let ordinal = match client {
+            IpAddr::V4(client) => self.entry.ordinal(Ip4(client.octets())),
+            IpAddr::V6(_) => NOBODY,
+        };
         let is_own = ordinal != NOBODY && address == Some(self.entry.address(ordinal) as usize);
         let own = is_own.then(|| self.entry.own(ordinal));
         [own, Some(self.entry.rest)]

@@ -1,5 +1,6 @@
 //! From the model to the intent: what values mean, alone and together.
 
+mod endpoints;
 mod interfaces;
 mod kinds;
 mod log;
@@ -26,13 +27,14 @@ use super::{
 pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     let interfaces = interfaces::judge(config, report);
     let timeouts = settings::timeouts(config, report);
-    let pools = pools::judge(config, &timeouts, report);
+    let mut pools = pools::judge(config, &timeouts, report);
     let prefixes = nat64::judge(config, &pools.owners, report);
+    pools::forwards::judge(config, &prefixes, &mut pools, report);
     let lowest_mtu6 = nat64::lowest_mtu(config, report);
     let fixed = prefixes::judge(config, &pools.owners, &prefixes, report);
-    let rules = rules::judge(config, &pools, &prefixes, report);
+    let rules = rules::judge(config, &pools, &prefixes, &fixed, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
-    pools::room(&pools.pools, limits, report);
+    pools::forwards::room(&pools.pools, limits, report);
     Intent {
         interfaces,
         pools: pools.pools,

@@ -163,6 +163,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("10.0.0.0/8")],
                 services: vec![Service::Any],
                 action: Action::Pass,
+                target: None,
                 quota: Quota::NONE,
             },
             Rule {
@@ -176,6 +177,7 @@ state: /sys/fs/bpf/test
                     Service::Ports(Protocol::Tcp, 8000, 8999),
                 ],
                 action: translate("team-a"),
+                target: None,
                 quota: Quota::NONE,
             },
             Rule {
@@ -184,6 +186,7 @@ state: /sys/fs/bpf/test
                 destinations: vec![net("0.0.0.0/0"), net("::/0")],
                 services: vec![Service::Any],
                 action: translate("team-b"),
+                target: None,
                 quota: Quota::NONE,
             },
         ],
@@ -696,4 +699,27 @@ fn a_prefix_has_two_ends_of_one_version_that_nothing_else_gives_out() {
         };
         assert!(problems.contains(said), "{prefixes}: {problems}");
     }
+}
+
+#[test]
+fn an_endpoint_is_a_rule_before_all_others_whose_flows_go_to_its_target() {
+    let endpoints = "endpoints:
+  - {name: db, address: 10.99.0.10, service: tcp/5432-5433, to: '198.51.100.4:443', sources: [10.0.0.0/8], pool: team-a}
+  - {name: any, address: 10.99.0.11, to: 198.51.100.5, sources: [10.1.0.0/16], pool: team-a}
+";
+    let intent = intent(&format!("{ONE_ARM}{endpoints}"));
+
+    let [db, any, ..] = &intent.rules[..] else {
+        panic!("two rules more")
+    };
+    assert_eq!(db.destinations, [net("10.99.0.10/32")]);
+    assert_eq!(db.services, [Service::Ports(Protocol::Tcp, 5432, 5433)]);
+    let target = |last, shift: u16| {
+        let address = [198, 51, 100, last].into();
+        Some(Target { address, shift })
+    };
+    assert_eq!(db.target, target(4, 443_u16.wrapping_sub(5432)));
+    assert_eq!(any.services, [Service::Any]);
+    assert_eq!(any.target, target(5, 0));
+    assert!(intent.rules[2..].iter().all(|rule| rule.target.is_none()));
 }

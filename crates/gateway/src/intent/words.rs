@@ -6,7 +6,7 @@ mod name;
 mod service;
 mod size;
 
-pub(super) use address::{host, pool_addresses, prefix, prefix4, prefix64};
+pub(super) use address::{host, host_and_port, pool_addresses, prefix, prefix4, prefix64};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
 pub(super) use service::{port, port_range, service};

@@ -47,7 +47,8 @@ struct World {
     interfaces: BTreeMap<u32, InterfaceEntry>,
     attached: BTreeMap<u32, Attachment>,
     mappings: BTreeMap<MappingKey, Mapping>,
-    leases: BTreeMap<MappingKey, Lease>,
+    mappings6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
+    leases: BTreeMap<MappingKey<Ip6>, Lease>,
 }
 
 impl World {
@@ -79,6 +80,7 @@ impl World {
             interfaces: self.interfaces.clone(),
             attached: self.attached.clone(),
             mappings: self.mappings.clone(),
+            mappings6: self.mappings6.clone(),
             leases: self.leases.clone(),
         }
     }
@@ -116,6 +118,9 @@ impl World {
             Action::TakePort(..) => {}
             Action::PutMapping(key, mapping) => {
                 self.mappings.insert(key, mapping);
+            }
+            Action::PutMapping6(key, mapping) => {
+                self.mappings6.insert(key, mapping);
             }
             Action::PutLease(key, lease) => {
                 self.leases.insert(key, lease);
@@ -242,6 +247,7 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         | Action::SetConfig(_)
         | Action::TakePort(..)
         | Action::PutMapping(..)
+        | Action::PutMapping6(..)
         | Action::PutLease(..)
         | Action::RemoveLease(_)
         | Action::PutInterface(..) => false,

@@ -4,26 +4,30 @@
 //! An internal endpoint has one at most. If its flows have an external port already, it is granted that
 //! one, because an endpoint is seen from outside by one port (RFC 4787 REQ-1). Else the port that was
 //! suggested, if it is free; else, unless only that one is wanted, another one.
+//!
+//! Who has IPv6 is granted a port of an IPv6 address, or of an IPv4 one if that is suggested, or is all
+//! that the rules lead to.
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     ops::Deref,
     time::Duration,
 };
 
 use abi::{
-    Address, End, External, Ip4, Lease, Mapping, MappingKey, Port, PortWord, Protocol, Slot,
+    Address, End, External, Ip6, Lease, MappingKey, Port, PortWord, Protocol,
     blocks::has,
     hash::hash,
     limits::{LEASES_MAX, LEASES_OF_CLIENT_MAX, OWNER_BYTES},
     ports::WORDS,
 };
+use ipnet::IpNet;
 
 use super::{Mappings, ends, forwards, rules_of};
 use crate::{
     bitmaps,
-    intent::{Intent, Pool},
+    intent::{Forward, Intent, Pool},
     machine::Action,
     numbers::Numbers,
 };
@@ -63,9 +67,9 @@ pub struct Ask {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The internal endpoint.
-    pub internal: SocketAddrV4,
-    /// The external address that would be best.
-    pub address: Option<Ipv4Addr>,
+    pub internal: SocketAddr,
+    /// The external address that would be best; an unspecified one is any of its version.
+    pub address: Option<IpAddr>,
     /// The external port that would be best.
     pub port: Option<u16>,
     /// Whether others than these will not do.
@@ -82,7 +86,7 @@ pub struct Withdraw {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The internal endpoint.
-    pub internal: SocketAddrV4,
+    pub internal: SocketAddr,
     /// Who says so.
     pub owner: Owner,
 }
@@ -93,9 +97,9 @@ pub struct Granted {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The internal endpoint.
-    pub internal: SocketAddrV4,
+    pub internal: SocketAddr,
     /// The external one.
-    pub external: SocketAddrV4,
+    pub external: SocketAddr,
     /// When it ends, in nanoseconds of `CLOCK_MONOTONIC`.
     pub until: u64,
     /// Who asked for it.
@@ -104,30 +108,25 @@ pub struct Granted {
 
 impl Granted {
     /// What a lease is about, as the tables have it; nothing for what no lease can be about.
-    pub(super) fn found(key: &MappingKey, mapping: &Mapping, lease: Lease) -> Option<Self> {
+    pub(super) fn found(
+        key: &MappingKey<Ip6>,
+        (internal, internal_port): (Ip6, Port),
+        lease: Lease,
+    ) -> Option<Self> {
         let Some(End::Inward { port }) = key.what() else {
             return None;
         };
         Some(Self {
             protocol: Protocol::from_number(key.protocol)?,
-            internal: SocketAddrV4::new(mapping.internal.0.into(), mapping.port.get()),
-            external: SocketAddrV4::new(key.external.0.into(), port.get()),
+            internal: SocketAddr::new(internal.into(), internal_port.get()),
+            external: SocketAddr::new(key.external.into(), port.get()),
             until: lease.until,
             owner: Owner(lease.owner),
         })
     }
 
-    pub(super) fn end(&self) -> (Protocol, Ip4, Port) {
-        let (address, port) = end(self.external);
-        (self.protocol, address, port)
-    }
-
-    pub(super) fn internal(&self) -> (Ip4, Port) {
-        end(self.internal)
-    }
-
-    /// Where it stands in the tables.
-    pub fn key(&self) -> MappingKey {
+    /// What its lease stands under: the external end, as tables for both versions hold it.
+    pub fn key(&self) -> MappingKey<Ip6> {
         MappingKey::inward(self.protocol, end(self.external))
     }
 
@@ -152,7 +151,7 @@ pub enum Denied {
     #[error("no rule gives {client} a pool for {protocol:?}, so there is nothing to map it to")]
     NoPool {
         /// The client.
-        client: Ipv4Addr,
+        client: IpAddr,
         /// The protocol.
         protocol: Protocol,
     },
@@ -160,37 +159,37 @@ pub enum Denied {
     #[error("{address} is no external address of a pool that the rules give {client}")]
     NotItsAddress {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The client.
-        client: Ipv4Addr,
+        client: IpAddr,
     },
     /// The configuration has an answer already.
     #[error("the configuration forwards {external} to {internal} already")]
     Forwarded {
         /// The internal endpoint.
-        internal: SocketAddrV4,
+        internal: SocketAddr,
         /// The external one.
-        external: SocketAddrV4,
+        external: SocketAddr,
     },
     /// It is another's.
     #[error("the mapping of {internal} belongs to another owner")]
     NotYours {
         /// The internal endpoint.
-        internal: SocketAddrV4,
+        internal: SocketAddr,
     },
     /// The endpoint has another external port, and only the one that is wanted would do.
     #[error("{internal} is mapped to {external} already, and would be seen by two ports")]
     Elsewhere {
         /// The internal endpoint.
-        internal: SocketAddrV4,
+        internal: SocketAddr,
         /// The external one that it has.
-        external: SocketAddrV4,
+        external: SocketAddr,
     },
     /// The port that is wanted is in use, was until lately, or is none of the pool's.
     #[error("port {port} of {address} is not free")]
     NotFree {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The port.
         port: u16,
     },
@@ -198,7 +197,7 @@ pub enum Denied {
     #[error("no port of {address} is free")]
     Exhausted {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// There are too many.
     #[error("{LEASES_MAX} mappings were granted and have not ended; more do not fit")]
@@ -207,7 +206,7 @@ pub enum Denied {
     #[error("{client} was granted {LEASES_OF_CLIENT_MAX} mappings; a client does not get more")]
     TooManyOfClient {
         /// The client.
-        client: Ipv4Addr,
+        client: IpAddr,
     },
     /// Flows took all the room.
     #[error("the mapping table is full")]
@@ -216,7 +215,7 @@ pub enum Denied {
     #[error("{internal} has no mapping that was asked for")]
     NoMapping {
         /// The internal endpoint.
-        internal: SocketAddrV4,
+        internal: SocketAddr,
     },
 }
 
@@ -236,15 +235,15 @@ impl Mappings {
     /// Grants a mapping, or more time for it. The port is taken then; [`Mappings::reconcile`] says what
     /// else must be done.
     ///
-    /// `slot` is the address that a client has in a pool, `port_of` the port that an entry of the
-    /// mapping table has, and `words` the bitmaps of ports.
+    /// `slot` is the address that a client has in a pool, of IPv6 or not, `port_of` the port that an
+    /// internal end has in its table, see [`MappingKey::narrow`], and `words` the bitmaps of ports.
     pub(crate) fn ask<W: Deref<Target = [PortWord; WORDS]>>(
         &mut self,
         ask: &Ask,
         at: &Circumstances<'_>,
         (slot, port_of, words): (
-            impl Fn(&Pool, Ip4) -> Option<Slot>,
-            impl Fn(&MappingKey) -> Option<Port>,
+            impl Fn(&Pool, IpAddr, bool) -> Option<IpAddr>,
+            impl Fn(&MappingKey<Ip6>) -> Option<Port>,
             impl Fn(u32) -> W,
         ),
         actions: &mut Vec<Action>,
@@ -260,13 +259,13 @@ impl Mappings {
             }
             None => {
                 self.has_room(ask)?;
-                is_forwarded(ask, at.intent)?;
                 let (address, external) = ask.address(at, slot)?;
+                is_forwarded(ask, address, at.intent)?;
                 let port = ask.port(address, external, at, (port_of, words))?;
                 Granted {
                     protocol: ask.protocol,
                     internal: ask.internal,
-                    external: SocketAddrV4::new(address, port.get()),
+                    external: SocketAddr::new(address, port.get()),
                     until,
                     owner: ask.owner,
                 }
@@ -310,7 +309,7 @@ impl Mappings {
     fn of(
         &self,
         protocol: Protocol,
-        internal: SocketAddrV4,
+        internal: SocketAddr,
         owner: Owner,
     ) -> Result<Option<Granted>, Denied> {
         let mut all = self.leases.values();
@@ -327,11 +326,8 @@ impl Mappings {
         if self.leases.len() >= LEASES_MAX {
             return Err(Denied::TooMany);
         }
-        let client = *ask.internal.ip();
-        let own = self
-            .leases
-            .values()
-            .filter(|it| *it.internal.ip() == client);
+        let client = ask.internal.ip();
+        let own = (self.leases.values()).filter(|it| it.internal.ip() == client);
         match own.count() < LEASES_OF_CLIENT_MAX {
             true => Ok(()),
             false => Err(Denied::TooManyOfClient { client }),
@@ -341,8 +337,12 @@ impl Mappings {
 
 impl Ask {
     /// Whether the external endpoint that there is already will do.
-    fn accepts(&self, external: SocketAddrV4) -> Result<(), Denied> {
-        let is_same = self.address.is_none_or(|wanted| wanted == *external.ip())
+    fn accepts(&self, external: SocketAddr) -> Result<(), Denied> {
+        let is_it = |wanted: IpAddr| match wanted.is_unspecified() {
+            true => wanted.is_ipv4() == external.is_ipv4(),
+            false => wanted == external.ip(),
+        };
+        let is_same = self.address.is_none_or(is_it)
             && self.port.is_none_or(|wanted| wanted == external.port());
         match is_same || !self.prefer_failure {
             true => Ok(()),
@@ -354,48 +354,55 @@ impl Ask {
     }
 
     /// The external address: the suggested one, if the client may have it, else the one that it has in
-    /// the first pool that the rules give it.
+    /// the first pool that the rules give it, of the suggested version.
     fn address<'a>(
         &self,
         at: &Circumstances<'a>,
-        slot: impl Fn(&Pool, Ip4) -> Option<Slot>,
-    ) -> Result<(Ipv4Addr, &'a External), Denied> {
-        let (client, protocol) = (*self.internal.ip(), self.protocol);
-        let pools = pools_of(at.intent, client, protocol);
-        let first = pools.first().ok_or(Denied::NoPool { client, protocol })?;
-        let usual = || {
-            let slot = slot(first, Ip4(client.octets())).filter(|slot| slot.filled != 0)?;
-            Some(Ipv4Addr::from(slot.address.0))
-        };
-        let mut own = pools.iter().flat_map(|pool| &pool.addresses);
-        let address = match self.address {
-            Some(address) if own.any(|own| *own == IpAddr::V4(address)) => Some(address),
-            Some(address) if self.prefer_failure => {
-                return Err(Denied::NotItsAddress { address, client });
+        slot: impl Fn(&Pool, IpAddr, bool) -> Option<IpAddr>,
+    ) -> Result<(IpAddr, &'a External), Denied> {
+        let (client, protocol) = (self.internal.ip(), self.protocol);
+        let mut ways = ways_of(at.intent, client, protocol);
+        let nothing = Denied::NoPool { client, protocol };
+        if ways.is_empty() {
+            return Err(nothing);
+        }
+        let refused = |address| Denied::NotItsAddress { address, client };
+        let mut suggested = None;
+        if let Some(address) = self.address {
+            ways.retain(|(_, is_ipv6)| *is_ipv6 == address.is_ipv6());
+            let is_own = ways
+                .iter()
+                .any(|(pool, _)| pool.addresses.contains(&address));
+            let will_do = is_own || address.is_unspecified() || !self.prefer_failure;
+            if ways.is_empty() || !will_do {
+                return Err(refused(address));
             }
-            Some(_) | None => usual(),
+            suggested = is_own.then_some(address);
+        }
+        let usual = || {
+            let (pool, is_ipv6) = ways.first()?;
+            slot(pool, client, *is_ipv6)
         };
-        let external = |address: Ipv4Addr| {
-            let external = at.numbers.externals.get(&Ip4(address.octets()).wide())?;
+        let found = suggested.or_else(usual).and_then(|address| {
+            let external = at.numbers.externals.get(&Ip6::from(address))?;
             Some((address, external))
-        };
-        let found = address.and_then(external);
-        found.ok_or(Denied::NoPool { client, protocol })
+        });
+        found.ok_or(nothing)
     }
 
     /// Takes an external port.
     fn port<W: Deref<Target = [PortWord; WORDS]>>(
         &self,
-        address: Ipv4Addr,
+        address: IpAddr,
         external: &External,
         at: &Circumstances<'_>,
-        (port_of, words): (impl Fn(&MappingKey) -> Option<Port>, impl Fn(u32) -> W),
+        (port_of, words): (impl Fn(&MappingKey<Ip6>) -> Option<Port>, impl Fn(u32) -> W),
     ) -> Result<Port, Denied> {
-        let (internal, on) = (end(self.internal), Ip4(address.octets()));
-        let wanted = at.intent.ranks(*self.internal.ip(), address);
-        let outward = MappingKey::outward(self.protocol, internal, on, Ip4::NONE);
+        let (internal, on) = (end(self.internal), Ip6::from(address));
+        let wanted = at.intent.ranks(self.internal.ip(), address);
+        let outward = MappingKey::outward(self.protocol, internal, on, Ip6::NONE);
         if let Some(port) = port_of(&outward) {
-            self.accepts(SocketAddrV4::new(address, port.get()))?;
+            self.accepts(SocketAddr::new(address, port.get()))?;
             return Ok(port);
         }
         let bitmaps: Vec<u32> = external.bitmaps_of(self.protocol).collect();
@@ -430,33 +437,54 @@ impl Ask {
     }
 }
 
-/// The pools that the rules give a client, the first one first.
-fn pools_of(intent: &Intent, client: Ipv4Addr, protocol: Protocol) -> Vec<&Pool> {
+/// The pools that the rules give a client, the first one first, and of which version of IP it gets an
+/// address there: of IPv6 before IPv4, if the rule leads to both.
+fn ways_of(intent: &Intent, client: IpAddr, protocol: Protocol) -> Vec<(&Pool, bool)> {
     let mut seen = BTreeSet::new();
-    let named = rules_of(intent, client, protocol).map(|(_, pool)| pool);
-    let new = named.filter(|name| seen.insert(*name));
-    new.filter_map(|name| intent.pools.iter().find(|pool| pool.name == name))
-        .collect()
+    let mut ways = Vec::new();
+    for (rule, name) in rules_of(intent, client, protocol) {
+        let mut pools = intent.pools.iter();
+        let Some(pool) = pools.find(|pool| pool.name == name) else {
+            continue;
+        };
+        let leads = |is_ipv6: bool| {
+            let is_of = |net: &IpNet| matches!(net, IpNet::V6(_)) == is_ipv6;
+            let can_reach = match (client, is_ipv6) {
+                (IpAddr::V4(_), false) | (IpAddr::V6(_), true) => true,
+                (IpAddr::V4(_), true) => false,
+                (IpAddr::V6(_), false) => !intent.prefixes.is_empty(),
+            };
+            can_reach
+                && rule.destinations.iter().any(is_of)
+                && pool.has(|address| address.is_ipv6() == is_ipv6)
+        };
+        let led = [true, false].into_iter().filter(|it| leads(*it));
+        ways.extend(
+            led.filter(|it| seen.insert((name, *it)))
+                .map(|it| (pool, it)),
+        );
+    }
+    ways
 }
 
-/// An endpoint that the configuration forwards to has its external port already.
-fn is_forwarded(ask: &Ask, intent: &Intent) -> Result<(), Denied> {
-    let (address, port) = (*ask.internal.ip(), ask.internal.port());
-    for forward in forwards(intent).filter(|it| it.protocol == ask.protocol) {
+/// An endpoint that the configuration forwards to has its external port already, of that version.
+fn is_forwarded(ask: &Ask, address: IpAddr, intent: &Intent) -> Result<(), Denied> {
+    let (host, port) = (ask.internal.ip(), ask.internal.port());
+    let is_alike =
+        |it: &&Forward| it.protocol == ask.protocol && it.address.is_ipv4() == address.is_ipv4();
+    for forward in forwards(intent).filter(is_alike) {
         let (target, first) = forward.target;
-        let offset = port.checked_sub(first).filter(|_| target == address);
-        if let Some((_, external, port)) =
-            offset.and_then(|offset| ends(forward).nth(usize::from(offset)))
-        {
+        let offset = port.checked_sub(first).filter(|_| target == host);
+        if let Some(external) = offset.and_then(|offset| ends(forward).nth(usize::from(offset))) {
             return Err(Denied::Forwarded {
                 internal: ask.internal,
-                external: SocketAddrV4::new(external.0.into(), port.get()),
+                external,
             });
         }
     }
     Ok(())
 }
 
-fn end(endpoint: SocketAddrV4) -> (Ip4, Port) {
-    (Ip4(endpoint.ip().octets()), Port::new(endpoint.port()))
+fn end(endpoint: SocketAddr) -> (Ip6, Port) {
+    (Ip6::from(endpoint.ip()), Port::new(endpoint.port()))
 }

@@ -1,43 +1,111 @@
 //! What must be done so that what was asked for stands, over tables that are plain maps.
 
+use std::convert::Infallible;
+
+use abi::{ClassKey, End};
+
 use super::*;
 use crate::{intent, machine::Gateway};
 
 /// What the tables hold of mappings.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct World {
-    entries: BTreeMap<MappingKey, Mapping>,
+    v4: BTreeMap<MappingKey, Mapping>,
+    v6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
     callers: BTreeSet<ClassKey>,
+    callers6: BTreeSet<ClassKey<Ip6>>,
+}
+
+/// A kind of address, and its table.
+trait In: Kept {
+    fn table(world: &mut World) -> &mut BTreeMap<MappingKey<Self>, Mapping<Self>>;
+}
+
+impl In for Ip4 {
+    fn table(world: &mut World) -> &mut BTreeMap<MappingKey, Mapping> {
+        &mut world.v4
+    }
+}
+
+impl In for Ip6 {
+    fn table(world: &mut World) -> &mut BTreeMap<MappingKey<Self>, Mapping<Self>> {
+        &mut world.v6
+    }
+}
+
+impl<A: In> Entries<A> for World {
+    type Error = Infallible;
+
+    fn get(&mut self, key: &MappingKey<A>) -> Result<Option<Mapping<A>>, Infallible> {
+        Ok(A::table(self).get(key).copied())
+    }
+
+    fn put(&mut self, key: &MappingKey<A>, mapping: &Mapping<A>) -> Result<bool, Infallible> {
+        A::table(self).insert(*key, *mapping);
+        Ok(true)
+    }
+
+    fn remove(&mut self, key: &MappingKey<A>) -> Result<(), Infallible> {
+        A::table(self).remove(key);
+        Ok(())
+    }
 }
 
 impl World {
     fn apply(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::PutMapping(key, mapping) = action {
-                let before = self.entries.insert(*key, *mapping);
-                let displaced = before.and_then(|it| displaced(key, &it, mapping));
-                for outward in displaced.iter().flat_map(|it| it.outward) {
-                    let port = displaced.as_ref().map(|it| it.port);
-                    if self.entries.get(&outward).map(|it| it.port) == port {
-                        self.entries.remove(&outward);
-                    }
-                }
+                assert_eq!(put(self, key, mapping), Ok(true), "{action:?}");
+            }
+            if let Action::PutMapping6(key, mapping) = action {
+                assert_eq!(put(self, key, mapping), Ok(true), "{action:?}");
             }
             if let Action::PutClasses(classes) = action {
                 let callers = classes.iter().map(|(key, _)| *key);
                 self.callers
                     .extend(callers.filter(|key| key.list().is_some()));
             }
+            if let Action::PutClasses6(classes) = action {
+                let callers = classes.iter().map(|(key, _)| *key);
+                self.callers6
+                    .extend(callers.filter(|key| key.list().is_some()));
+            }
             if let Action::RemoveClasses(keys) = action {
                 self.callers.retain(|key| !keys.contains(key));
+            }
+            if let Action::RemoveClasses6(keys) = action {
+                self.callers6.retain(|key| !keys.contains(key));
             }
         }
     }
 
-    /// Entries that were asked for.
-    fn asked(&self) -> BTreeMap<MappingKey, Mapping> {
-        let asked = self.entries.iter().filter(|(_, it)| it.is_asked_for());
-        asked.map(|(key, mapping)| (*key, *mapping)).collect()
+    /// Entries that were asked for: to whom they lead, or from where, and whether for everybody.
+    fn asked(&self) -> BTreeMap<MappingKey<Ip6>, (Port, Ip6, bool)> {
+        fn seen<A: Address>(it: &Mapping<A>) -> (Port, Ip6, bool) {
+            let is_open = it.admits() == Admits::Everyone;
+            (it.port, it.internal.wide(), is_open)
+        }
+        let narrow = self.v4.iter().filter(|(_, it)| it.is_asked_for());
+        let narrow = narrow.map(|(key, it)| (wide(key), seen(it)));
+        let asked = self.v6.iter().filter(|(_, it)| it.is_asked_for());
+        narrow
+            .chain(asked.map(|(key, it)| (*key, seen(it))))
+            .collect()
+    }
+}
+
+/// The same entry as tables of both versions hold it.
+fn wide(key: &MappingKey) -> MappingKey<Ip6> {
+    let protocol = Protocol::from_number(key.protocol).expect("one that has ports");
+    let external = key.external.wide();
+    match key.what().expect("an end of a mapping") {
+        End::Outward { internal, .. } => {
+            let internal = (internal.0.wide(), internal.1);
+            MappingKey::outward(protocol, internal, external, Ip6::NONE)
+        }
+        End::Inward { port } | End::Permit { port, .. } => {
+            MappingKey::inward(protocol, (external, port))
+        }
     }
 }
 
@@ -57,6 +125,7 @@ fn gateway() -> Gateway {
         interfaces: BTreeMap::new(),
         attached: BTreeMap::new(),
         mappings: BTreeMap::new(),
+        mappings6: BTreeMap::new(),
         leases: BTreeMap::new(),
     })
 }
@@ -67,8 +136,9 @@ fn wanted(forwards: &str) -> crate::Event {
 interfaces: [{{name: eth0, realm: both}}]
 pools:
   - name: a
-    addresses: [192.0.2.1]
+    addresses: [192.0.2.1, '2001:db8::1']
     forwards: [{forwards}]
+nat64: {{prefixes: ['64:ff9b::/96']}}
 rules: [{{name: all, sources: [10.0.0.0/8], pool: a}}]
 "
     );
@@ -97,17 +167,14 @@ fn callers_are_there_before_the_mapping_that_they_may_call_and_go_after_it() {
     let listed = at(&actions, is_list).expect("callers are written");
     let mapped = at(&actions, |it| matches!(it, Action::PutMapping(..)));
     assert!(listed < mapped.expect("the mapping is written"));
-    assert!(matches!(
-        world.entries[&inward(80)].admits(),
-        Admits::Listed(_)
-    ));
+    assert!(matches!(world.v4[&inward(80)].admits(), Admits::Listed(_)));
 
     let open = guarded.replace(", from: [198.51.100.0/24]", "");
     let actions = step(&mut gateway, &mut world, wanted(&open));
     let is_removal = |action: &Action| matches!(action, Action::RemoveClasses(all) if all.iter().any(|key| key.list().is_some()));
     let mapped = at(&actions, |it| matches!(it, Action::PutMapping(..)));
     assert!(mapped < at(&actions, is_removal));
-    assert_eq!(world.entries[&inward(80)].admits(), Admits::Everyone);
+    assert_eq!(world.v4[&inward(80)].admits(), Admits::Everyone);
     assert!(world.callers.is_empty());
 }
 
@@ -120,7 +187,7 @@ fn forwards_with_the_same_callers_share_a_list_and_others_never_get_its_number_a
              {{name: b, service: tcp/90, to: 10.0.0.6, from: [{other}]}}"
         ))
     };
-    let admits = |world: &World| [inward(80), inward(90)].map(|key| world.entries[&key].admits());
+    let admits = |world: &World| [inward(80), inward(90)].map(|key| world.v4[&key].admits());
 
     step(
         &mut gateway,
@@ -167,6 +234,12 @@ fn every_change_ends_with_what_a_new_gateway_would_have_written() {
         "{name: b, service: tcp/81, to: '10.0.0.5:80'}",
         "{name: r, service: tcp/70-89, to: 10.0.0.6, from: [198.51.100.0/24, 10.0.0.0/8]}",
         "{name: r, service: tcp/80-81, to: '10.0.0.6:79', from: [198.51.100.0/24]}",
+        "{name: a, service: tcp/80, address: 192.0.2.1, to: 'fd00::5'}",
+        "{name: a, service: tcp/80, address: '2001:db8::1', to: 'fd00::5', from: ['2001:db8:f::/48']}",
+        "{name: a, service: tcp/80, address: 192.0.2.1, to: 'fd00::6'}, \
+         {name: b, service: tcp/80, address: '2001:db8::1', to: 'fd00::6'}",
+        "{name: r, service: tcp/70-89, address: 192.0.2.1, to: 'fd00::5', \
+         from: [198.51.100.0/24, '2001:db8:f::/48']}",
     ];
     for first in kinds {
         for second in kinds {
@@ -176,22 +249,18 @@ fn every_change_ends_with_what_a_new_gateway_would_have_written() {
             let (mut fresh, mut expected) = (self::gateway(), World::default());
             step(&mut fresh, &mut expected, wanted(second));
 
-            let without_lists = |world: &World| -> BTreeMap<MappingKey, (Port, Ip4, bool)> {
-                let seen = |it: &Mapping| (it.port, it.internal, it.admits() == Admits::Everyone);
-                let asked = world.asked();
-                asked.iter().map(|(key, it)| (*key, seen(it))).collect()
-            };
-            assert_eq!(
-                without_lists(&world),
-                without_lists(&expected),
-                "{first} then {second}"
-            );
+            assert_eq!(world.asked(), expected.asked(), "{first} then {second}");
             assert_eq!(world.callers.len(), expected.callers.len());
+            assert_eq!(world.callers6.len(), expected.callers6.len());
             let again = step(&mut gateway, &mut world, wanted(second));
             let is_about_mappings = |it: &Action| {
                 matches!(
                     it,
-                    Action::PutMapping(..) | Action::TakePort(..) | Action::PutClasses(_)
+                    Action::PutMapping(..)
+                        | Action::PutMapping6(..)
+                        | Action::TakePort(..)
+                        | Action::PutClasses(_)
+                        | Action::PutClasses6(_)
                 )
             };
             assert!(!again.iter().any(is_about_mappings), "{again:?}");
@@ -204,17 +273,19 @@ fn what_found_no_room_is_missing_until_it_is_tried_again() {
     let (mut gateway, mut world) = (gateway(), World::default());
     let forward = "{name: a, service: tcp/80, to: 10.0.0.5}";
     step(&mut gateway, &mut world, wanted(forward));
-    let found: BTreeSet<_> = world.asked().into_keys().collect();
+    let found = Keys {
+        v4: world.v4.keys().copied().collect(),
+        v6: BTreeSet::new(),
+    };
 
     step(
         &mut gateway,
         &mut world,
         crate::Event::NotMapped(inward(80)),
     );
-    assert!(gateway.mappings().missing().contains(&inward(80)));
-    assert!(!gateway.mappings().stands(&inward(80)));
+    assert_eq!(gateway.mappings().missing().v4, [inward(80)].into());
 
     let again = step(&mut gateway, &mut world, crate::Event::Swept(7, found));
-    assert!(again.contains(&Action::PutMapping(inward(80), world.entries[&inward(80)])));
+    assert!(again.contains(&Action::PutMapping(inward(80), world.v4[&inward(80)])));
     assert!(gateway.mappings().missing().is_empty());
 }

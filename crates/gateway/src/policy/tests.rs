@@ -128,6 +128,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         destinations,
         services: vec![Service::Any],
         action: Action::Pass,
+        target: None,
         quota: Quota::NONE,
     })
 }

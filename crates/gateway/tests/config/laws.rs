@@ -10,11 +10,13 @@ use gateway::intent::{Action, Intent, Parsed, Realm, Service, parse, parse_bytes
 use proptest::prelude::*;
 
 /// Configurations to begin with.
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 7] = [
     include_str!("../../../../deploy/examples/gateway.yaml"),
     include_str!("../../../../deploy/examples/one-arm.yaml"),
     include_str!("../../../../deploy/examples/many-teams.yaml"),
     include_str!("../../../../deploy/examples/nat64.yaml"),
+    include_str!("../../../../deploy/examples/prefixes.yaml"),
+    include_str!("../../../../deploy/examples/endpoints.yaml"),
     include_str!("../malformed/08-wrong-kinds.yaml"),
 ];
 
@@ -128,6 +130,22 @@ fn promises(intent: &Intent) {
                 Service::Ports(_, first, last) => assert!(0 < first && first <= last),
             }
         }
+        if let Some(target) = rule.target {
+            assert!(!owners.contains_key(&target.address));
+            let dialled: Vec<_> = rule.destinations.iter().map(|net| net.addr()).collect();
+            assert_eq!(dialled.len(), 1);
+            assert!(!owners.contains_key(&dialled[0]));
+            assert!(target.address.is_ipv4() || dialled[0].is_ipv6());
+            for service in &rule.services {
+                match *service {
+                    Service::Any | Service::Protocol(_) => assert_eq!(target.shift, 0),
+                    Service::Ports(_, first, last) => {
+                        let led = |port: u16| port.wrapping_add(target.shift);
+                        assert!(0 < led(first) && led(first) <= led(last));
+                    }
+                }
+            }
+        }
         match &rule.action {
             Action::Pass => {}
             Action::Translate { pool } => {
@@ -137,6 +155,10 @@ fn promises(intent: &Intent) {
             }
         }
     }
+
+    let leads = |rule: &&gateway::intent::Rule| rule.target.is_some();
+    let before = intent.rules.iter().take_while(leads).count();
+    assert_eq!(intent.rules.iter().filter(leads).count(), before);
 
     let timeouts = &intent.timeouts;
     let all = [
@@ -298,6 +320,14 @@ const SERVICES: Words = Words {
     good: &["tcp", "udp/53", "tcp/1-65535", "icmp"],
     bad: &["tcp/0", "icmp/1"],
 };
+const DIALLED: Words = Words {
+    good: &["10.99.0.10", "10.99.0.11", "'fd99::10'"],
+    bad: &["192.0.2.10", "10.99.0.0/24"],
+};
+const TARGETS: Words = Words {
+    good: &["198.51.100.4", "198.51.100.5", "'2001:db8:1::4'"],
+    bad: &["'198.51.100.4:65535'", "10.99.0.10", "192.0.2.10"],
+};
 const ACTIONS: Words = Words {
     good: &["pool: a", "pool: b", "action: pass"],
     bad: &["pool: c", "action: no"],
@@ -332,13 +362,29 @@ fn configuration() -> impl Strategy<Value = String> {
                  services: {services}\n    {action}\n"
             )
         });
+    let endpoint = (
+        RULES.one(),
+        DIALLED.one(),
+        SERVICES.one(),
+        TARGETS.one(),
+        POOLS.one(),
+    );
+    let endpoint =
+        (endpoint, NETS.list()).prop_map(|((name, address, service, to, pool), sources)| {
+            format!(
+                "  - {{name: {name}, address: {address}, service: {service}, to: {to}, \
+                 sources: {sources}, pool: {pool}}}\n"
+            )
+        });
     let joined = |items: Vec<String>| items.concat();
     (
         prop::collection::vec(interface, 1..3).prop_map(joined),
         prop::collection::vec(pool, 1..3).prop_map(joined),
         prop::collection::vec(rule, 1..4).prop_map(joined),
+        prop::option::of(prop::collection::vec(endpoint, 1..3).prop_map(joined)),
     )
-        .prop_map(|(interfaces, pools, rules)| {
-            format!("interfaces:\n{interfaces}pools:\n{pools}rules:\n{rules}")
+        .prop_map(|(interfaces, pools, rules, endpoints)| {
+            let endpoints = endpoints.map_or_else(String::new, |it| format!("endpoints:\n{it}"));
+            format!("interfaces:\n{interfaces}pools:\n{pools}rules:\n{rules}{endpoints}")
         })
 }

@@ -77,6 +77,8 @@ malformed! {
     without_nat64_ipv6_clients_do_not_reach_ipv4_targets = "72-versions-without-nat64";
     blocks_suffice_for_their_clients_and_have_a_size = "73-blocks";
     only_three_protocols_are_translated_by_address_and_none_is_forwarded = "74-by-address";
+    an_endpoint_leads_somebody_from_an_address_of_its_own_to_a_target = "75-endpoints";
+    a_forward_leads_to_a_host_that_its_callers_can_reach = "76-forwards-to-ipv6";
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
                 client: endpoints.0,
                 external: endpoints.1,
                 remote: endpoints.2,
+                target: None,
                 pool,
                 rule,
                 age_seconds: numbers[0],

@@ -19,12 +19,17 @@ fn an_external_endpoint_is_an_address_a_port_or_both() {
         let ask = asked(&request("10.0.0.5:8443", external)).expect("it can be understood");
         (ask.address, ask.port)
     };
-    let address = Some(Ipv4Addr::new(192, 0, 2, 1));
+    let address = Some(IpAddr::from([192, 0, 2, 1]));
+    let address6: Option<IpAddr> = "2001:db8::1".parse().ok();
 
     assert_eq!(read(None), (None, None));
     assert_eq!(read(Some("192.0.2.1")), (address, None));
     assert_eq!(read(Some(":8443")), (None, Some(8443)));
     assert_eq!(read(Some("192.0.2.1:8443")), (address, Some(8443)));
+    assert_eq!(read(Some("2001:db8::1")), (address6, None));
+    assert_eq!(read(Some("[2001:db8::1]")), (address6, None));
+    assert_eq!(read(Some("[2001:db8::1]:8443")), (address6, Some(8443)));
+    assert_eq!(read(Some("[::ffff:192.0.2.1]:80")), (address, Some(80)));
     for wrong in [
         "",
         ":",
@@ -32,7 +37,7 @@ fn an_external_endpoint_is_an_address_a_port_or_both() {
         "192.0.2.1:",
         "192.0.2.1:65536",
         "web:80",
-        "[::1]:80",
+        "[::1]:0",
     ] {
         let error = asked(&request("10.0.0.5:8443", Some(wrong))).expect_err(wrong);
         assert!(
@@ -44,7 +49,19 @@ fn an_external_endpoint_is_an_address_a_port_or_both() {
 
 #[test]
 fn an_internal_endpoint_has_an_address_and_a_port() {
-    for wrong in ["", "10.0.0.5", "10.0.0.5:0", ":80", "web:80"] {
+    let read = |internal| asked(&request(internal, None)).map(|ask| ask.internal);
+    assert_eq!(read("10.0.0.5:80"), Ok(([10, 0, 0, 5], 80).into()));
+    let six = "[2001:db8::5]:80".parse().expect("an endpoint");
+    assert_eq!(read("[2001:db8::5]:80"), Ok(six));
+    for wrong in [
+        "",
+        "10.0.0.5",
+        "10.0.0.5:0",
+        ":80",
+        "web:80",
+        "[::1]",
+        "2001:db8::5",
+    ] {
         let error = asked(&request(wrong, None)).expect_err(wrong);
         assert!(
             error.error.contains("internal endpoint"),

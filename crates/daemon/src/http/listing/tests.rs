@@ -16,6 +16,7 @@ fn flow(port: u16) -> Flow {
         client: endpoint([10, 1, 0, 7], port),
         external: endpoint([192, 0, 2, 10], port),
         remote: endpoint([198, 51, 100, 9], 5432),
+        target: None,
         rule: None,
         pool: Some("team-a".to_owned()),
         age_seconds: 9,

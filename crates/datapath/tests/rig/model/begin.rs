@@ -32,6 +32,7 @@ impl Nat {
                     protocol,
                     inside,
                     seen: packet.source,
+                    remote: packet.source,
                     external: packet.target,
                     peer: packet.source,
                     pool,
@@ -70,6 +71,7 @@ impl Nat {
                 protocol,
                 inside: packet.source,
                 seen: packet.target,
+                remote: pooled.remote,
                 external,
                 peer,
                 pool: pooled.pool.clone(),
@@ -80,7 +82,7 @@ impl Nat {
             });
             if let Err(reason) = begun {
                 if let Some(mapping) = self.mappings.get_mut(&(protocol, external)) {
-                    mapping.called.entry(packet.target).or_insert(None);
+                    mapping.called.entry(pooled.remote).or_insert(None);
                     mapping.in_vain = self.now;
                 }
                 return Err(reason);
@@ -110,7 +112,7 @@ impl Nat {
     ) {
         let whom = match pooled.behaviour.mapping(packet.protocol) {
             Dependence::Endpoint => Whom::All,
-            Dependence::Address => Whom::Address(*packet.target.ip()),
+            Dependence::Address => Whom::Address(*pooled.remote.ip()),
             Dependence::AddressAndPort => Whom::One,
         };
         let mapping = self.mappings.entry((packet.protocol, external));
@@ -130,7 +132,7 @@ impl Nat {
             at: self.now,
             filtering: pooled.behaviour.filtering(packet.protocol),
         });
-        let called = mapping.called.entry(packet.target).or_insert(None);
+        let called = mapping.called.entry(pooled.remote).or_insert(None);
         // Remembered once for each time: it is not made longer by calling again.
         if called.is_none() {
             *called = call;

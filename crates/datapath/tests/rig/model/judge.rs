@@ -7,7 +7,7 @@ use std::{
 };
 
 use abi::{Dependence, Protocol, Reason};
-use gateway::intent::{Action, Rule, Service};
+use gateway::intent::{Action, Rule, Service, Target};
 
 use super::{
     super::sketch::{ACK, FIN, RST, SYN},
@@ -36,7 +36,7 @@ impl Nat {
     ) -> Result<Beginning, Reason> {
         let rule = self.rule(packet).cloned();
         let wanted = rule.as_ref().and_then(|rule| match &rule.action {
-            Action::Translate { pool } if packet.is_inside => Some((&rule.name, pool)),
+            Action::Translate { pool } if packet.is_inside => Some((rule, pool)),
             Action::Translate { .. } | Action::Pass => None,
         });
         let called = self.addresses.get(packet.target.ip()).cloned();
@@ -58,14 +58,15 @@ impl Nat {
                 }
             });
         }
-        let pooled = wanted.map(|names| self.pooled(names, *packet.source.ip(), made));
+        let pooled = wanted.map(|wanted| self.pooled(wanted, packet, made));
         let beginning = match (called, pooled) {
             (Some(called), pooled) => self.to_a_mapping(packet, &called, pooled, made)?,
-            (None, Some(pooled)) => match (self.routes)(*packet.target.ip()) {
+            (None, Some(pooled)) => match (self.routes)(*pooled.remote.ip()) {
                 Way::Local => return Err(Reason::LocalDestination),
                 Way::Nowhere => return Err(Reason::NoRoute),
                 Way::Sent | Way::KernelSends | Way::Unresolved => {
-                    Beginning::Out(pooled, packet.target)
+                    let remote = pooled.remote;
+                    Beginning::Out(pooled, remote)
                 }
             },
             (None, None) => unreachable!("it is nobody's, see above"),
@@ -75,7 +76,7 @@ impl Nat {
             (What::Segment(flags), _) if opens(flags) => Ok(beginning),
             (What::Segment(flags), _) => Err(stray(flags)),
             // Whoever outside answers a question may be another than was asked.
-            (What::Question, Beginning::Out(_, to)) if *to == packet.target => Ok(beginning),
+            (What::Question, Beginning::Out(pooled, to)) if *to == pooled.remote => Ok(beginning),
             (What::Reply, Beginning::In(_)) => Ok(beginning),
             (What::Question | What::Reply, _) => Err(Reason::NotAQuery),
         }
@@ -102,10 +103,11 @@ impl Nat {
     /// What a rule gives a client. A client keeps its address of a pool (RFC 4787 REQ-2).
     fn pooled(
         &mut self,
-        (rule, pool): (&String, &String),
-        client: Ipv4Addr,
+        (rule, pool): (&Rule, &String),
+        packet: &Packet,
         made: &dyn Choices,
     ) -> Pooled {
+        let client = *packet.source.ip();
         let wanted = self.intent.pools.iter().find(|it| it.name == *pool);
         let wanted = wanted.expect("rules name pools that are");
         let address = made.address(pool, client);
@@ -121,9 +123,10 @@ impl Nat {
         );
         Pooled {
             pool: pool.clone(),
-            rule: rule.clone(),
+            rule: rule.name.clone(),
             address,
             behaviour: wanted.behaviour,
+            remote: led(rule, packet.target),
         }
     }
 
@@ -194,7 +197,7 @@ impl Nat {
             return Entry::Must;
         }
         let mapping = &self.mappings[&end];
-        let talks = |it: &Session| it.lets_in == Some(filtering) && is_sender(&it.seen);
+        let talks = |it: &Session| it.lets_in == Some(filtering) && is_sender(&it.remote);
         let own = self
             .sessions
             .values()
@@ -219,7 +222,7 @@ impl Nat {
     pub(super) fn mapped(&self, packet: &Packet, pooled: &Pooled) -> Option<End> {
         let wanted = match pooled.behaviour.mapping(packet.protocol) {
             Dependence::Endpoint => Whom::All,
-            Dependence::Address => Whom::Address(*packet.target.ip()),
+            Dependence::Address => Whom::Address(*pooled.remote.ip()),
             Dependence::AddressAndPort => return None,
         };
         let mut mappings = self.mappings.iter();
@@ -230,6 +233,19 @@ impl Nat {
                 && mapping.whom == wanted
         });
         found.map(|((_, external), _)| *external)
+    }
+}
+
+/// Whom a flow goes to that dials somebody: an endpoint leads to its target.
+fn led(rule: &Rule, dialled: End) -> End {
+    match rule.target {
+        None => dialled,
+        Some(Target { address, shift }) => {
+            let IpAddr::V4(address) = address else {
+                panic!("who has IPv4 is led to IPv4")
+            };
+            End::new(address, dialled.port().wrapping_add(shift))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use gateway::intent::{
 };
 
 use super::{
-    super::site::{TIMEOUTS, from_pool, intent, pool, rule},
+    super::site::{TIMEOUTS, endpoint, from_pool, intent, pool, rule},
     Words,
 };
 
@@ -61,6 +61,9 @@ pub fn wanted(words: &mut Words) -> Intent {
         }
         _ => {}
     }
+    if words.below(3) == 0 {
+        rules.insert(0, any_endpoint(words));
+    }
     let mut wanted = intent(pools, rules);
     if words.below(4) == 0 {
         wanted.services = vec![
@@ -69,6 +72,19 @@ pub fn wanted(words: &mut Words) -> Intent {
         ];
     }
     wanted
+}
+
+/// An address of which some clients dial some ports and reach a remote that others talk to as well.
+fn any_endpoint(words: &mut Words) -> Rule {
+    let (service, port) = words.one_of(&[
+        (Service::Ports(Protocol::Tcp, 440, 442), 441),
+        (Service::Ports(Protocol::Udp, 441, 443), 440),
+        (Service::Protocol(Protocol::Udp), 0),
+        (Service::Any, 0),
+    ]);
+    let target = words.one_of(&["198.51.100.1", "198.51.100.3"]);
+    let (source, pool) = words.one_of(&[("10.0.0.0/15", "a"), ("10.7.0.0/16", "b")]);
+    endpoint(source, ("198.51.100.2", service), (target, port), pool)
 }
 
 fn service(protocol: Protocol, port: u16, seconds: u64) -> ServiceTimeout {

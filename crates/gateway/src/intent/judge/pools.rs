@@ -4,7 +4,7 @@
 
 mod behaviour;
 mod blocks;
-mod forwards;
+pub(super) mod forwards;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +14,6 @@ use std::{
 use abi::limits::{ADDRESSES_MAX, OVERLOADED_MAX, POOLS_MAX};
 use api::{Config, config};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-pub(super) use forwards::room;
 
 use super::{
     super::{
@@ -51,6 +49,17 @@ pub(super) struct Judged {
 /// Each address of the pools, with the entry that it came from and that pool's name.
 pub(super) type Owners = BTreeMap<IpAddr, (Path, String)>;
 
+impl Judged {
+    /// What an address is that a pool has, in a sentence about it.
+    pub(super) fn owned(&self, address: IpAddr, report: &Report<'_>) -> Option<String> {
+        let (entry, pool) = self.owners.get(&address)?;
+        let line = report.line(entry);
+        Some(format!(
+            "an external address of pool `{pool}` (line {line})"
+        ))
+    }
+}
+
 pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) -> Judged {
     let mut judged = Judged {
         pools: Vec::new(),
@@ -84,7 +93,6 @@ pub(super) fn judge(config: &Config, usual: &Timeouts, report: &mut Report<'_>) 
         }));
     }
     judged.names = names.first;
-    forwards::judge(list, &path, &mut judged, report);
     overloaded(&judged.pools, &path, report);
     judged
 }

@@ -15,12 +15,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     super::{
-        Action, Prefix64, Rule, Service, near,
+        Action, FixedPrefix, Prefix64, Rule, Service, near,
         report::{Path, Report},
         shadow,
         words::{self, complaint, quoted},
     },
-    Names, accept, each, given, kinds,
+    Names, accept, each, endpoints, given, kinds,
     pools::{Judged, Owners},
     required,
 };
@@ -37,23 +37,33 @@ const EVERYWHERE: [IpNet; 2] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
 ];
 
+/// The rules of the configuration, behind those of its endpoints.
 pub(super) fn judge(
     config: &Config,
     pools: &Judged,
     prefixes: &[Prefix64],
+    fixed: &[FixedPrefix],
     report: &mut Report<'_>,
 ) -> Vec<Rule> {
     let list = given(report, &Path::ROOT, "rules", &config.rules);
     let path = Path::ROOT.field("rules");
     let list = list.map_or(&[][..], |(_, list)| list.as_slice());
-    let has_fixed = config.prefixes.as_ref().is_some_and(|it| !it.is_empty());
-    if list.is_empty() && !has_fixed && !report.is_broken(&path) {
+    let has_others = [
+        config.prefixes.as_ref().is_some_and(|it| !it.is_empty()),
+        config.endpoints.as_ref().is_some_and(|it| !it.is_empty()),
+    ];
+    if list.is_empty() && !has_others.contains(&true) && !report.is_broken(&path) {
         let message = "there are no rules, so nothing is translated";
         let help = "add a rule with `name`, `sources` and `pool`";
         report.warning(&path, complaint(message, help));
     }
-    if list.len() > RULES_MAX {
-        let message = format!("{} rules; at most {RULES_MAX} fit", list.len());
+    let endpoints = config.endpoints.as_ref().map_or(0, Vec::len);
+    if list.len() + endpoints > RULES_MAX {
+        let shown = match endpoints {
+            0 => String::new(),
+            endpoints => format!(" and {endpoints} endpoints"),
+        };
+        let message = format!("{} rules{shown}; at most {RULES_MAX} fit", list.len());
         let help = "merge rules that differ only in their prefixes or services";
         report.error(&path, complaint(message, help));
     }
@@ -62,12 +72,19 @@ pub(super) fn judge(
         let path = path.item(index);
         one(rule, &path, pools, &mut names, report).map(|rule| (path, rule))
     };
-    let rules: Vec<(Path, Rule)> = list.iter().enumerate().filter_map(&mut judge_one).collect();
-
-    too_many_prefixes(&rules, &path, report);
-    for rule in &rules {
+    let own: Vec<(Path, Rule)> = list.iter().enumerate().filter_map(&mut judge_one).collect();
+    for rule in &own {
         kinds::judge(rule, pools, prefixes, report);
     }
+    let around = endpoints::Surroundings {
+        pools,
+        prefixes,
+        fixed,
+    };
+    let mut rules = endpoints::judge(config, &around, &mut names, report);
+    let is_whole = own.len() == list.len() && rules.len() == endpoints;
+    rules.extend(own);
+    too_many_prefixes(&rules, &path, report);
     for shadow in shadow::find(rules.iter().map(|(_, rule)| rule)) {
         let (Some((path, rule)), Some((first, above))) =
             (rules.get(shadow.rule), rules.get(shadow.by))
@@ -80,7 +97,7 @@ pub(super) fn judge(
             format!("the first rule that matches decides: move it before `{by}`, or remove it");
         report.warning(path, complaint(message, help));
     }
-    if !list.is_empty() && rules.len() == list.len() {
+    if !rules.is_empty() && is_whole {
         unused_pools(&rules, pools, report);
     }
     rules.into_iter().map(|(_, rule)| rule).collect()
@@ -99,8 +116,15 @@ fn one(
         accept(report, &path, words::name("rule", word))
     });
     let action = action(rule, path, pools, report);
-    let quota = quota(rule, path, report);
-    let sources = sources(rule, path, &pools.owners, report);
+    let is_passed = rule.action.is_some();
+    if is_passed && rule.quota != config::Quota::default() {
+        let message = "a rule that leaves packets to the kernel has no quota";
+        let help = "remove `quota`, or write `pool` and a pool's name instead of `action`";
+        report.error(&path.field("quota"), complaint(message, help));
+    }
+    let quota = quota(&rule.quota, path, report);
+    let owners = (!is_passed).then_some(&pools.owners);
+    let sources = sources(&rule.sources, path, owners, report);
     let destinations = match given(report, path, "destinations", &rule.destinations) {
         Some((path, list)) => {
             let help = "leave `destinations` out for any destination";
@@ -123,6 +147,7 @@ fn one(
         destinations,
         services,
         action: action?,
+        target: None,
         quota,
     };
     whole.then_some(rule)
@@ -130,14 +155,9 @@ fn one(
 
 /// How much the rule's clients may have. What stands in for something bad never takes effect: the
 /// report has an error.
-fn quota(rule: &config::Rule, path: &Path, report: &mut Report<'_>) -> Quota {
+pub(super) fn quota(total: &config::Quota, path: &Path, report: &mut Report<'_>) -> Quota {
     let path = path.field("quota");
-    let (total, client) = (&rule.quota, &rule.quota.client);
-    if rule.action.is_some() && *total != config::Quota::default() {
-        let message = "a rule that leaves packets to the kernel has no quota";
-        let help = "remove `quota`, or write `pool` and a pool's name instead of `action`";
-        report.error(&path, complaint(message, help));
-    }
+    let client = &total.client;
     let mut number = |path: &Path, name, value: &Option<u64>, most: u32| {
         let (path, number) = given(report, path, name, value)?;
         let number = u32::try_from(*number)
@@ -217,14 +237,7 @@ fn action(
         }
         (Some(_), None) => {
             let (path, name) = given(report, path, "pool", &rule.pool)?;
-            if pools.names.contains_key(name) {
-                return Some(Action::Translate { pool: name.clone() });
-            }
-            if pools.all_named {
-                let message = format!("no pool is named {}", quoted(name));
-                report.error(&path, complaint(message, likely_pool(name, pools)));
-            }
-            None
+            pool(name, &path, pools, report)
         }
         (None, Some(_)) => {
             let (path, word) = given(report, path, "action", &rule.action)?;
@@ -241,6 +254,24 @@ fn action(
     }
 }
 
+/// Translate, from the pool of this name.
+pub(super) fn pool(
+    name: &str,
+    path: &Path,
+    pools: &Judged,
+    report: &mut Report<'_>,
+) -> Option<Action> {
+    if pools.names.contains_key(name) {
+        let pool = name.to_owned();
+        return Some(Action::Translate { pool });
+    }
+    if pools.all_named {
+        let message = format!("no pool is named {}", quoted(name));
+        report.error(path, complaint(message, likely_pool(name, pools)));
+    }
+    None
+}
+
 /// Which pool was probably meant.
 fn likely_pool(name: &str, pools: &Judged) -> String {
     let names = || pools.names.keys().map(String::as_str);
@@ -255,14 +286,14 @@ fn likely_pool(name: &str, pools: &Judged) -> String {
 
 /// The prefixes of the clients. What a rule translates to must not be among what it translates:
 /// the gateway would take its own packets for a client's.
-fn sources(
-    rule: &config::Rule,
+pub(super) fn sources(
+    words: &Option<Vec<String>>,
     path: &Path,
-    owners: &Owners,
+    owners: Option<&Owners>,
     report: &mut Report<'_>,
 ) -> Vec<IpNet> {
     let help = "add `sources: [10.0.0.0/8]`, the prefixes of the clients";
-    let Some((path, list)) = required(report, path, "sources", &rule.sources, help) else {
+    let Some((path, list)) = required(report, path, "sources", words, help) else {
         return Vec::new();
     };
     filled(
@@ -272,9 +303,9 @@ fn sources(
         "write the prefixes of the clients: `[10.0.0.0/8]`",
     );
     let sources = each(report, &path, list, words::prefix);
-    for (path, net) in sources.iter().filter(|_| rule.action.is_none()) {
-        let mut inside = owners.range(net.network()..=net.broadcast());
-        if let Some((address, (entry, pool))) = inside.next() {
+    for (path, net) in &sources {
+        let inside = owners.and_then(|it| it.range(net.network()..=net.broadcast()).next());
+        if let Some((address, (entry, pool))) = inside {
             let line = report.line(entry);
             let message = format!(
                 "`{net}` holds `{address}`, an external address of pool `{pool}` (line {line})"

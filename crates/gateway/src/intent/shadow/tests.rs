@@ -20,6 +20,7 @@ fn rule(sources: &[&str], destinations: &[&str], services: &[&str]) -> Rule {
         destinations: nets(destinations),
         services: services.iter().map(service).collect(),
         action: Action::Pass,
+        target: None,
         quota: Quota::NONE,
     }
 }
@@ -109,6 +110,7 @@ fn small_rule() -> impl Strategy<Value = Rule> {
             destinations,
             services,
             action: Action::Pass,
+            target: None,
             quota: Quota::NONE,
         },
     )

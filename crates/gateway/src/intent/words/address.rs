@@ -173,24 +173,38 @@ pub(in super::super) fn prefix4(word: &str) -> Result<Ipv4Net, Complaint> {
 }
 
 /// The address of one host.
-pub(in super::super) fn host(word: &str) -> Result<Ipv4Addr, Complaint> {
-    let IpNet::V4(net) = prefix(word)? else {
-        let message = format!("{} is no IPv4 address", quoted(word));
-        return Err(complaint(
-            message,
-            "write the IPv4 address of one host, `10.0.0.5`",
-        ));
-    };
-    if net.prefix_len() != 32 {
+pub(in super::super) fn host(word: &str) -> Result<IpAddr, Complaint> {
+    let net = prefix(word)?;
+    if net.prefix_len() != net.max_prefix_len() {
         let message = format!("{} is not one host", quoted(word));
-        return Err(complaint(message, "write one address, `10.0.0.5`"));
+        let help = match net {
+            IpNet::V4(_) => "write one address, `10.0.0.5`",
+            IpNet::V6(_) => "write one address, `2001:db8::5`",
+        };
+        return Err(complaint(message, help));
     }
-    match unusable(&IpNet::V4(net)) {
+    match unusable(&net) {
         Some((unusable, what)) => {
             let message = format!("no host can be reached at {}", quoted(word));
             Err(complaint(message, format!("`{unusable}` is {what}")))
         }
         None => Ok(net.network()),
+    }
+}
+
+/// What stands before and behind the colon of a port, if there is one: an IPv6 address has colons of its
+/// own, and stands in brackets then.
+pub(in super::super) fn host_and_port(word: &str) -> (&str, Option<&str>) {
+    if let Some((host, behind)) = word.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        return match behind.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if behind.is_empty() => (host, None),
+            None => (word, None),
+        };
+    }
+    match word.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (host, Some(port)),
+        Some(_) | None => (word, None),
     }
 }
 

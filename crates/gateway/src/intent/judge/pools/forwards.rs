@@ -1,13 +1,14 @@
 //! What is reached from outside through a pool's addresses, and that each external port leads to one
 //! place.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use abi::limits::{CALLERS_MAX, FORWARDED_MAX};
-use api::config;
+use abi::{
+    Ip6, Prefix64,
+    limits::{CALLERS_MAX, FORWARDED_MAX},
+};
+use api::{Config, config};
+use ipnet::IpNet;
 
 use super::{
     super::{
@@ -22,7 +23,15 @@ use super::{
 };
 
 /// Which forwards have which external ports, by protocol, address and last port.
-type Taken = BTreeMap<(Protocol, Ipv4Addr, u16), (u16, Path)>;
+type Taken = BTreeMap<(Protocol, IpAddr, u16), (u16, Path)>;
+
+/// Who can call whom.
+struct Reach<'a> {
+    /// The prefixes by which hosts of IPv6 know IPv4 addresses.
+    prefixes: &'a [Prefix64],
+    /// Whether some were written, good or not.
+    are_written: bool,
+}
 
 impl Judged {
     /// The names of pools through which something is reached.
@@ -33,12 +42,19 @@ impl Judged {
 }
 
 /// Judges the forwards of all pools, of which the addresses are known.
-pub(super) fn judge(
-    list: &[config::Pool],
-    pools: &Path,
+pub(in super::super) fn judge(
+    config: &Config,
+    prefixes: &[Prefix64],
     judged: &mut Judged,
     report: &mut Report<'_>,
 ) {
+    let Some((pools, list)) = given(report, &Path::ROOT, "pools", &config.pools) else {
+        return;
+    };
+    let reach = Reach {
+        prefixes,
+        are_written: config.nat64.prefixes.is_some(),
+    };
     let (mut names, mut taken) = (Names::of("forward"), Taken::new());
     for (index, written) in list.iter().enumerate() {
         let path = pools.item(index);
@@ -51,7 +67,8 @@ pub(super) fn judge(
         let mut good = Vec::new();
         for (index, forward) in forwards.iter().enumerate() {
             let path = path.item(index);
-            let forward = one(forward, &path, (pool.as_ref(), judged), &mut names, report);
+            let known = (pool.as_ref(), &*judged, &reach);
+            let forward = one(forward, &path, known, &mut names, report);
             if let Some(forward) = forward {
                 claim(&forward, &path, &mut taken, report);
                 let foreign = pool.as_ref().and_then(|it| blocks::foreign(&forward, it));
@@ -75,7 +92,7 @@ pub(super) fn judge(
 fn one(
     forward: &config::Forward,
     path: &Path,
-    (pool, pools): (Option<&Pool>, &Judged),
+    (pool, pools, reach): (Option<&Pool>, &Judged, &Reach<'_>),
     names: &mut Names,
     report: &mut Report<'_>,
 ) -> Option<Forward> {
@@ -87,11 +104,16 @@ fn one(
     let help = "add `service: tcp/443`, the external ports";
     let service = required(report, path, "service", &forward.service, help)
         .and_then(|(path, word)| service(&path, word, report));
-    let address = address(forward, path, pool, report);
     let help = "add `to: 10.0.0.5:8443`, the internal host and its port";
-    let target = required(report, path, "to", &forward.to, help)
-        .and_then(|(path, word)| target(&path, word, service.map(|it| it.1), pools, report));
-    let callers = callers(forward, path, report);
+    let target = required(report, path, "to", &forward.to, help).and_then(|(path, word)| {
+        target(&path, word, (service.map(|it| it.1), pools, reach), report)
+    });
+    let host = target.map(|(host, _)| host);
+    let address = address(forward, path, (pool, host), report);
+    if let (Some(address), Some(host)) = (address, host) {
+        leads(address, host, path, (pools, reach), report);
+    }
+    let callers = callers(forward, path, (address, reach), report);
     let (protocol, ports) = service?;
     Some(Forward {
         name: name?,
@@ -118,27 +140,38 @@ fn service(path: &Path, word: &str, report: &mut Report<'_>) -> Option<(Protocol
     }
 }
 
-/// One of the pool's addresses.
+/// One of the pool's addresses, from which the host can be reached.
 fn address(
     forward: &config::Forward,
     path: &Path,
-    pool: Option<&Pool>,
+    (pool, host): (Option<&Pool>, Option<IpAddr>),
     report: &mut Report<'_>,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let all = pool.map_or(&[][..], |pool| &pool.addresses);
-    let own: Vec<Ipv4Addr> = all.iter().filter_map(|it| ip4(*it)).collect();
     let Some((path, word)) = given(report, path, "address", &forward.address) else {
+        // Nobody who calls an IPv6 address has IPv4.
+        let can_lead =
+            |address: &&IpAddr| address.is_ipv4() || !host.is_some_and(|it| it.is_ipv4());
+        let own: Vec<IpAddr> = all.iter().filter(can_lead).copied().collect();
         if let [only] = own[..] {
             return Some(only);
         }
         if let (Some(some), false) = (own.first(), report.is_broken(&path.field("address"))) {
             let message = format!("`{path}` has no `address`, and its pool has {}", own.len());
-            report.error(path, complaint(message, format!("add `address: {some}`")));
+            report.error(
+                path,
+                complaint(message, format!("add `address: {}`", shown(*some))),
+            );
+        } else if let Some(other) = all.first() {
+            let message =
+                format!("`{other}` of this pool leads to no IPv4 host: its callers have IPv6");
+            let help = "add an IPv4 address to the pool, or write a host that has IPv6";
+            report.error(&path.field("to"), complaint(message, help));
         }
         return None;
     };
     let address = accept(report, &path, words::host(word))?;
-    if !all.is_empty() && !own.contains(&address) {
+    if !all.is_empty() && !all.contains(&address) {
         let message = format!("`{address}` is not an address of this pool");
         let help = "write one of the pool's `addresses`, or add this one to them";
         report.error(&path, complaint(message, help));
@@ -147,40 +180,66 @@ fn address(
     Some(address)
 }
 
-fn ip4(address: IpAddr) -> Option<Ipv4Addr> {
+/// An address as it is written in YAML, where a colon may mean something else.
+fn shown(address: IpAddr) -> String {
     match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("'{address}'"),
     }
+}
+
+/// Whether who calls an address can be understood by the host.
+fn leads(
+    address: IpAddr,
+    host: IpAddr,
+    path: &Path,
+    (pools, reach): (&Judged, &Reach<'_>),
+    report: &mut Report<'_>,
+) {
+    let line = pools
+        .owners
+        .get(&address)
+        .map(|(entry, _)| report.line(entry));
+    let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+    let (message, help) = match (address, host) {
+        (IpAddr::V6(_), IpAddr::V4(_)) => (
+            format!("callers of `{address}`{line} have IPv6, and `{host}` has not"),
+            "write a host that has IPv6, or forward from an IPv4 address of the pool",
+        ),
+        (IpAddr::V4(_), IpAddr::V6(_)) if !reach.are_written => (
+            format!(
+                "callers of `{address}`{line} have IPv4, and no `nat64.prefixes` stand for them at \
+                 `{host}`"
+            ),
+            "add `nat64: { prefixes: [64:ff9b::/96] }`, or forward from an IPv6 address of the pool",
+        ),
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => return,
+    };
+    report.error(&path.field("to"), complaint(message, help));
 }
 
 /// The internal host, and the port that the first external one stands for.
 fn target(
     path: &Path,
     word: &str,
-    ports: Option<PortRange>,
-    pools: &Judged,
+    (ports, pools, reach): (Option<PortRange>, &Judged, &Reach<'_>),
     report: &mut Report<'_>,
-) -> Option<(Ipv4Addr, u16)> {
-    let (host, port) = match word.split_once(':') {
-        // An IPv6 address has more than one, and stands in brackets before a port.
-        Some((_, port)) if port.contains(':') => {
-            let inner = word.strip_prefix('[').and_then(|it| it.split_once(']'));
-            (inner.map_or(word, |(host, _)| host), None)
-        }
-        Some((host, port)) => (host, Some(port)),
-        None => (word, None),
-    };
+) -> Option<(IpAddr, u16)> {
+    let (host, port) = words::host_and_port(word);
     let host = accept(report, path, words::host(host))?;
-    if let Some((entry, pool)) = pools.owners.get(&IpAddr::V4(host)) {
-        let line = report.line(entry);
-        let message = format!(
-            "`{host}` is an external address of pool `{pool}` (line {line}), not an internal host"
-        );
+    if let Some(owned) = pools.owned(host, report) {
+        let message = format!("`{host}` is {owned}, not an internal host");
         report.error(
             path,
             complaint(message, "write the address of the host itself"),
         );
+        return None;
+    }
+    let mut prefixes = reach.prefixes.iter();
+    if let Some(prefix) = prefixes.find(|prefix| prefix.extract(&Ip6::from(host)).is_some()) {
+        let message = format!("`{host}` is of `{prefix}`, one of `nat64.prefixes`, and no host's");
+        let help = "its addresses stand for IPv4 ones: write the address of the host itself";
+        report.error(path, complaint(message, help));
         return None;
     }
     let ports = ports?;
@@ -202,8 +261,9 @@ fn target(
 fn callers(
     forward: &config::Forward,
     path: &Path,
+    (address, reach): (Option<IpAddr>, &Reach<'_>),
     report: &mut Report<'_>,
-) -> Option<Vec<ipnet::Ipv4Net>> {
+) -> Option<Vec<IpNet>> {
     let Some((path, list)) = given(report, path, "from", &forward.from) else {
         return (!report.is_broken(&path.field("from"))).then(Vec::new);
     };
@@ -212,10 +272,20 @@ fn callers(
         report.error(&path, complaint(message, "leave `from` out for everybody"));
         return None;
     }
-    let mut callers: Vec<_> = each(report, &path, list, words::prefix4)
-        .into_iter()
-        .map(|(_, net)| net)
-        .collect();
+    let read = each(report, &path, list, words::prefix);
+    for (path, net) in &read {
+        let why = match (net, address) {
+            (IpNet::V4(_), Some(IpAddr::V6(_))) => "write IPv6 prefixes: the address is of IPv6",
+            (IpNet::V6(_), Some(IpAddr::V4(_))) if !reach.are_written => {
+                "write IPv4 prefixes: who has IPv6 calls an IPv4 address by `nat64.prefixes`"
+            }
+            (IpNet::V4(_) | IpNet::V6(_), _) => continue,
+        };
+        let address = address.map_or_else(String::new, |it| it.to_string());
+        let message = format!("nobody of `{net}` can call `{address}`");
+        report.error(path, complaint(message, why));
+    }
+    let mut callers: Vec<_> = read.into_iter().map(|(_, net)| net).collect();
     callers.sort_unstable();
     callers.dedup();
     Some(callers)
@@ -247,17 +317,30 @@ fn claim(forward: &Forward, path: &Path, taken: &mut Taken, report: &mut Report<
 pub(in super::super) fn room(pools: &[Pool], limits: Limits, report: &mut Report<'_>) {
     let forwards = || pools.iter().flat_map(|pool| &pool.forwards);
     let path = Path::ROOT.field("pools");
-    let ports: usize = forwards()
-        .map(|it| usize::from(it.ports.last - it.ports.first) + 1)
-        .sum();
-    // Two entries for each port: half of the table, which has two for each flow.
-    let most = FORWARDED_MAX.min(limits.flows as usize / 2);
-    if ports > most {
-        let message = format!("{ports} ports are forwarded; at most {most} can be");
-        let help = format!(
-            "forward fewer; it is half of `limits.flows` at most, and never more than {FORWARDED_MAX}"
-        );
-        report.error(&path, complaint(message, help));
+    let ports = |is_ipv6: bool| -> usize {
+        let to = forwards().filter(|it| it.target.0.is_ipv6() == is_ipv6);
+        to.map(|it| usize::from(it.ports.last - it.ports.first) + 1)
+            .sum()
+    };
+    let tables = [
+        (ports(false), limits.flows, "limits.flows", ""),
+        (
+            ports(true),
+            limits.flows6,
+            "limits.flows6",
+            " to hosts of IPv6",
+        ),
+    ];
+    for (ports, flows, limit, whom) in tables {
+        // Two entries for each port: half of the table, which has two for each flow.
+        let most = FORWARDED_MAX.min(flows as usize / 2);
+        if ports > most {
+            let message = format!("{ports} ports are forwarded{whom}; at most {most} can be");
+            let help = format!(
+                "forward fewer; it is half of `{limit}` at most, and never more than {FORWARDED_MAX}"
+            );
+            report.error(&path, complaint(message, help));
+        }
     }
     let callers: usize = forwards().map(|it| it.callers.len()).sum();
     if callers > CALLERS_MAX {
