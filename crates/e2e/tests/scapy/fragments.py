@@ -61,12 +61,14 @@ def datagrams_in_fragments_of_any_size_are_whole_again_in_whatever_order_they_co
 def of_fragments_that_overlap_only_what_came_first_passes(inside, outside):
     sent = IP(src=CLIENT, dst=REMOTE) / UDP(sport=6100, dport=53) / bytes(range(96))
     first, second, third, last = fragment(IP(bytes(sent)), fragsize=32)
+    # Eight at once: one of them stands in many a checksum and port.
+    other = b"\xee" * 8
     evil = second.copy()
-    evil[Raw].load = b"\xee" * 32
+    evil[Raw].load = other * 4
     shifted = evil.copy()
     shifted.frag = second.frag - 1
     longer = evil.copy()
-    longer[Raw].load = b"\xee" * 40
+    longer[Raw].load = other * 5
     all_but_second = [first, third, last]
     everything = [first, second, third, last]
     cases = [
@@ -78,7 +80,7 @@ def of_fragments_that_overlap_only_what_came_first_passes(inside, outside):
         inside.send(*(numbered(piece, 100 + number) for piece in pieces))
         left = outside.left_since(inside)
         assert [packet.frag for packet in left] == [piece.frag for piece in passing], f"{name}: {left}"
-        assert not any(b"\xee" in bytes(packet.payload) for packet in left), f"{name}: {left}"
+        assert not any(other in bytes(packet.payload) for packet in left), f"{name}: {left}"
         print(f"{name}: {len(left)} of {len(pieces)} left")
 
 
