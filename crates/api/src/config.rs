@@ -5,7 +5,11 @@
 //! the defaults are, is decided in one place, `gateway::intent`. The reference for operators is
 //! `docs/operate/configuration.md`.
 
+mod routing;
+
 use serde::{Deserialize, Serialize};
+
+pub use routing::{Announcement, Bfd, BfdAuthentication, BfdProfile, BfdSession, Bgp, BgpPeer};
 
 /// Everything one gateway is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +27,10 @@ pub struct Config {
     pub prefixes: Option<Vec<Prefix>>,
     /// How IPv6 clients reach IPv4 targets.
     pub nat64: Nat64,
+    /// What routers are told.
+    pub bgp: Option<Bgp>,
+    /// How it is noticed within milliseconds that a way is gone.
+    pub bfd: Bfd,
     /// How long a silent flow is kept.
     pub timeouts: Timeouts,
     /// Sizes of tables.

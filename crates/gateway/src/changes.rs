@@ -1,5 +1,7 @@
 //! What a new configuration changes, in sentences for people.
 
+mod routing;
+
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::intent::{
@@ -63,6 +65,7 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
         });
     }
     log(before.log.as_ref(), after.log.as_ref(), &mut changes);
+    routing::between(before, after, &mut changes);
     changes
 }
 

@@ -21,6 +21,7 @@ pub mod blocks;
 mod judge;
 mod near;
 mod report;
+pub mod routing;
 mod shadow;
 mod shape;
 mod words;
@@ -63,6 +64,10 @@ pub struct Intent {
     /// The longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can be, in
     /// bytes: at least 1280.
     pub lowest_mtu6: u16,
+    /// What routers are told, if they are.
+    pub bgp: Option<routing::Bgp>,
+    /// How it is noticed that a way is gone.
+    pub bfd: routing::Bfd,
     /// How long silent flows are kept.
     pub timeouts: Timeouts,
     /// The same of open flows to certain ports; the first that matches decides.

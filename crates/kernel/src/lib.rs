@@ -23,6 +23,7 @@ pub mod programs;
 pub mod state;
 pub mod sysctl;
 pub mod tables;
+pub mod tcp;
 
 mod sys;
 

@@ -76,6 +76,14 @@ pub enum Error {
         status: ExitStatus,
         stderr: String,
     },
+    #[error("{host} has no directory for a router's files: give it the role of one")]
+    NoRouter { host: String },
+    #[error("{program} on {host} does not answer\n{log}")]
+    RouterSilent {
+        program: String,
+        host: String,
+        log: String,
+    },
     #[error("`{command}` printed something unexpected: {output}")]
     ToolOutput { command: String, output: String },
 

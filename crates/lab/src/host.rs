@@ -121,7 +121,8 @@ impl Host {
             .ok_or_else(|| self.no_interface(interface))
     }
 
-    /// Returns a gateway's own directory, for its configuration and sockets; gone with the site.
+    /// Returns a gateway's or router's own directory, for its configuration and sockets; gone with the
+    /// site.
     pub fn directory(&self) -> Option<&Path> {
         self.0.directory.as_deref()
     }

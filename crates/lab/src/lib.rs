@@ -50,6 +50,7 @@ mod pass;
 mod process;
 mod tool;
 
+mod router;
 mod service;
 mod transfer;
 
@@ -77,6 +78,7 @@ pub use nix::sys::signal::Signal;
 pub use plan::{HostPlan, Plan, Role};
 pub use prefix::Prefix;
 pub use process::Process;
+pub use router::{Brand, Neighbour, Path as RoutePath, Router, RouterPlan, Session};
 pub use service::Service;
 pub use sink::{FlowSink, Replies};
 pub use site::Site;

@@ -87,8 +87,8 @@ pub(crate) fn reopen(plan: &Plan) -> Result<Vec<Host>, Error> {
 
 fn open(plan: &Plan, host: &HostPlan) -> Result<Host, Error> {
     let directory = match host.role {
-        Role::Gateway => Some(directory_of(&plan.site).join(&host.name)),
-        Role::Pod | Role::Router | Role::Target | Role::Other => None,
+        Role::Gateway | Role::Router => Some(directory_of(&plan.site).join(&host.name)),
+        Role::Pod | Role::Target | Role::Other => None,
     };
     Host::open(plan, host, &namespace_of(&plan.site, &host.name), directory)
 }

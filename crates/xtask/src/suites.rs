@@ -109,13 +109,50 @@ fn chosen(names: Vec<String>, suite: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
-/// Fetches what suites need beside the lab's tools, and says by the environment where it is. What
-/// cannot be fetched is said; then the tests that need it fail.
-fn provide(cargo: &mut Command) {
-    for (variable, place) in [("EGRET_COTURN", coturn()), ("EGRET_SCAPY", scapy())] {
-        match place {
+/// What a suite needs beside the lab's tools.
+struct Need {
+    suites: &'static [&'static str],
+    /// Says in the suite's environment where it is.
+    variable: &'static str,
+    /// Where it is; nothing if this machine has it where everybody looks.
+    find: fn() -> Result<Option<PathBuf>>,
+}
+
+static NEEDS: [Need; 5] = [
+    Need {
+        suites: &["nat"],
+        variable: "EGRET_COTURN",
+        find: coturn,
+    },
+    Need {
+        suites: &["scapy"],
+        variable: "EGRET_SCAPY",
+        find: scapy,
+    },
+    Need {
+        suites: &["bgp", "bfd"],
+        variable: "EGRET_FRR",
+        find: || router("frr"),
+    },
+    Need {
+        suites: &["bgp", "bfd"],
+        variable: "EGRET_BIRD",
+        find: || router("bird2"),
+    },
+    Need {
+        suites: &["bgp"],
+        variable: "EGRET_GOBGP",
+        find: || router("gobgpd"),
+    },
+];
+
+/// Fetches what a suite needs, and says by the environment where it is. What cannot be fetched is said;
+/// then the tests that need it fail.
+fn provide(suite: &str, cargo: &mut Command) {
+    for need in NEEDS.iter().filter(|need| need.suites.contains(&suite)) {
+        match (need.find)() {
             Ok(Some(folder)) => {
-                cargo.env(variable, folder);
+                cargo.env(need.variable, folder);
             }
             Ok(None) => {}
             Err(error) => eprintln!("xtask: {error:#}"),
@@ -137,6 +174,12 @@ fn scapy() -> Result<Option<PathBuf>> {
     Cache::find()?.wheel("scapy", SCAPY, why).map(Some)
 }
 
+/// Whatever this machine has of its own: its service would be in the way, and is in nobody's.
+fn router(package: &str) -> Result<Option<PathBuf>> {
+    let why = "a router that is told by BGP, as its users have it";
+    Cache::find()?.package(package, why).map(Some)
+}
+
 /// What a suite is called in a report.
 pub fn stage_name(suite: &str) -> String {
     format!("e2e {suite}")
@@ -147,7 +190,7 @@ pub fn stage_name(suite: &str) -> String {
 /// One test after the other, because they measure, and what they measure is printed.
 pub fn command(workspace: &Workspace, suite: &str, filter: &[String]) -> Command {
     let mut cargo = programs::cargo(workspace, "test");
-    provide(&mut cargo);
+    provide(suite, &mut cargo);
     cargo
         .args(["--test", suite, "--", "--nocapture", "--test-threads=1"])
         .args(filter);

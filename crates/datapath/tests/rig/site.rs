@@ -26,7 +26,7 @@ use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Link, Patience, Sweep, Swept, bitmaps,
     intent::{
         self, FixedPrefix, HoldDown, Intent, Interface, Limits, Mode, Pool, PortRange, Realm, Rule,
-        Service, Target, Timeouts,
+        Service, Target, Timeouts, routing::Bfd,
     },
     mappings::{self, Ask, Denied, Entries, Granted, Kept, Keys, Withdraw},
     policy::{name as name_of, rule_name},
@@ -659,6 +659,8 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         fixed: Vec::new(),
         prefixes: Vec::new(),
         lowest_mtu6: 1280,
+        bgp: None,
+        bfd: Bfd::default(),
         timeouts: TIMEOUTS,
         services: Vec::new(),
         limits: Limits {

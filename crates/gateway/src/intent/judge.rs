@@ -1,5 +1,7 @@
 //! From the model to the intent: what values mean, alone and together.
 
+mod bfd;
+mod bgp;
 mod endpoints;
 mod interfaces;
 mod kinds;
@@ -32,6 +34,13 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
     pools::forwards::judge(config, &prefixes, &mut pools, report);
     let lowest_mtu6 = nat64::lowest_mtu(config, report);
     let fixed = prefixes::judge(config, &pools.owners, &prefixes, report);
+    let bfd = bfd::judge(config, report);
+    let around = bgp::Surroundings {
+        pools: &pools.pools,
+        fixed: &fixed,
+        profiles: &bfd.profiles,
+    };
+    let bgp = bgp::judge(config, &around, report);
     let rules = rules::judge(config, &pools, &prefixes, &fixed, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
     pools::forwards::room(&pools.pools, limits, report);
@@ -42,6 +51,8 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         fixed,
         prefixes,
         lowest_mtu6,
+        bgp,
+        bfd,
         timeouts,
         services: settings::services(&config.timeouts, &Path::ROOT.field("timeouts"), report),
         limits,

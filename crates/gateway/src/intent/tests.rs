@@ -193,6 +193,8 @@ state: /sys/fs/bpf/test
         fixed: Vec::new(),
         prefixes: vec![Prefix64::WELL_KNOWN],
         lowest_mtu6: 1400,
+        bgp: None,
+        bfd: routing::Bfd::default(),
         services: Vec::new(),
         timeouts: Timeouts {
             tcp_established: Duration::from_secs(86_400),

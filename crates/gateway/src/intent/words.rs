@@ -3,12 +3,14 @@
 mod address;
 mod duration;
 mod name;
+mod routing;
 mod service;
 mod size;
 
-pub(super) use address::{host, host_and_port, pool_addresses, prefix, prefix4, prefix64};
+pub(super) use address::{host, host_and_port, pool_addresses, prefix, prefix4, prefix64, router};
 pub(super) use duration::{duration, spelled};
 pub(super) use name::{interface_name, name};
+pub(super) use routing::{community, hops, interval, large_community, remote_system, system};
 pub(super) use service::{port, port_range, service};
 pub(super) use size::{size, spelled_size};
 

@@ -79,6 +79,8 @@ malformed! {
     only_three_protocols_are_translated_by_address_and_none_is_forwarded = "74-by-address";
     an_endpoint_leads_somebody_from_an_address_of_its_own_to_a_target = "75-endpoints";
     a_forward_leads_to_a_host_that_its_callers_can_reach = "76-forwards-to-ipv6";
+    a_peer_is_somewhere_of_some_system_and_is_told_what_there_is = "77-bgp";
+    a_session_of_bfd_has_timers_that_a_machine_can_keep = "78-bfd";
 }
 
 #[test]

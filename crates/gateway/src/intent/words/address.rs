@@ -192,6 +192,14 @@ pub(in super::super) fn host(word: &str) -> Result<IpAddr, Complaint> {
     }
 }
 
+/// The address of a router: also one that only its link knows.
+pub(in super::super) fn router(word: &str) -> Result<IpAddr, Complaint> {
+    match word.parse() {
+        Ok(IpAddr::V6(address)) if address.is_unicast_link_local() => Ok(IpAddr::V6(address)),
+        Ok(_) | Err(_) => host(word),
+    }
+}
+
 /// What stands before and behind the colon of a port, if there is one: an IPv6 address has colons of its
 /// own, and stands in brackets then.
 pub(in super::super) fn host_and_port(word: &str) -> (&str, Option<&str>) {
