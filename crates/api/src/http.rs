@@ -11,6 +11,7 @@ mod counters;
 mod flows;
 mod mappings;
 mod pools;
+mod routing;
 mod status;
 mod who;
 
@@ -19,6 +20,10 @@ pub use counters::{Counters, Drops, Exit, Verdict};
 pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};
 pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
+pub use routing::{
+    Announced, Bfd, BfdSession, Bgp, BgpAsk, BgpPeer, BgpRequest, Drain, Family, Messages, Moment,
+    Refused,
+};
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
 };
@@ -45,6 +50,14 @@ pub mod path {
     /// [`MappingRequest`](super::MappingRequest), answers the [`Mapping`](super::Mapping) that is
     /// granted. `DELETE` with a [`WithdrawQuery`](super::WithdrawQuery) answers the one that was.
     pub const MAPPINGS: &str = "/v1/mappings";
+    /// `GET` answers [`Bgp`](super::Bgp). `POST` a [`BgpRequest`](super::BgpRequest) asks something of the
+    /// session with a peer.
+    pub const BGP: &str = "/v1/bgp";
+    /// `GET` answers [`Bfd`](super::Bfd).
+    pub const BFD: &str = "/v1/bfd";
+    /// `GET` answers [`Drain`](super::Drain). `POST` begins to drain, `DELETE` serves again; both answer how
+    /// it stands then.
+    pub const DRAIN: &str = "/v1/drain";
     /// `GET` answers [`Drops`](super::Drops).
     pub const DROPS: &str = "/v1/drops";
     /// `GET` answers [`Counters`](super::Counters).

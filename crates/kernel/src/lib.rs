@@ -14,6 +14,7 @@
 //!
 //! Pins outlive the process: packets flow while no daemon runs, and the next one finds its tables.
 
+pub mod datagrams;
 pub mod events;
 pub mod held;
 pub mod links;
