@@ -1,0 +1,924 @@
+//! One peer: it is called, or calls; of two connections one is kept (RFC 4271 §6.8); what comes is answered
+//! (§8.2.2); and when a session ends, it is said why, and tried again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Action, Config, ConnectionId, Family, Farewell, PeerId, PeerSettings, Table,
+    attributes::Sender,
+    capability::{Capabilities, GracefulRestart},
+    connection::{Agreed, Connection, Phase},
+    history::History,
+    inbound::{Inbound, TooMany},
+    message::{
+        self, Kind, framed,
+        notification::Notification,
+        open::Open,
+        refresh::{self, Refresh, Subtype},
+        update::{Update, Writing},
+    },
+    outbound::{Audience, Outbound},
+    random::Random,
+    settings::Ends,
+    snapshot::{Counted, FamilySnapshot, PeerSnapshot, State},
+};
+
+mod why;
+
+pub use why::Why;
+
+/// How long an attempt to connect may take.
+const CALL_MAX: Duration = Duration::from_secs(20);
+/// Between attempts there is never more than this, however often they failed.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often the time between attempts doubles at most.
+const DOUBLINGS_MAX: u32 = 6;
+/// A session that was established for so long says that all is well.
+const SETTLED: Duration = Duration::from_secs(60);
+/// A peer that announces too much is left alone for so long.
+const PENANCE: Duration = Duration::from_secs(300);
+/// Bytes that wait to be sent; while there are more, nothing new is said.
+const UNSENT_MAX: usize = 1 << 18;
+
+/// What a peer needs of its surroundings.
+pub(crate) struct Context<'a> {
+    pub config: &'a Config,
+    /// Whether routes were kept for us while we were away, which is true for a while only.
+    pub is_restarting: bool,
+    pub farewell: &'a Farewell,
+    pub random: &'a mut Random,
+    pub next_call: &'a mut u64,
+    pub actions: &'a mut Vec<Action>,
+    pub now: Instant,
+}
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    id: PeerId,
+    /// Of one of a range.
+    address: Option<IpAddr>,
+    settings: PeerSettings,
+    wish: Table,
+    call: Call,
+    /// Two at most: one of ours and one of its.
+    connections: Vec<Connection>,
+    inbound: Inbound,
+    /// What is kept for its return is kept until then.
+    stale_until: Option<Instant>,
+    failures: u32,
+    /// It is left alone for good.
+    is_over: bool,
+    shown: Shown,
+}
+
+/// How we call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Not at all: it calls, or there is a connection.
+    Never,
+    /// At this time.
+    At(Instant),
+    /// Just now; if nothing comes of it until then, nothing will.
+    Calling(ConnectionId, Instant),
+    /// It is left alone until then, and not let in.
+    Held(Instant),
+}
+
+/// What people see.
+#[derive(Clone, Debug)]
+struct Shown {
+    state: State,
+    since: Instant,
+    established_times: u64,
+    last_down: Option<(Instant, String)>,
+    notification_received: Option<String>,
+    notification_sent: Option<String>,
+    sent: BTreeMap<Kind, u64>,
+    received: BTreeMap<Kind, u64>,
+    history: History,
+}
+
+impl Peer {
+    /// One that is called at once, if it is.
+    pub fn new(id: PeerId, address: Option<IpAddr>, settings: PeerSettings, now: Instant) -> Self {
+        let call = match settings.is_called && !settings.is_range {
+            true => Call::At(now),
+            false => Call::Never,
+        };
+        Self {
+            id,
+            address,
+            settings,
+            wish: Table::new(),
+            call,
+            connections: Vec::new(),
+            inbound: Inbound::default(),
+            stale_until: None,
+            failures: 0,
+            is_over: false,
+            shown: Shown {
+                state: State::Idle,
+                since: now,
+                established_times: 0,
+                last_down: None,
+                notification_received: None,
+                notification_sent: None,
+                sent: BTreeMap::new(),
+                received: BTreeMap::new(),
+                history: History::default(),
+            },
+        }
+    }
+
+    /// Whether it has this connection, or an attempt of that number.
+    pub fn has(&self, connection: ConnectionId) -> bool {
+        matches!(self.call, Call::Calling(id, _) if id == connection)
+            || self.connections.iter().any(|it| it.id == connection)
+    }
+
+    /// Whether there is anything of it.
+    pub fn is_gone(&self) -> bool {
+        self.connections.is_empty() && self.stale_until.is_none()
+    }
+
+    pub fn settings(&self) -> &PeerSettings {
+        &self.settings
+    }
+
+    /// When a timer of its ends.
+    pub fn deadline(&self) -> Option<Instant> {
+        let call = match self.call {
+            Call::Never => None,
+            Call::At(at) | Call::Calling(_, at) | Call::Held(at) => Some(at),
+        };
+        let connections = self.connections.iter().filter_map(Connection::deadline);
+        let outbound = self.connections.iter().filter_map(|it| {
+            let is_open = it.unsent <= UNSENT_MAX;
+            it.outbound()?.deadline().filter(|_| is_open)
+        });
+        connections
+            .chain(outbound)
+            .chain(call)
+            .chain(self.stale_until)
+            .min()
+    }
+
+    /// Other settings; a session that they are about begins anew.
+    pub fn configure(&mut self, settings: PeerSettings, is_other: bool, context: &mut Context<'_>) {
+        let is_other = is_other || self.settings.needs_new_session(&settings);
+        self.settings = settings;
+        if is_other {
+            self.end_all(
+                &Notification::CONFIGURATION_CHANGE,
+                Why::Configured,
+                context,
+            );
+            self.failures = 0;
+        }
+        let waits = matches!(self.call, Call::Never | Call::At(_));
+        if waits && self.connections.is_empty() {
+            self.call = match self.settings.is_called {
+                true => Call::At(context.now),
+                false => Call::Never,
+            };
+        }
+        self.say_again();
+        self.settle(None, context);
+    }
+
+    /// What it is to be told.
+    pub fn announce(&mut self, wish: Table, context: &mut Context<'_>) {
+        if self.wish != wish {
+            self.wish = wish;
+            self.say_again();
+        }
+        self.settle(None, context);
+    }
+
+    /// Something that is said of everything has changed.
+    pub fn say_again(&mut self) {
+        let connections = self.connections.iter_mut();
+        connections
+            .filter_map(Connection::outbound_mut)
+            .for_each(Outbound::change);
+    }
+
+    /// It called.
+    pub fn accepted(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
+        let is_known = |it: &Connection| matches!(it.id, ConnectionId::Accepted(_));
+        let before = self.connections.iter().position(is_known);
+        let is_leaving = matches!(context.farewell, Farewell::Stop { .. });
+        if is_leaving || self.is_over || matches!(self.call, Call::Held(_)) {
+            context.actions.push(Action::Close { connection: id });
+            self.note("a connection was refused", context);
+            return;
+        }
+        if let Call::At(_) = self.call {
+            self.call = Call::Never;
+        }
+        // One that calls again has given its first call up, unless that is established: its OPEN decides.
+        if let Some(index) = before.filter(|it| {
+            self.connections
+                .get(*it)
+                .is_some_and(|it| !it.is_established())
+        }) {
+            let why = Why::CalledAgain;
+            self.drop_at(index, Some(&Notification::COLLISION), why, context);
+        }
+        self.begin(id, ends, context);
+    }
+
+    /// An attempt of ours succeeded.
+    pub fn connected(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
+        if !matches!(self.call, Call::Calling(calling, _) if calling == id) {
+            context.actions.push(Action::Close { connection: id });
+            return;
+        }
+        self.call = Call::Never;
+        self.begin(id, ends, context);
+    }
+
+    /// An attempt of ours failed.
+    pub fn call_failed(&mut self, id: ConnectionId, kind: ErrorKind, context: &mut Context<'_>) {
+        if matches!(self.call, Call::Calling(calling, _) if calling == id) {
+            self.retry(context);
+            self.settle(Some(Why::CallFailed(kind)), context);
+        }
+    }
+
+    fn begin(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
+        let mut connection = Connection::new(id, ends, context.now);
+        let open = self.open(context);
+        self.send(&mut connection, Kind::Open, &open.body(), context);
+        self.connections.push(connection);
+        self.settle(None, context);
+    }
+
+    /// What we say of ourselves.
+    fn open(&self, context: &Context<'_>) -> Open {
+        let families = self.settings.families.clone();
+        let restart = context.config.restart.map(|restart| GracefulRestart {
+            is_restarting: context.is_restarting,
+            on_notification: true,
+            time: u16::try_from(restart.time.as_secs()).unwrap_or(u16::MAX),
+            families: families
+                .iter()
+                .map(|it| (*it, restart.keeps_forwarding))
+                .collect(),
+        });
+        Open {
+            asn: context.config.asn,
+            hold_time: u16::try_from(self.settings.hold_time.as_secs()).unwrap_or(u16::MAX),
+            id: context.config.id,
+            capabilities: Capabilities {
+                extended_next_hop: families.contains(&Family::Ipv4),
+                families,
+                refresh: true,
+                enhanced_refresh: true,
+                extended_message: true,
+                four_octet: Some(context.config.asn),
+                restart,
+            },
+        }
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, id: ConnectionId, bytes: &[u8], context: &mut Context<'_>) {
+        let Some(index) = self.connections.iter().position(|it| it.id == id) else {
+            return;
+        };
+        let mut connection = self.connections.remove(index);
+        connection.stream.extend_from_slice(bytes);
+        let mut stream = std::mem::take(&mut connection.stream);
+        let mut read = 0;
+        let end = loop {
+            let rest = stream.get(read..).unwrap_or_default();
+            match message::first(rest, connection.length_max()) {
+                Ok(None) => break None,
+                Ok(Some((kind, body, length))) => {
+                    let taken = self.take(&mut connection, kind, body, context);
+                    read += length;
+                    if let Err(end) = taken {
+                        break Some(end);
+                    }
+                }
+                Err(notification) => break Some(End::Tell(notification)),
+            }
+        };
+        stream.drain(..read.min(stream.len()));
+        connection.stream = stream;
+        match end {
+            None => {
+                self.connections.push(connection);
+                self.settle(None, context);
+            }
+            Some(end) => {
+                self.connections.push(connection);
+                let index = self.connections.len() - 1;
+                match end {
+                    End::Tell(notification) => {
+                        let why = Why::Sent(notification.clone());
+                        self.drop_at(index, Some(&notification), why, context);
+                    }
+                    End::Told(notification) => {
+                        self.drop_at(index, None, Why::Received(notification), context);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One message.
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        kind: Kind,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), End> {
+        *self.shown.received.entry(kind).or_default() += 1;
+        match (&mut connection.phase, kind) {
+            (_, Kind::Notification) => {
+                let notification = Notification::read(body);
+                self.shown.notification_received = Some(notification.to_string());
+                self.note(format!("received NOTIFICATION {notification}"), context);
+                Err(End::Told(notification))
+            }
+            (Phase::OpenSent, Kind::Open) => self.opened(connection, body, context),
+            (Phase::OpenSent, _) => Err(End::Tell(Notification::UNEXPECTED_IN_OPEN_SENT)),
+            (Phase::OpenConfirm(_), Kind::Keepalive) => {
+                self.established(connection, context);
+                Ok(())
+            }
+            (Phase::OpenConfirm(_), _) => Err(End::Tell(Notification::UNEXPECTED_IN_OPEN_CONFIRM)),
+            (Phase::Established(..), Kind::Open) => {
+                Err(End::Tell(Notification::UNEXPECTED_IN_ESTABLISHED))
+            }
+            (Phase::Established(..), Kind::Keepalive) => {
+                connection.heard(context.now);
+                Ok(())
+            }
+            (Phase::Established(agreed, _), Kind::Update) => {
+                let sender = Sender {
+                    is_four_octet: agreed.common.four_octet.is_some(),
+                    is_internal: agreed.remote_as == context.config.asn,
+                    has_extended_next_hop: agreed.common.extended_next_hop,
+                };
+                connection.heard(context.now);
+                self.updated(body, sender, context)
+            }
+            (Phase::Established(_, outbound), Kind::Refresh) => {
+                let answer = match Refresh::read(body) {
+                    refresh::Read::Known(Refresh {
+                        family,
+                        subtype: Subtype::Request,
+                    }) => outbound.repeat(family),
+                    refresh::Read::Known(_) | refresh::Read::Ignored => None,
+                    refresh::Read::Malformed => {
+                        let whole = framed(Kind::Refresh, body);
+                        return Err(End::Tell(Notification::bad_refresh(&whole)));
+                    }
+                };
+                connection.heard(context.now);
+                self.note("the peer asks for everything again", context);
+                if let Some(bytes) = answer {
+                    self.send_framed(connection, Kind::Refresh, bytes, context);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        connection: &mut Connection,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), End> {
+        let tell = |notification| Err(End::Tell(notification));
+        let theirs = Open::read(body).map_err(End::Tell)?;
+        let ours = self.open(context);
+        if !self.settings.remote.admits(theirs.asn, ours.asn) {
+            self.note(format!("the peer is of AS {}", theirs.asn), context);
+            return tell(Notification::BAD_PEER_AS);
+        }
+        // Two of one system must differ (RFC 6286 §2.3).
+        if theirs.id == ours.id && theirs.asn == ours.asn {
+            return tell(Notification::BAD_IDENTIFIER);
+        }
+        let agreed = Agreed::of(&ours, &theirs);
+        if agreed.common.families.is_empty() {
+            let mut wanted = Vec::new();
+            ours.capabilities.write(&mut wanted);
+            return tell(Notification::unsupported_capability(&wanted));
+        }
+        self.resolve_collision(connection, (ours.id, ours.asn), &theirs, context)
+            .map_err(End::Tell)?;
+        let hold = agreed.hold_time;
+        connection.phase = Phase::OpenConfirm(Box::new(agreed));
+        connection.hold = None;
+        connection.heard(context.now);
+        self.keep_alive(connection, hold, context);
+        Ok(())
+    }
+
+    /// Of two connections the one stays that was begun by who has the higher identifier (RFC 4271 §6.8,
+    /// RFC 6286 §2.3); fails if it is the other one. An established one stays in any case, unless its peer
+    /// restarts (RFC 4724 §4.2).
+    fn resolve_collision(
+        &mut self,
+        connection: &Connection,
+        ours: (Ipv4Addr, u32),
+        theirs: &Open,
+        context: &mut Context<'_>,
+    ) -> Result<(), Notification> {
+        let is_other = |it: &Connection| !matches!(it.phase, Phase::OpenSent);
+        let Some(index) = self.connections.iter().position(is_other) else {
+            return Ok(());
+        };
+        let Some(other) = self.connections.get(index) else {
+            return Ok(());
+        };
+        let (is_established, restarts) = (
+            other.is_established(),
+            other.agreed().is_some_and(|it| it.common.restart.is_some()),
+        );
+        let we_are_higher = ours > (theirs.id, theirs.asn);
+        let is_ours = matches!(connection.id, ConnectionId::Called(_));
+        let keeps_new = match is_established {
+            true => restarts && !is_ours,
+            false => is_ours == we_are_higher,
+        };
+        if !keeps_new {
+            return Err(Notification::COLLISION);
+        }
+        let (told, why) = match is_established {
+            true => (None, Why::PeerRestarted),
+            false => (Some(&Notification::COLLISION), Why::Collision),
+        };
+        self.cut(index, told, &why, context);
+        Ok(())
+    }
+
+    fn established(&mut self, connection: &mut Connection, context: &mut Context<'_>) {
+        let Phase::OpenConfirm(agreed) = &connection.phase else {
+            return;
+        };
+        let common = &agreed.common;
+        let audience = Audience {
+            asn: context.config.asn,
+            is_internal: agreed.remote_as == context.config.asn,
+            families: common.families.clone(),
+            has_extended_next_hop: common.extended_next_hop,
+            has_enhanced_refresh: common.enhanced_refresh,
+            writing: Writing {
+                is_four_octet: common.four_octet.is_some(),
+                length_max: connection.length_max(),
+            },
+            ends: connection.ends,
+        };
+        // What a peer does not say that it kept is gone (RFC 4724 §4.2).
+        let kept: BTreeSet<Family> = common
+            .restart
+            .iter()
+            .flat_map(|it| &it.families)
+            .filter(|(_, is_kept)| **is_kept)
+            .map(|(family, _)| *family)
+            .collect();
+        self.inbound
+            .forget_stale(|net| !kept.contains(&Family::of_net(net)));
+        let outbound = Box::new(Outbound::new(audience, context.now));
+        connection.phase = Phase::Established(agreed.clone(), outbound);
+        connection.heard(context.now);
+        self.shown.established_times += 1;
+    }
+
+    fn updated(
+        &mut self,
+        body: &[u8],
+        sender: Sender,
+        context: &mut Context<'_>,
+    ) -> Result<(), End> {
+        let update = Update::read(body, sender).map_err(End::Tell)?;
+        if let Some(fault) = update.fault {
+            let prefixes = update.withdrawn.len();
+            let what = format!("{fault}: {prefixes} prefixes are taken for withdrawn (RFC 7606)");
+            self.note(what, context);
+        }
+        for discarded in &update.discarded {
+            self.note(format!("left out: {discarded} (RFC 7606)"), context);
+        }
+        let (keeps, most) = (self.settings.keeps_received, self.settings.prefixes_max);
+        let taken = self.inbound.take(update, keeps, most);
+        taken.map_err(|TooMany(family)| {
+            self.call = Call::Held(context.now + PENANCE);
+            End::Tell(Notification::too_many_prefixes(family.afi(), 1, most))
+        })
+    }
+
+    /// The kernel took something; these bytes still wait.
+    pub fn unsent(&mut self, id: ConnectionId, bytes: usize, context: &mut Context<'_>) {
+        if let Some(connection) = self.connections.iter_mut().find(|it| it.id == id) {
+            connection.taken(bytes, context.now);
+        }
+        self.settle(None, context);
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, id: ConnectionId, kind: Option<ErrorKind>, context: &mut Context<'_>) {
+        if let Some(index) = self.connections.iter().position(|it| it.id == id) {
+            let connection = self.connections.remove(index);
+            self.lost(&connection, &Why::ConnectionLost(kind), true, context);
+            self.settle(Some(Why::ConnectionLost(kind)), context);
+        }
+    }
+
+    /// The way to it is gone (RFC 5882 §4.2, RFC 9384).
+    pub fn path_down(&mut self, context: &mut Context<'_>) {
+        if self.connections.iter().any(Connection::is_established) {
+            self.end_all(&Notification::BFD_DOWN, Why::PathDown, context);
+            self.failures = 0;
+            self.call_later(self.settings.connect_retry, context);
+            self.settle(None, context);
+        }
+    }
+
+    /// Its operator, or ours, wants it to begin anew.
+    pub fn reset(&mut self, context: &mut Context<'_>) {
+        self.end_all(&Notification::ADMINISTRATIVE_RESET, Why::Reset, context);
+        self.failures = 0;
+        if self.settings.is_called && !self.settings.is_range {
+            self.call = Call::At(context.now);
+        } else {
+            self.call = Call::Never;
+        }
+        self.settle(None, context);
+    }
+
+    /// Says everything again, and asks it to.
+    pub fn refresh(&mut self, context: &mut Context<'_>) {
+        let mut connections = std::mem::take(&mut self.connections);
+        for connection in &mut connections {
+            let (Some(agreed), true) = (connection.agreed(), connection.is_established()) else {
+                continue;
+            };
+            let families = agreed.common.families.clone();
+            let can_ask = agreed.common.refresh;
+            for family in families {
+                let begin = connection.outbound_mut().and_then(|it| it.repeat(family));
+                if let Some(bytes) = begin {
+                    self.send_framed(connection, Kind::Refresh, bytes, context);
+                }
+                if can_ask {
+                    let subtype = Subtype::Request;
+                    let body = Refresh { family, subtype }.body();
+                    self.send(connection, Kind::Refresh, &body, context);
+                }
+            }
+        }
+        self.connections = connections;
+        self.settle(None, context);
+    }
+
+    /// Ends everything with a reason, and calls no more.
+    pub fn end(&mut self, notification: &Notification, why: Why, context: &mut Context<'_>) {
+        self.is_over = true;
+        self.end_all(notification, why, context);
+        self.call = Call::Never;
+        self.inbound.forget();
+        self.stale_until = None;
+        self.settle(None, context);
+    }
+
+    /// Speaks again, if it was ended.
+    pub fn stay(&mut self, context: &mut Context<'_>) {
+        if std::mem::take(&mut self.is_over) {
+            self.failures = 0;
+        }
+        self.settle(None, context);
+    }
+
+    /// Goes without a word, so that routes are kept (RFC 4724 §4).
+    pub fn vanish(&mut self, context: &mut Context<'_>) {
+        self.is_over = true;
+        while !self.connections.is_empty() {
+            self.drop_at(0, None, Why::Restarting, context);
+        }
+        self.call = Call::Never;
+        self.settle(None, context);
+    }
+
+    /// Whatever is due.
+    pub fn tick(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.stale_until) {
+            self.stale_until = None;
+            self.inbound.forget_stale(|_| true);
+        }
+        let expired = |it: &Connection| {
+            let hold = is_due(it.hold).then_some(Notification::HOLD_TIMER_EXPIRED);
+            let send = is_due(it.send_hold).then_some(Notification::SEND_HOLD_TIMER_EXPIRED);
+            hold.or(send)
+        };
+        while let Some((index, notification)) = self
+            .connections
+            .iter()
+            .enumerate()
+            .find_map(|(index, it)| Some((index, expired(it)?)))
+        {
+            let why = Why::Sent(notification.clone());
+            self.drop_at(index, Some(&notification), why, context);
+        }
+        let mut connections = std::mem::take(&mut self.connections);
+        for connection in &mut connections {
+            if is_due(connection.keepalive) {
+                let hold = connection.agreed().map(|it| it.hold_time);
+                self.keep_alive(connection, hold.unwrap_or_default(), context);
+            }
+        }
+        self.connections = connections;
+        match self.call {
+            Call::At(at) if at <= now => self.call(context),
+            Call::Calling(connection, until) if until <= now => {
+                context.actions.push(Action::Close { connection });
+                self.retry(context);
+                self.settle(Some(Why::CallTimedOut), context);
+            }
+            Call::Held(until) if until <= now => self.call_later(Duration::ZERO, context),
+            Call::Never | Call::At(_) | Call::Calling(..) | Call::Held(_) => {}
+        }
+        self.settle(None, context);
+    }
+
+    fn call(&mut self, context: &mut Context<'_>) {
+        *context.next_call = context.next_call.wrapping_add(1);
+        let connection = ConnectionId::Called(*context.next_call);
+        self.call = Call::Calling(connection, context.now + CALL_MAX);
+        context.actions.push(Action::Connect {
+            connection,
+            peer: self.id,
+        });
+    }
+
+    /// Says that we are there, and when that is to be said next.
+    fn keep_alive(
+        &mut self,
+        connection: &mut Connection,
+        hold: Duration,
+        context: &mut Context<'_>,
+    ) {
+        self.send(connection, Kind::Keepalive, &[], context);
+        let next = context.now + context.random.jitter(hold / 3);
+        connection.keepalive = (!hold.is_zero()).then_some(next);
+    }
+
+    fn send(
+        &mut self,
+        connection: &mut Connection,
+        kind: Kind,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        self.send_framed(connection, kind, framed(kind, body), context);
+    }
+
+    fn send_framed(
+        &mut self,
+        connection: &mut Connection,
+        kind: Kind,
+        bytes: Vec<u8>,
+        context: &mut Context<'_>,
+    ) {
+        *self.shown.sent.entry(kind).or_default() += 1;
+        connection.taken(connection.unsent + bytes.len(), context.now);
+        context.actions.push(Action::Send {
+            connection: connection.id,
+            bytes,
+        });
+    }
+
+    /// Ends all connections with a reason.
+    fn end_all(&mut self, notification: &Notification, why: Why, context: &mut Context<'_>) {
+        if let Call::Calling(connection, _) = self.call {
+            context.actions.push(Action::Close { connection });
+            self.call = Call::Never;
+        }
+        while !self.connections.is_empty() {
+            self.drop_at(0, Some(notification), why.clone(), context);
+        }
+    }
+
+    /// Ends a connection, with a NOTIFICATION or without, and goes on without it.
+    fn drop_at(
+        &mut self,
+        index: usize,
+        told: Option<&Notification>,
+        why: Why,
+        context: &mut Context<'_>,
+    ) {
+        self.cut(index, told, &why, context);
+        self.settle(Some(why), context);
+    }
+
+    /// Ends a connection.
+    fn cut(
+        &mut self,
+        index: usize,
+        told: Option<&Notification>,
+        why: &Why,
+        context: &mut Context<'_>,
+    ) {
+        let mut connection = self.connections.remove(index);
+        if let Some(notification) = told {
+            let is_final = why.is_final();
+            let keeps = connection
+                .agreed()
+                .and_then(|it| it.common.restart.as_ref());
+            // Who would keep our routes is told not to (RFC 8538 §3).
+            let notification = match keeps.is_some_and(|it| it.on_notification) && is_final {
+                true => notification.clone().hard(),
+                false => notification.clone(),
+            };
+            self.shown.notification_sent = Some(notification.to_string());
+            self.note(format!("sent NOTIFICATION {notification}"), context);
+            let body = notification.body();
+            self.send(&mut connection, Kind::Notification, &body, context);
+        }
+        context.actions.push(Action::Close {
+            connection: connection.id,
+        });
+        self.lost(&connection, why, told.is_none(), context);
+    }
+
+    /// A connection is gone, by us or by the peer. Whoever has said that it comes back, and did not say
+    /// otherwise, is waited for.
+    fn lost(
+        &mut self,
+        connection: &Connection,
+        why: &Why,
+        is_sudden: bool,
+        context: &mut Context<'_>,
+    ) {
+        if connection.is_established() {
+            let restart = connection
+                .agreed()
+                .and_then(|it| it.common.restart.as_ref());
+            let is_kept = match why {
+                Why::Received(it) => !it.is_hard() && restart.is_some_and(|it| it.on_notification),
+                _ => is_sudden || matches!(why, Why::Sent(_)),
+            };
+            match restart.filter(|_| is_kept && !matches!(self.call, Call::Held(_))) {
+                Some(restart) => {
+                    self.inbound.keep();
+                    let time = Duration::from_secs(u64::from(restart.time));
+                    self.stale_until = Some(context.now + time);
+                }
+                None => self.inbound.forget(),
+            }
+            if context.now >= self.shown.since + SETTLED {
+                self.failures = 0;
+            }
+        }
+    }
+
+    /// Calls again, the later the more often it failed.
+    fn retry(&mut self, context: &mut Context<'_>) {
+        let doubled = 1_u32 << self.failures.min(DOUBLINGS_MAX);
+        self.failures = self.failures.saturating_add(1);
+        let most = RETRY_MAX.max(self.settings.connect_retry);
+        let wait = self
+            .settings
+            .connect_retry
+            .saturating_mul(doubled)
+            .min(most);
+        self.call_later(wait, context);
+    }
+
+    fn call_later(&mut self, wait: Duration, context: &mut Context<'_>) {
+        let wait = context.random.jitter(wait);
+        self.call = match self.settings.is_called && !self.settings.is_range {
+            true => Call::At(context.now + wait),
+            false => Call::Never,
+        };
+    }
+
+    /// Says what there is to say, and notes whether it stands otherwise now, and why.
+    fn settle(&mut self, why: Option<Why>, context: &mut Context<'_>) {
+        let is_leaving = !matches!(context.farewell, Farewell::None);
+        let mut connections = std::mem::take(&mut self.connections);
+        for connection in &mut connections {
+            let is_full = connection.unsent > UNSENT_MAX;
+            let (wish, settings) = (&self.wish, &self.settings);
+            let Some(outbound) = connection.outbound_mut().filter(|_| !is_full) else {
+                continue;
+            };
+            for bytes in outbound.flush(wish, settings, is_leaving, context.now) {
+                self.send_framed(connection, Kind::Update, bytes, context);
+            }
+        }
+        self.connections = connections;
+        let is_idle = self.connections.is_empty() && self.call == Call::Never;
+        if is_idle && self.settings.is_called && !self.settings.is_range && !self.is_over {
+            self.retry(context);
+        }
+        let state = self.state();
+        let before = self.shown.state;
+        if let Some(why) = &why
+            && !matches!(why, Why::Collision | Why::CalledAgain)
+        {
+            self.shown.last_down = Some((context.now, why.to_string()));
+        }
+        if state == before {
+            return;
+        }
+        let reason = why.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        self.note(format!("{}{reason}", state.label()), context);
+        self.shown.state = state;
+        self.shown.since = context.now;
+        context.actions.push(Action::Changed {
+            peer: self.id,
+            address: self.address,
+            from: before,
+            to: state,
+            why,
+        });
+    }
+
+    fn note(&mut self, what: impl Into<String>, context: &Context<'_>) {
+        self.shown.history.note(context.now, what);
+    }
+
+    /// The state of who got furthest.
+    fn state(&self) -> State {
+        let of = |connection: &Connection| match connection.phase {
+            Phase::OpenSent => State::OpenSent,
+            Phase::OpenConfirm(_) => State::OpenConfirm,
+            Phase::Established(..) => State::Established,
+        };
+        let furthest = self.connections.iter().map(of).max();
+        furthest.unwrap_or(match self.call {
+            Call::Calling(..) => State::Connect,
+            Call::Held(_) => State::Idle,
+            Call::At(_) | Call::Never => State::Active,
+        })
+    }
+
+    /// How it is.
+    pub fn snapshot(&self) -> PeerSnapshot {
+        let furthest = self
+            .connections
+            .iter()
+            .max_by_key(|it| (it.is_established(), it.agreed().is_some()));
+        let agreed = furthest.and_then(Connection::agreed);
+        let outbound = furthest.and_then(Connection::outbound);
+        let families = self.settings.families.iter();
+        let count = |of: &BTreeMap<Kind, u64>, kind| of.get(&kind).copied().unwrap_or_default();
+        PeerSnapshot {
+            id: self.id,
+            address: self.address,
+            state: self.shown.state,
+            since: self.shown.since,
+            established_times: self.shown.established_times,
+            last_down: self.shown.last_down.clone(),
+            notification_received: self.shown.notification_received.clone(),
+            notification_sent: self.shown.notification_sent.clone(),
+            remote_as: agreed.map(|it| it.remote_as),
+            remote_id: agreed.map(|it| it.remote_id),
+            hold_time: agreed.map(|it| it.hold_time),
+            capabilities: agreed.map_or_else(Vec::new, |it| it.common.words()),
+            families: families
+                .map(|family| FamilySnapshot {
+                    family: *family,
+                    announced: outbound.map_or(0, |it| it.count(*family)),
+                    received: self.inbound.count(*family),
+                })
+                .collect(),
+            messages: Kind::ALL
+                .into_iter()
+                .map(|kind| Counted {
+                    kind,
+                    sent: count(&self.shown.sent, kind),
+                    received: count(&self.shown.received, kind),
+                })
+                .collect(),
+            announced: outbound.map_or_else(Vec::new, Outbound::kept),
+            received: self.inbound.kept(),
+            history: self.shown.history.moments(),
+        }
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// The peer is told.
+    Tell(Notification),
+    /// The peer told us.
+    Told(Notification),
+}

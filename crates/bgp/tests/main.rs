@@ -1,0 +1,4 @@
+//! Sessions between two speakers.
+
+mod network;
+mod sessions;
