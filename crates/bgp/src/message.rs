@@ -85,16 +85,23 @@ pub fn framed(kind: Kind, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Takes the first message of a stream: its kind, its body, and how long it is with its header. Nothing if it
-/// is not whole yet; `length_max` is how long one may be.
+/// The first message of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// What stands behind its header.
+    pub body: &'a [u8],
+    /// How long it is, with its header.
+    pub length: usize,
+}
+
+/// Takes the first message of a stream. Nothing if it is not whole yet; `length_max` is how long one may be.
 ///
 /// # Errors
 ///
 /// The NOTIFICATION that the sender is to be told, if this is no message (RFC 4271 §6.1).
-pub fn first(
-    stream: &[u8],
-    length_max: usize,
-) -> Result<Option<(Kind, &[u8], usize)>, Notification> {
+pub fn first(stream: &[u8], length_max: usize) -> Result<Option<First<'_>>, Notification> {
     let Some((header, _)) = stream.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
@@ -118,5 +125,5 @@ pub fn first(
         return Err(bad_length);
     }
     let body = stream.get(HEADER..length);
-    Ok(body.map(|body| (kind, body, length)))
+    Ok(body.map(|body| First { kind, body, length }))
 }

@@ -201,7 +201,7 @@ impl Speaker {
                 peer,
                 address,
                 ends,
-            } => self.accept(connection, (peer, address), ends, now, &mut actions),
+            } => self.accept((connection, ends), (peer, address), now, &mut actions),
             Event::Connected { connection, ends } => {
                 let is_there = self.with(connection, now, &mut actions, |peer, context| {
                     peer.connected(connection, ends, context);
@@ -301,9 +301,8 @@ impl Speaker {
 
     fn accept(
         &mut self,
-        connection: ConnectionId,
+        (connection, ends): (ConnectionId, Ends),
         (id, address): (PeerId, IpAddr),
-        ends: Ends,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {

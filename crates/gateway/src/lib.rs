@@ -32,6 +32,7 @@ pub mod numbers;
 pub mod patience;
 pub mod policy;
 pub mod quota;
+pub mod routing;
 pub mod slots;
 pub mod sweep;
 

@@ -184,7 +184,9 @@ impl Ebb {
             Some(_) => {}
         }
         let was = self.first_rate.unwrap_or_default();
-        let is_ebbed = self.rate.is_some_and(|it| it <= EBBED_RATE.max(was * EBBED_PART));
+        let is_ebbed = self
+            .rate
+            .is_some_and(|it| it <= EBBED_RATE.max(was * EBBED_PART));
         if is_ebbed && now >= self.since + EBB_MIN {
             return Some(Ended::Ebbed);
         }
@@ -222,7 +224,10 @@ mod tests {
         let (withdrawn, end, why) = drained(|_| 0.0);
 
         assert_eq!(why, Ended::Ebbed);
-        assert!(withdrawn >= EBB_MIN && withdrawn <= EBB_MIN + LOOK, "{withdrawn:?}");
+        assert!(
+            withdrawn >= EBB_MIN && withdrawn <= EBB_MIN + LOOK,
+            "{withdrawn:?}"
+        );
         assert!(end >= withdrawn + AFTERGLOW, "{end:?}");
     }
 
