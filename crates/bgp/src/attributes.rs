@@ -163,6 +163,14 @@ pub struct Seen {
     pub local_preference: Option<u32>,
 }
 
+impl Seen {
+    /// Whether an autonomous system is in the path.
+    pub fn passed(&self, asn: u32) -> bool {
+        let mut numbers = self.as_path.split(|it: char| !it.is_ascii_digit());
+        numbers.any(|it| it.parse() == Ok(asn))
+    }
+}
+
 /// What a peer is, as far as it matters to what it may say.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender {

@@ -9,12 +9,14 @@
 //! - [`who`]: who had an external endpoint, from the session log and the flow table.
 //! - [`pools`]: ports and traffic. [`exits`]: what became of every packet.
 //! - [`mappings`]: external ports that somebody asked for.
+//! - [`routing`]: what routers are told, and how it is with them.
 //! - [`words`]: the API's words for what the tables hold.
 
 pub mod exits;
 pub mod flows;
 pub mod mappings;
 pub mod pools;
+pub mod routing;
 pub mod selection;
 pub mod status;
 pub mod tuple;

@@ -2,9 +2,14 @@
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
-/// What a running daemon still needs: to read and write maps, and to attach to an interface that
-/// appears, move its packets and set its sysctls.
-const KEPT: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
+/// What a running daemon still needs: to read and write maps, to attach to an interface that
+/// appears, move its packets and set its sysctls, to sign segments to BGP peers, and to wait for these on
+/// port 179 when a reload asks for it.
+const KEPT: [Capability; 3] = [
+    Capability::CAP_BPF,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_BIND_SERVICE,
+];
 
 /// What it needs beside to load programs: without, the kernel verifies them as a stranger's. It is kept
 /// while there may be any to load, and then until the daemon starts again: capabilities are each thread's

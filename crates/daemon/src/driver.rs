@@ -17,6 +17,7 @@ use gateway::{
     intent::{Intent, SessionLog},
     mappings::{Ask, Denied, Granted, Withdraw},
     quota::Judged,
+    routing::drain::Phase,
 };
 use jiff::Timestamp;
 use kernel::{
@@ -34,6 +35,7 @@ use crate::{
     alarms::Alarms,
     config_file::Config,
     holding::Keeper,
+    routing::{self, Routes, Standing},
     sessions::Sessions,
     sweeper::{self, Memory, Order, Report},
     systemd,
@@ -83,6 +85,17 @@ pub struct Driver {
     alarms: Alarms,
     sessions: Sessions,
     events: Events,
+    routes: Routes,
+    is_serving: bool,
+}
+
+/// How the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Routers are told, and send elsewhere.
+    Leave,
+    /// Another daemon takes over: routers are told nothing, and keep the routes.
+    HandOver,
 }
 
 type Sweeping = JoinHandle<(Memory, std::io::Result<Report>)>;
@@ -98,7 +111,7 @@ impl Driver {
         world: World,
         shared: Shared,
         netlink: Netlink,
-        file: PathBuf,
+        (file, routes): (PathBuf, Routes),
     ) -> Result<Self, DriverError> {
         let alarms = Alarms::new(|reason| counted(world.tables(), reason));
         let memory = Some(Memory::default());
@@ -114,6 +127,8 @@ impl Driver {
             alarms,
             sessions,
             events,
+            routes,
+            is_serving: false,
         })
     }
 
@@ -128,10 +143,21 @@ impl Driver {
             .handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
         self.act(actions)?;
         self.serve_intent(&config.parsed.intent)?;
-        self.look_at_links().await
+        self.look_at_links().await?;
+        self.route(&config.parsed.intent, self.world.adopted());
+        Ok(())
     }
 
-    /// Runs until SIGTERM or SIGINT.
+    /// Has routers told what an intent wants them to be told.
+    fn route(&self, intent: &Intent, is_restarting: bool) {
+        self.routes.order(routing::Order::Configure {
+            intent: Box::new(intent.clone()),
+            is_restarting,
+        });
+    }
+
+    /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then; a
+    /// second one, and SIGINT, end at once. SIGUSR1 ends so that routers wait for the next daemon.
     ///
     /// # Errors
     ///
@@ -149,10 +175,19 @@ impl Driver {
         // What changed before the watch was open.
         self.look_at_links().await?;
         systemd::ready();
-        loop {
+        let mut routes = self.routes.clone();
+        let mut is_leaving = false;
+        let end = loop {
             tokio::select! {
-                _ = signals.end.recv() => break,
-                _ = signals.interrupt.recv() => break,
+                _ = signals.end.recv() => match self.begin_to_leave(is_leaving) {
+                    true => is_leaving = true,
+                    false => break End::Leave,
+                },
+                _ = signals.interrupt.recv() => break End::Leave,
+                _ = signals.hand_over.recv() => break End::HandOver,
+                () = routes.changed() => if is_leaving && !must_wait(routes.standing()) {
+                    break End::Leave;
+                },
                 _ = signals.reload.recv() => self.reload()?,
                 change = watch.next() => match change {
                     Some(Change::Routes) => settle = settle.or(Some(Instant::now() + SETTLE)),
@@ -185,18 +220,47 @@ impl Driver {
                 }
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command)?,
-                    None => break,
+                    None => break End::Leave,
                 },
                 events = self.events.take(EVENTS_AT_ONCE) => {
                     self.sessions.opened(&events.map_err(DriverError::Events)?);
                 }
                 () = tick(&mut alive) => systemd::alive(),
             }
-        }
+        };
         systemd::stopping();
+        let last_words = match end {
+            End::Leave => self.routes.ask(routing::Order::Stop).await,
+            End::HandOver => self.routes.ask(routing::Order::Restart).await,
+        };
+        if last_words.is_none() {
+            tracing::warn!("the thread of BGP has ended before the daemon");
+        }
         self.sessions.end();
         tracing::info!("the daemon ends; packets go on as they are");
         Ok(())
+    }
+
+    /// Has routers send elsewhere; returns whether that is to be waited for.
+    fn begin_to_leave(&self, is_leaving: bool) -> bool {
+        if is_leaving || !must_wait(self.routes.standing()) {
+            return false;
+        }
+        tracing::info!("routers are asked to send elsewhere; the daemon ends when they do");
+        systemd::draining();
+        self.routes.order(routing::Order::Drain);
+        true
+    }
+
+    /// Tells the routes whether packets can be served, if that has changed.
+    fn say_whether_serving(&mut self) {
+        let links = self.shared.view().links.clone();
+        let is_up = |ifindex| links.iter().any(|it| it.ifindex == ifindex && it.is_up);
+        let is_serving = self.gateway.is_serving(is_up);
+        if self.is_serving != is_serving {
+            self.is_serving = is_serving;
+            self.routes.order(routing::Order::Serving(is_serving));
+        }
     }
 
     /// Does what the gateway decided, and what it decides about what came of that.
@@ -211,6 +275,7 @@ impl Driver {
             );
         }
         self.show();
+        self.say_whether_serving();
         Ok(())
     }
 
@@ -234,7 +299,9 @@ impl Driver {
             addresses6: link.addresses6.clone(),
         });
         let event = Event::Links(seen.collect());
-        self.shared.update(|view| view.links = Arc::new(links));
+        let links = Arc::new(links);
+        self.routes.order(routing::Order::Links(links.clone()));
+        self.shared.update(|view| view.links = links);
         let actions = self.gateway.handle(event)?;
         self.act(actions)
     }
@@ -388,6 +455,7 @@ impl Driver {
         let actions = self.gateway.handle(event)?;
         self.act(actions)?;
         self.serve_intent(&config.parsed.intent)?;
+        self.route(&config.parsed.intent, false);
         for warning in &config.parsed.warnings {
             tracing::warn!("{warning}");
         }
@@ -649,7 +717,13 @@ impl Driver {
 }
 
 /// The packets of a reason over all CPUs; zero if the table cannot be read, which then shows there.
-fn counted(tables: &Tables, reason: Reason) -> Counter {
+/// Whether routers still send here what they could send elsewhere.
+fn must_wait(standing: Standing) -> bool {
+    standing.established > 0 && standing.phase != Phase::Drained
+}
+
+/// Packets that left the packet path for a reason, on all CPUs.
+pub(crate) fn counted(tables: &Tables, reason: Reason) -> Counter {
     let values = tables.counters.get(reason as u32).unwrap_or_default();
     values.into_iter().fold(Counter::default(), Counter::plus)
 }
@@ -659,6 +733,7 @@ struct Signals {
     end: Signal,
     interrupt: Signal,
     reload: Signal,
+    hand_over: Signal,
 }
 
 impl Signals {
@@ -668,6 +743,7 @@ impl Signals {
             end: open(SignalKind::terminate())?,
             interrupt: open(SignalKind::interrupt())?,
             reload: open(SignalKind::hangup())?,
+            hand_over: open(SignalKind::user_defined1())?,
         })
     }
 }

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod options;
 pub mod quotas;
 mod refused;
+pub mod routing;
 pub mod sessions;
 pub mod sweeper;
 pub mod systemd;

@@ -17,6 +17,7 @@ use daemon::{
     holding::Holding,
     http,
     options::Options,
+    routing::Routes,
     sessions::Sessions,
     view::{COMMANDS_MAX, ConfigView, Shared, SweepView, View},
     world::World,
@@ -117,10 +118,11 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
     );
 
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let (routes, bgp) = Routes::unstarted();
     let shared = Shared::new(
         world.tables().clone(),
         first_view(path, &config, &world),
-        commands,
+        (commands, routes.clone()),
     );
     let listeners = http::listen(intent)?;
     let mut driver = Driver::new(
@@ -128,10 +130,12 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         world,
         shared.clone(),
         Netlink::open()?,
-        path.to_owned(),
+        (path.to_owned(), routes),
     )?;
     driver.start(&config).await?;
     capabilities::drop_others(driver.may_load()).context("cannot give up capabilities")?;
+    bgp.start(shared.tables.clone())
+        .context("cannot start the thread of BGP")?;
     http::serve(listeners, shared);
     driver.run(received).await?;
     Ok(())

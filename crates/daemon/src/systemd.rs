@@ -23,6 +23,11 @@ pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
+/// We wait until nothing comes any more, and end then.
+pub fn draining() {
+    notify(&[NotifyState::Status("draining: routers send elsewhere")]);
+}
+
 /// We live.
 pub fn alive() {
     notify(&[NotifyState::Watchdog]);

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{holding::Holding, sessions::Sessions};
+use crate::{holding::Holding, routing::Routes, sessions::Sessions};
 
 /// What everybody in the daemon may look at.
 #[derive(Clone)]
@@ -28,15 +28,22 @@ pub struct Shared {
     pub tables: Arc<Tables>,
     view: Arc<RwLock<Arc<View>>>,
     commands: mpsc::Sender<Command>,
+    /// What routers are told.
+    pub routes: Routes,
 }
 
 impl Shared {
     /// A first picture.
-    pub fn new(tables: Arc<Tables>, view: View, commands: mpsc::Sender<Command>) -> Self {
+    pub fn new(
+        tables: Arc<Tables>,
+        view: View,
+        (commands, routes): (mpsc::Sender<Command>, Routes),
+    ) -> Self {
         Self {
             tables,
             view: Arc::new(RwLock::new(Arc::new(view))),
             commands,
+            routes,
         }
     }
 

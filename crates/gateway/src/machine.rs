@@ -23,7 +23,7 @@ use abi::{
 
 use crate::{
     fixed::FixedTables,
-    intent::{HoldDown, Intent, Interface, Mode, Pool},
+    intent::{HoldDown, Intent, Interface, Mode, Pool, Realm},
     mappings::{Ask, Denied, Granted, Keys, Lists, Mappings, Withdraw, leases::Circumstances},
     numbers::{Numbers, NumbersError},
     patience::Patience,
@@ -354,6 +354,19 @@ impl Gateway {
     pub fn wanted_links(&self) -> impl Iterator<Item = (&Interface, Option<&Link>)> {
         let interfaces = self.intent.iter().flat_map(|intent| &intent.interfaces);
         interfaces.map(|interface| (interface, self.link(&interface.name)))
+    }
+
+    /// Whether packets can come in from both realms and are translated then: the program is attached to an
+    /// interface of each, and that is up.
+    pub fn is_serving(&self, is_up: impl Fn(u32) -> bool) -> bool {
+        let is_faced = |wanted: Realm| {
+            self.wanted_links().any(|(interface, link)| {
+                let faces = interface.realm == wanted || interface.realm == Realm::Both;
+                let is_attached = |link: &Link| self.attached.contains_key(&link.ifindex);
+                faces && link.is_some_and(|link| is_attached(link) && is_up(link.ifindex))
+            })
+        };
+        self.policy.is_some() && is_faced(Realm::Internal) && is_faced(Realm::External)
     }
 
     fn link(&self, name: &str) -> Option<&Link> {

@@ -82,6 +82,16 @@ pub fn answer_from_afar(socket: &impl AsFd, local: SocketAddr) -> io::Result<()>
     set(socket, level, option, &libc::c_int::from(TTL_MAX))
 }
 
+/// Keeps a socket of IPv6 to IPv6, so that IPv4 has one of its own.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn only_ipv6(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    set(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &on)
+}
+
 /// Has a socket sign all segments from and to peers in a prefix, and drop those that are not signed so; an
 /// empty password is none. It needs `CAP_NET_ADMIN`.
 ///

@@ -129,7 +129,8 @@ impl Host {
 
     /// Returns where a gateway's own bpffs is mounted.
     pub fn bpffs(&self) -> Option<PathBuf> {
-        self.directory().map(|directory| directory.join(BPFFS))
+        let directory = self.directory().filter(|_| self.role() == Role::Gateway);
+        directory.map(|directory| directory.join(BPFFS))
     }
 
     /// Runs `work` inside the host, on a thread of its own, and returns what it returned.

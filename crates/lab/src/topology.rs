@@ -33,6 +33,7 @@ pub struct Topology {
     targets: Vec<Target>,
     external: Vec<String>,
     ipv6: bool,
+    routed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,7 @@ impl Topology {
             targets: Vec::new(),
             external: Vec::new(),
             ipv6: false,
+            routed: false,
         }
     }
 
@@ -87,6 +89,13 @@ impl Topology {
     /// routes the external addresses' mirrors to the gateways.
     pub fn ipv6(mut self) -> Self {
         self.ipv6 = true;
+        self
+    }
+
+    /// Leaves the routes of external addresses to a routing daemon on the outside router, and of everything
+    /// that pods want to one on the inside router.
+    pub fn routed(mut self) -> Self {
+        self.routed = true;
         self
     }
 

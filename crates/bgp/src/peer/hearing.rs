@@ -236,7 +236,16 @@ impl Peer {
         sender: Sender,
         context: &mut Context<'_>,
     ) -> Result<(), End> {
-        let update = Update::read(body, sender).map_err(End::Tell)?;
+        let mut update = Update::read(body, sender).map_err(End::Tell)?;
+        // What has been here before leads nowhere (RFC 4271 §9.1.2).
+        if update.seen.passed(context.config.asn) {
+            let Update {
+                announced,
+                withdrawn,
+                ..
+            } = &mut update;
+            withdrawn.append(announced);
+        }
         if let Some(fault) = update.fault {
             let prefixes = update.withdrawn.len();
             let what = format!("{fault}: {prefixes} prefixes are taken for withdrawn (RFC 7606)");

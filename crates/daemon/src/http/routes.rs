@@ -6,8 +6,9 @@ use abi::limits::POOLS_MAX;
 use api::{
     Problems,
     http::{
-        ApiError, Applied, ApplyRequest, Counters, Drops, Flow, FlowQuery, Flows, FlowsQuery,
-        Mapping, MappingRequest, Mappings, Pools, Status, Who, WhoQuery, WithdrawQuery, path,
+        ApiError, Applied, ApplyRequest, Bgp, BgpRequest, Counters, Drain, Drops, Flow, FlowQuery,
+        Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who, WhoQuery,
+        WithdrawQuery, path,
     },
 };
 use axum::{
@@ -21,13 +22,16 @@ use axum::{
 };
 use gateway::mappings::{Denied, Granted};
 use kernel::Tables;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answers::{ReadError, exits, flows, mappings, pools, selection::Selection, status, tuple, who},
+    answers::{
+        ReadError, exits, flows, mappings, pools, routing, selection::Selection, status, tuple, who,
+    },
     metrics::{self, Readings},
+    routing::{Order, Picture},
     sessions::Clock,
     view::{Command, Refused, Reply, Shared, View},
 };
@@ -125,6 +129,8 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(ask_who))
         .routes(routes!(show_pools))
         .routes(routes!(list_mappings, ask_for_mapping, withdraw_mapping))
+        .routes(routes!(show_bgp, ask_bgp))
+        .routes(routes!(show_drain, drain, undrain))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
         .routes(routes!(show_config, apply_config))
@@ -319,6 +325,97 @@ async fn decided(
         Ok(None) | Err(_) => Err(Failure::busy(
             "the daemon has too much to do, or ends",
             "`egret mappings` shows what there is; ask again",
+        )),
+    }
+}
+
+/// Show what routers are told
+///
+/// Peers with their states, what each was told, and what happened last.
+#[utoipa::path(get, path = path::BGP, tag = "see", responses(
+    (status = 200, body = Bgp, description = "All peers."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn show_bgp(State(context): State<Context>) -> Result<Json<Bgp>, Failure> {
+    let picture = picture(&context).await?;
+    Ok(Json(routing::bgp(&picture)))
+}
+
+/// Ask something of the session with a peer
+///
+/// To begin anew, or to say everything again.
+#[utoipa::path(post, path = path::BGP, tag = "change", request_body = BgpRequest, responses(
+    (status = 200, body = Bgp, description = "It was asked: all peers, as they are now."),
+    (status = 404, body = ApiError, description = "There is no such peer."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn ask_bgp(State(context): State<Context>, body: Body) -> Result<Json<Bgp>, Failure> {
+    let BgpRequest { peer, ask } = request::json(body).await?;
+    let order = |reply| Order::Ask(peer.clone(), ask, reply);
+    if !answered(&context, order).await? {
+        let error = ApiError {
+            error: format!("there is no BGP peer `{peer}`"),
+            help: "`egret bgp` lists them".to_owned(),
+        };
+        return Err(Failure::Error(StatusCode::NOT_FOUND, error));
+    }
+    Ok(Json(routing::bgp(&picture(&context).await?)))
+}
+
+/// Show whether this gateway is on its way out
+#[utoipa::path(get, path = path::DRAIN, tag = "see", responses(
+    (status = 200, body = Drain, description = "Where the drain stands."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn show_drain(State(context): State<Context>) -> Result<Json<Drain>, Failure> {
+    Ok(Json(routing::drain(&picture(&context).await?)))
+}
+
+/// Drain: have routers send elsewhere
+///
+/// They are asked to prefer others (RFC 8326), traffic is waited for, then routes are withdrawn. The daemon
+/// goes on, and so do flows.
+#[utoipa::path(post, path = path::DRAIN, tag = "change", responses(
+    (status = 200, body = Drain, description = "It has begun: where it stands."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn drain(State(context): State<Context>) -> Result<Json<Drain>, Failure> {
+    context.shared.routes.order(Order::Drain);
+    show_drain(State(context)).await
+}
+
+/// Serve again
+///
+/// Routes are announced as before the drain.
+#[utoipa::path(delete, path = path::DRAIN, tag = "change", responses(
+    (status = 200, body = Drain, description = "It serves: where the drain stands."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn undrain(State(context): State<Context>) -> Result<Json<Drain>, Failure> {
+    context.shared.routes.order(Order::Undrain);
+    show_drain(State(context)).await
+}
+
+/// How it is with routers.
+async fn picture(context: &Context) -> Result<Picture, Failure> {
+    answered(context, Order::Show).await
+}
+
+/// Asks the thread of BGP.
+async fn answered<T>(
+    context: &Context,
+    order: impl FnOnce(oneshot::Sender<T>) -> Order,
+) -> Result<T, Failure> {
+    match timeout(COMMAND_TIME_MAX, context.shared.routes.ask(order)).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) | Err(_) => Err(Failure::busy(
+            "the daemon has too much to do, or ends",
+            "ask again",
         )),
     }
 }

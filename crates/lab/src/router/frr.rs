@@ -55,6 +55,7 @@ fn configuration(plan: &RouterPlan) -> String {
         format!(" bgp router-id {}", plan.id),
         " no bgp ebgp-requires-policy".to_owned(),
         " no bgp default ipv4-unicast".to_owned(),
+        " no bgp network import-check".to_owned(),
         " bgp bestpath as-path multipath-relax".to_owned(),
     ];
     let mut announced = [Vec::new(), Vec::new()];

@@ -95,8 +95,10 @@ impl<'a> Layout<'a> {
         let inside = self.place_gateways(plan, "inside", INSIDE, "in0");
         let outside = self.place_gateways(plan, "outside", OUTSIDE, "out0");
 
-        plan.host("inside")
-            .route(&format!("default {}", next_hops(&inside.gateways)));
+        if !self.topology.routed {
+            plan.host("inside")
+                .route(&format!("default {}", next_hops(&inside.gateways)));
+        }
         for gateway in &self.topology.gateways {
             plan.host(gateway)
                 .route(&format!("default via {}", outside.router));
@@ -105,7 +107,8 @@ impl<'a> Layout<'a> {
                     .route(&format!("{prefix} via {}", inside.router));
             }
         }
-        for prefix in self.internal().chain(self.external.iter().copied()) {
+        let external = self.external.iter().filter(|_| !self.topology.routed);
+        for prefix in self.internal().chain(external.copied()) {
             plan.host("outside")
                 .route(&format!("{prefix} {}", next_hops(&outside.gateways)));
         }

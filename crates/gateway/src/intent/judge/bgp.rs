@@ -89,7 +89,7 @@ pub(super) fn judge(
         }
         for (index, written) in list.iter().enumerate() {
             let path = path.item(index);
-            let judged = peer(written, asn_or_any, &path, around, &mut names, report);
+            let judged = peer((written, asn_or_any), &path, around, &mut names, report);
             peers.extend(judged.map(|peer| (path, peer)));
         }
     }
@@ -174,8 +174,7 @@ impl Timer {
 }
 
 fn peer(
-    written: &config::BgpPeer,
-    asn: u32,
+    (written, asn): (&config::BgpPeer, u32),
     path: &Path,
     around: &Surroundings<'_>,
     names: &mut Names,
@@ -410,9 +409,7 @@ fn announcement(
     };
     let networks = list(report, path, "networks", &written.networks, words::prefix);
     let mut named = |field, what, list: &Option<Vec<String>>, there: Vec<&str>| {
-        let Some((path, list)) = given(report, path, field, list) else {
-            return None;
-        };
+        let (path, list) = given(report, path, field, list)?;
         let known = |word: &str| known(what, word, &there);
         let names = each(report, &path, list, known).into_iter();
         Some(names.map(|(_, name)| name).collect())
