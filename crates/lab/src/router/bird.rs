@@ -70,7 +70,7 @@ fn configuration(plan: &RouterPlan) -> String {
         }
         for family in ["ipv4", "ipv6"] {
             text += &format!(
-                "  {family} {{ import all; import table; export where source = RTS_STATIC; }};\n"
+                "  {family} {{ import all; export where source = RTS_STATIC; }};\n"
             );
         }
         text += "}\n";

@@ -1,0 +1,5 @@
+//! Sessions between two machines, in virtual time.
+
+mod laws;
+mod network;
+mod stories;
