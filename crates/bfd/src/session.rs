@@ -121,6 +121,8 @@ pub(crate) struct Session {
     send_at: Option<Instant>,
     sequence: u32,
     numbers: Heard,
+    /// After so much silence the other side may begin with any number.
+    forget_at: Option<Instant>,
     /// It is not wanted any more, and gone then.
     ends_at: Option<Instant>,
     downs: u64,
@@ -178,6 +180,7 @@ impl Session {
             look_until: None,
             sequence,
             numbers: Heard::default(),
+            forget_at: None,
             ends_at: None,
             downs: 0,
             sent: 0,
@@ -309,6 +312,9 @@ impl Session {
         (header, behind): (&[u8; HEADER], &[u8]),
         (arrived, now): (Instant, Instant),
     ) -> Result<Option<Change>, Refusal> {
+        if self.forget_at.take_if(|at| *at <= now).is_some() {
+            self.numbers.forget();
+        }
         let is_right = match (&self.settings.authentication, packet.is_authenticated) {
             (None, false) => true,
             (None, true) | (Some(_), false) => false,
@@ -417,9 +423,10 @@ impl Session {
             return None;
         }
         self.look_until = None;
+        // Numbers are known for as long again (§6.8.1).
+        self.forget_at = self.heard.map(|heard| heard + self.detection() * 2);
         self.heard = None;
         self.yours = 0;
-        self.numbers.forget();
         self.remote_state = State::Down;
         self.remote_demands = false;
         self.remote_receive = Duration::from_micros(1);

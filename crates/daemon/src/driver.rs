@@ -40,6 +40,7 @@ use crate::{
     sweeper::{self, Memory, Order, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
+    ways,
     world::{World, WorldError},
 };
 
@@ -154,6 +155,8 @@ impl Driver {
             intent: Box::new(intent.clone()),
             is_restarting,
         });
+        let order = ways::Order::Configure(Box::new(intent.clone()));
+        self.shared.ways.order(order);
     }
 
     /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then; a
@@ -301,6 +304,7 @@ impl Driver {
         let event = Event::Links(seen.collect());
         let links = Arc::new(links);
         self.routes.order(routing::Order::Links(links.clone()));
+        self.shared.ways.order(ways::Order::Links(links.clone()));
         self.shared.update(|view| view.links = links);
         let actions = self.gateway.handle(event)?;
         self.act(actions)

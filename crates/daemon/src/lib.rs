@@ -31,4 +31,5 @@ pub mod sessions;
 pub mod sweeper;
 pub mod systemd;
 pub mod view;
+pub mod ways;
 pub mod world;

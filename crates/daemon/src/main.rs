@@ -20,6 +20,7 @@ use daemon::{
     routing::Routes,
     sessions::Sessions,
     view::{COMMANDS_MAX, ConfigView, Shared, SweepView, View},
+    ways::Ways,
     world::World,
 };
 use gateway::Gateway;
@@ -119,10 +120,13 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
 
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let (routes, bgp) = Routes::unstarted();
+    // Before capabilities are given up: it asks the kernel to run it first.
+    let ways = Ways::start(routes.clone()).context("cannot start the thread of BFD")?;
     let shared = Shared::new(
         world.tables().clone(),
         first_view(path, &config, &world),
-        (commands, routes.clone()),
+        commands,
+        (routes.clone(), ways),
     );
     let listeners = http::listen(intent)?;
     let mut driver = Driver::new(

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 mod lines;
 mod listeners;
-mod password;
+pub(crate) mod password;
 
 use lines::{Happened, Lines};
 use listeners::Listeners;
@@ -52,6 +52,8 @@ pub enum Order {
     Links(Arc<Vec<Link>>),
     /// Whether packets to what is announced can be served.
     Serving(bool),
+    /// BFD says that the way to this address is gone.
+    WayGone(IpAddr),
     /// The gateway is to go.
     Drain,
     /// It is to stay.
@@ -253,6 +255,15 @@ impl Runner {
                     }
                 }
                 self.tell(Event::Serving(is_serving));
+            }
+            Order::WayGone(address) => {
+                let is_meant = |place: &Place| *place == Place::Address(address);
+                let peers = self.routing.peers();
+                let gone = peers.filter(|(_, peer)| peer.bfd.is_some() && is_meant(&peer.place));
+                let gone: Vec<PeerId> = gone.map(|(id, _)| id).collect();
+                for id in gone {
+                    self.tell(Event::PathDown(id));
+                }
             }
             Order::Drain => self.tell(Event::Drain),
             Order::Undrain => self.tell(Event::Undrain),

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{holding::Holding, routing::Routes, sessions::Sessions};
+use crate::{holding::Holding, routing::Routes, sessions::Sessions, ways::Ways};
 
 /// What everybody in the daemon may look at.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Shared {
     commands: mpsc::Sender<Command>,
     /// What routers are told.
     pub routes: Routes,
+    /// Which ways are watched.
+    pub ways: Ways,
 }
 
 impl Shared {
@@ -37,13 +39,15 @@ impl Shared {
     pub fn new(
         tables: Arc<Tables>,
         view: View,
-        (commands, routes): (mpsc::Sender<Command>, Routes),
+        commands: mpsc::Sender<Command>,
+        (routes, ways): (Routes, Ways),
     ) -> Self {
         Self {
             tables,
             view: Arc::new(RwLock::new(Arc::new(view))),
             commands,
             routes,
+            ways,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::intent::{
 };
 
 pub mod drain;
+pub mod watched;
 
 use drain::{Drain, Phase};
 

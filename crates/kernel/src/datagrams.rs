@@ -4,7 +4,7 @@ use std::{
     io,
     mem::{size_of, size_of_val},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -137,7 +137,7 @@ pub fn towards(way: &Way, first_port: u16) -> io::Result<UdpSocket> {
 ///
 /// If the socket is broken.
 pub fn receive(
-    socket: &UdpSocket,
+    socket: &impl AsFd,
     buffer: &mut [u8],
     (now, wall): (Instant, SystemTime),
 ) -> io::Result<Option<Arrival>> {
@@ -155,7 +155,13 @@ pub fn receive(
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
     // SAFETY: the header leads to live buffers of the lengths that it says.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let length = unsafe {
+        libc::recvmsg(
+            socket.as_fd().as_raw_fd(),
+            &raw mut message,
+            libc::MSG_DONTWAIT,
+        )
+    };
     let Ok(length) = usize::try_from(length) else {
         let error = io::Error::last_os_error();
         let is_none = matches!(

@@ -138,6 +138,8 @@ pub struct Bfd {
     pub realtime: bool,
     /// Datagrams that belonged to no session or were wrong, by why.
     pub refused: Vec<Refused>,
+    /// What an operator should know and nothing else says.
+    pub notes: Vec<String>,
 }
 
 /// Datagrams that were not taken.
@@ -186,6 +188,8 @@ pub struct BfdSession {
     pub received: u64,
     /// The longest time between two of its packets since it came up, in milliseconds.
     pub longest_gap_ms: Option<f64>,
+    /// How often this machine woke so late that it looked once more before it said that the way is gone.
+    pub late_ticks: u64,
     /// The discriminators, ours and the other side's.
     pub discriminators: [u32; 2],
 }

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use api::http::{Announced, Bgp, BgpPeer, Drain, Family, Messages, Moment};
+use api::http::{
+    Announced, Bfd, BfdSession, Bgp, BgpPeer, Drain, Family, Messages, Moment, Refused,
+};
+use bfd::{Hops, Status};
 use bgp::{Kept, PeerSnapshot};
 use gateway::{intent::routing::Place, routing::drain::Ended};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::routing::Picture;
+use crate::{routing::Picture, ways};
 
 /// All peers.
 pub fn bgp(picture: &Picture) -> Bgp {
@@ -37,6 +40,56 @@ pub fn bgp(picture: &Picture) -> Bgp {
         drain: drain(picture),
         peers: peers.collect(),
         notes: picture.notes.clone(),
+    }
+}
+
+/// All ways that are watched.
+pub fn bfd(picture: &ways::Picture) -> Bfd {
+    let clock = Clock::at(picture.now);
+    let refused = picture.refused.iter();
+    let mut sessions: Vec<BfdSession> = picture
+        .sessions
+        .iter()
+        .map(|(name, key, status)| BfdSession {
+            name: name.clone(),
+            address: key.peer.to_string(),
+            source: key.local.map(|it| it.to_string()),
+            multihop: key.hops == Hops::Multi,
+            ..watched(status, &clock)
+        })
+        .collect();
+    sessions.sort_by(|one, other| one.name.cmp(&other.name));
+    Bfd {
+        sessions,
+        realtime: picture.is_realtime,
+        refused: refused
+            .map(|(reason, packets)| Refused {
+                reason: reason.to_string(),
+                packets: *packets,
+            })
+            .collect(),
+        notes: picture.notes.clone(),
+    }
+}
+
+fn watched(status: &Status, clock: &Clock) -> BfdSession {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    BfdSession {
+        state: status.state.label().to_owned(),
+        remote_state: status.remote_state.label().to_owned(),
+        since_seconds: clock.age(status.since).as_secs(),
+        diagnostic: status.diagnostic.words().to_owned(),
+        remote_diagnostic: status.remote_diagnostic.words().to_owned(),
+        downs: status.downs,
+        transmit_ms: milliseconds(status.transmit),
+        receive_ms: milliseconds(status.receive),
+        detection_ms: milliseconds(status.detection),
+        sent: status.sent,
+        received: status.received,
+        longest_gap_ms: status.longest_gap.map(milliseconds),
+        late_ticks: status.late_ticks,
+        discriminators: status.discriminators,
+        ..BfdSession::default()
     }
 }
 

@@ -6,9 +6,9 @@ use abi::limits::POOLS_MAX;
 use api::{
     Problems,
     http::{
-        ApiError, Applied, ApplyRequest, Bgp, BgpRequest, Counters, Drain, Drops, Flow, FlowQuery,
-        Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who, WhoQuery,
-        WithdrawQuery, path,
+        ApiError, Applied, ApplyRequest, Bfd, Bgp, BgpRequest, Counters, Drain, Drops, Flow,
+        FlowQuery, Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who,
+        WhoQuery, WithdrawQuery, path,
     },
 };
 use axum::{
@@ -130,6 +130,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(show_pools))
         .routes(routes!(list_mappings, ask_for_mapping, withdraw_mapping))
         .routes(routes!(show_bgp, ask_bgp))
+        .routes(routes!(show_bfd))
         .routes(routes!(show_drain, drain, undrain))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
@@ -342,6 +343,21 @@ async fn show_bgp(State(context): State<Context>) -> Result<Json<Bgp>, Failure> 
     Ok(Json(routing::bgp(&picture)))
 }
 
+/// Show which ways are watched
+///
+/// Sessions of BFD with their states and timers.
+#[utoipa::path(get, path = path::BFD, tag = "see", responses(
+    (status = 200, body = Bfd, description = "All sessions."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn show_bfd(State(context): State<Context>) -> Result<Json<Bfd>, Failure> {
+    match timeout(COMMAND_TIME_MAX, context.shared.ways.picture()).await {
+        Ok(Some(picture)) => Ok(Json(routing::bfd(&picture))),
+        Ok(None) | Err(_) => Err(unanswered()),
+    }
+}
+
 /// Ask something of the session with a peer
 ///
 /// To begin anew, or to say everything again.
@@ -413,11 +429,12 @@ async fn answered<T>(
 ) -> Result<T, Failure> {
     match timeout(COMMAND_TIME_MAX, context.shared.routes.ask(order)).await {
         Ok(Some(answer)) => Ok(answer),
-        Ok(None) | Err(_) => Err(Failure::busy(
-            "the daemon has too much to do, or ends",
-            "ask again",
-        )),
+        Ok(None) | Err(_) => Err(unanswered()),
     }
+}
+
+fn unanswered() -> Failure {
+    Failure::busy("the daemon has too much to do, or ends", "ask again")
 }
 
 /// Show dropped packets by reason

@@ -109,7 +109,12 @@ impl Lines {
         let (outgoing, queue) = mpsc::unbounded_channel();
         let unsent = Arc::new(AtomicUsize::new(0));
         let reader = tokio::spawn(read(connection, reading, self.news.clone()));
-        let writer = write(connection, writing, queue, (unsent.clone(), self.news.clone()));
+        let writer = write(
+            connection,
+            writing,
+            queue,
+            (unsent.clone(), self.news.clone()),
+        );
         let line = Line {
             outgoing,
             unsent,

@@ -111,9 +111,7 @@ impl Listeners {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         poll_fn(|context| {
             let mut calls = self.sockets.iter().map(|it| it.poll_accept(context));
-            calls
-                .find(|it| it.is_ready())
-                .unwrap_or(Poll::Pending)
+            calls.find(|it| it.is_ready()).unwrap_or(Poll::Pending)
         })
         .await
     }

@@ -13,11 +13,16 @@ const FILE_MAX: u64 = 4096;
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut text = Vec::new();
-    fs::File::open(path)?.take(FILE_MAX).read_to_end(&mut text)?;
+    fs::File::open(path)?
+        .take(FILE_MAX)
+        .read_to_end(&mut text)?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is empty"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its first line is empty",
+        ));
     }
     Ok(line.to_vec())
 }

@@ -38,7 +38,13 @@ pub fn routes_of_both_versions_come_with_what_is_said_of_them_and_go(brand: Bran
     ensure!(mail.communities == ["65010:7", "65535:65281"], "{mail:?}");
     ensure!(mail.large_communities == ["65010:1:2"], "{mail:?}");
     ensure!(mail.med == Some(50), "{mail:?}");
-    ensure!(known.iter().take(2).all(|it| it.next_hop == GATEWAY.to_string()), "{known:?}");
+    ensure!(
+        known
+            .iter()
+            .take(2)
+            .all(|it| it.next_hop == GATEWAY.to_string()),
+        "{known:?}"
+    );
     ensure!(known[2].next_hop == "2001:db8::ac1f:20b", "{known:?}");
     // What it tells us is counted, and kept.
     let heard = wait_for(PATIENCE, "the router's prefixes", || {
@@ -50,7 +56,9 @@ pub fn routes_of_both_versions_come_with_what_is_said_of_them_and_go(brand: Bran
     scene.router.refresh(GATEWAY)?;
     wait_for(PATIENCE, "a route refresh", || {
         let messages = scene.peer()?.messages;
-        let asked = messages.iter().any(|it| it.kind == "route-refresh" && it.received > 0);
+        let asked = messages
+            .iter()
+            .any(|it| it.kind == "route-refresh" && it.received > 0);
         Ok(asked.then_some(()))
     })?;
     scene.knows(&EVERYTHING)?;
@@ -132,8 +140,16 @@ pub fn routes_stay_while_a_daemon_is_away_and_go_if_it_stays_away(brand: Brand) 
     wait_for(PATIENCE, "the routes to go", || {
         Ok(scene.paths()?.is_empty().then_some(()))
     })?;
-    println!("{}: routes went after {:?}, of 5 s", brand.name(), begin.elapsed());
-    ensure!(begin.elapsed() > Duration::from_secs(3), "{:?}", begin.elapsed());
+    println!(
+        "{}: routes went after {:?}, of 5 s",
+        brand.name(),
+        begin.elapsed()
+    );
+    ensure!(
+        begin.elapsed() > Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
     scene.gateway.start()?;
     scene.finish()
 }
@@ -173,7 +189,11 @@ pub fn a_gateway_that_drains_asks_to_be_avoided_then_withdraws_then_says_goodbye
     let begin = Instant::now();
     let ended = scene.gateway.stop()?;
     ensure!(ended.success(), "{ended}");
-    ensure!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+    ensure!(
+        begin.elapsed() > Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
     scene.knows(&[])?;
     scene.gateway.start()?;
     scene.established()?;
@@ -187,7 +207,10 @@ pub fn a_link_that_loses_a_third_of_its_packets_is_enough(brand: Brand) -> Resul
     let gw = scene.site.host("gw")?;
     gw.nft(LOSS)?;
     // What is established already goes on; what begins now comes to be.
-    scene.gateway.http().post(path::BGP, br#"{"peer": "router", "ask": "reset"}"#)?;
+    scene
+        .gateway
+        .http()
+        .post(path::BGP, br#"{"peer": "router", "ask": "reset"}"#)?;
     scene.established()?;
     scene.knows(&EVERYTHING)?;
     gw.nft("delete table inet loss")?;
@@ -197,9 +220,17 @@ pub fn a_link_that_loses_a_third_of_its_packets_is_enough(brand: Brand) -> Resul
 pub fn a_router_that_falls_silent_is_missed_after_its_hold_time(brand: Brand) -> Result<()> {
     let mut theirs = neighbour();
     theirs.hold_time = Duration::from_secs(3);
-    let mut scene = Scene::start(brand, theirs, &policy(", hold_time: 3s", "").replace("hold_time: 9s, ", ""))?;
+    let mut scene = Scene::start(
+        brand,
+        theirs,
+        &policy(", hold_time: 3s", "").replace("hold_time: 9s, ", ""),
+    )?;
     scene.established()?;
-    ensure!(scene.peer()?.hold_time_seconds == Some(3), "{:?}", scene.peer()?);
+    ensure!(
+        scene.peer()?.hold_time_seconds == Some(3),
+        "{:?}",
+        scene.peer()?
+    );
 
     scene.router.signal(Signal::SIGSTOP)?;
     let begin = Instant::now();
@@ -208,7 +239,10 @@ pub fn a_router_that_falls_silent_is_missed_after_its_hold_time(brand: Brand) ->
         Ok((peer.state != "established").then_some(peer))
     })?;
     let waited = begin.elapsed();
-    ensure!(peer.last_down.as_deref() == Some("we said Hold Timer Expired"), "{peer:?}");
+    ensure!(
+        peer.last_down.as_deref() == Some("we said Hold Timer Expired"),
+        "{peer:?}"
+    );
     ensure!(waited <= Duration::from_millis(3500), "{waited:?}");
     scene.router.signal(Signal::SIGCONT)?;
     scene.established()?;

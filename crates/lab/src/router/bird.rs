@@ -69,9 +69,7 @@ fn configuration(plan: &RouterPlan) -> String {
             text += "  bfd on;\n";
         }
         for family in ["ipv4", "ipv6"] {
-            text += &format!(
-                "  {family} {{ import all; export where source = RTS_STATIC; }};\n"
-            );
+            text += &format!("  {family} {{ import all; export where source = RTS_STATIC; }};\n");
         }
         text += "}\n";
     }

@@ -1,0 +1,459 @@
+//! BFD on real sockets and in real time: a thread of its own, which the kernel runs before all ordinary ones,
+//! so that no load makes a way look gone.
+//!
+//! ```text
+//! driver ─ Order ─► Watcher ─► bfd::Sessions ─► Send ─► sockets, one for each session
+//!                     ▲                └──────► Changed ─► routing::Order::Way, the log
+//!   sockets, one for each port: when the kernel took each datagram, how far it came
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bfd::{
+    Action, Authentication, Datagram, Digest, Event, Hops, Key, Refused, Secret, Sessions,
+    Settings, State, Status,
+};
+use gateway::{
+    intent::Intent,
+    routing::watched::{Watched, watched},
+};
+use kernel::{
+    datagrams::{self, Way},
+    netlink::Link,
+};
+use tokio::{
+    io::Interest,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    capabilities,
+    routing::{self, Routes, password},
+};
+
+/// Orders that may wait.
+const ORDERS_MAX: usize = 64;
+/// Bytes of the longest datagram that is looked at; a control packet says its length in one byte.
+const DATAGRAM_MAX: usize = 256;
+/// Datagrams that are read from one socket before another has its turn.
+const READ_AT_ONCE: usize = 256;
+/// How long to wait before a port that is taken is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Where control packets go (RFC 5881 §4, RFC 5883 §5).
+const PORTS: [(Hops, u16); 2] = [(Hops::Single, 3784), (Hops::Multi, 4784)];
+
+/// What the rest of the daemon wants.
+pub enum Order {
+    /// This configuration is in force.
+    Configure(Box<Intent>),
+    /// The interfaces of this host.
+    Links(Arc<Vec<Link>>),
+    /// How it is.
+    Show(oneshot::Sender<Picture>),
+}
+
+/// How it is.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// When this was so.
+    pub now: Instant,
+    /// Sessions with the names of those who want them.
+    pub sessions: Vec<(String, Key, Status)>,
+    /// Datagrams that were not taken.
+    pub refused: BTreeMap<Refused, u64>,
+    /// Whether the thread runs before all ordinary ones.
+    pub is_realtime: bool,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+}
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub struct Ways(mpsc::Sender<Order>);
+
+impl Ways {
+    /// Starts the thread; it tells `routes` which ways are gone. It asks to be run before others, and gives up
+    /// the right to ask.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread.
+    pub fn start(routes: Routes) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        thread::Builder::new().name("bfd".to_owned()).spawn(move || {
+            let is_realtime = match datagrams::be_realtime() {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::debug!(%error, "BFD has no real-time priority");
+                    false
+                }
+            };
+            if let Err(error) = capabilities::drop_others(false) {
+                tracing::error!(%error, "the thread of BFD cannot give up capabilities, and ends");
+                return;
+            }
+            runtime.block_on(Watcher::new(routes, is_realtime).run(received));
+        })?;
+        Ok(Self(orders))
+    }
+
+    /// Gives an order. One that finds no room is lost, and said: the thread hangs then.
+    pub fn order(&self, order: Order) {
+        if self.0.try_send(order).is_err() {
+            tracing::error!("the thread of BFD takes no more orders");
+        }
+    }
+
+    /// How it is; nothing if the thread is gone.
+    pub async fn picture(&self) -> Option<Picture> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Order::Show(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+struct Watcher {
+    sessions: Sessions,
+    intent: Option<Box<Intent>>,
+    links: Arc<Vec<Link>>,
+    names: BTreeMap<Key, String>,
+    listening: Vec<(Hops, tokio::net::UdpSocket)>,
+    sending: HashMap<Key, UdpSocket>,
+    retry_at: Option<Instant>,
+    notes: BTreeMap<String, String>,
+    routes: Routes,
+    is_realtime: bool,
+}
+
+impl Watcher {
+    fn new(routes: Routes, is_realtime: bool) -> Self {
+        Self {
+            sessions: Sessions::new(getrandom::u64().unwrap_or(1)),
+            intent: None,
+            links: Arc::default(),
+            names: BTreeMap::new(),
+            listening: Vec::new(),
+            sending: HashMap::new(),
+            retry_at: None,
+            notes: BTreeMap::new(),
+            routes,
+            is_realtime,
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let deadline = self.sessions.deadline();
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => break,
+                },
+                () = readable(&self.listening) => {}
+                () = until(deadline) => {}
+                () = until(self.retry_at) => self.listen(),
+            }
+            // Whatever woke us: what waits is read before it is said that nothing came.
+            self.read_all();
+            let now = Instant::now();
+            if self.sessions.deadline().is_some_and(|at| at <= now) {
+                let actions = self.sessions.handle(Event::Tick, now);
+                self.act(actions);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Configure(intent) => {
+                self.intent = Some(intent);
+                self.configure();
+            }
+            Order::Links(links) => {
+                let indices = |links: &[Link]| -> Vec<(String, u32)> {
+                    links
+                        .iter()
+                        .map(|it| (it.name.clone(), it.ifindex))
+                        .collect()
+                };
+                let is_other = indices(&self.links) != indices(&links);
+                self.links = links;
+                if is_other {
+                    self.configure();
+                }
+            }
+            Order::Show(reply) => {
+                let _ = reply.send(self.picture());
+            }
+        }
+    }
+
+    fn configure(&mut self) {
+        let Some(intent) = &self.intent else {
+            return;
+        };
+        let (mut wanted, mut names, mut notes) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for way in watched(intent) {
+            match settings(&way, &self.links) {
+                Ok((key, settings)) => {
+                    names.insert(key, way.name);
+                    wanted.insert(key, settings);
+                }
+                Err(note) => {
+                    notes.insert(
+                        way.name.clone(),
+                        format!("BFD session {}: {note}", way.name),
+                    );
+                }
+            }
+        }
+        for note in notes.values() {
+            tracing::error!("{note}");
+        }
+        // Names of sessions that are given up are needed for their last words.
+        self.names.extend(names);
+        self.notes = notes;
+        let is_wanted = !wanted.is_empty();
+        self.sending.retain(|key, _| wanted.contains_key(key));
+        let actions = self
+            .sessions
+            .handle(Event::Configure(wanted), Instant::now());
+        if is_wanted {
+            self.listen();
+        }
+        self.act(actions);
+        if !is_wanted {
+            self.listening.clear();
+            self.retry_at = None;
+        }
+    }
+
+    fn listen(&mut self) {
+        self.retry_at = None;
+        if !self.listening.is_empty() {
+            return;
+        }
+        let opened = || -> io::Result<Vec<(Hops, tokio::net::UdpSocket)>> {
+            let mut sockets = Vec::new();
+            for (hops, port) in PORTS {
+                sockets.push((
+                    hops,
+                    tokio::net::UdpSocket::from_std(datagrams::listen(port, false)?)?,
+                ));
+                // A kernel without IPv6 has no ways of it.
+                if let Ok(socket) = datagrams::listen(port, true) {
+                    sockets.push((hops, tokio::net::UdpSocket::from_std(socket)?));
+                }
+            }
+            Ok(sockets)
+        };
+        match opened() {
+            Ok(sockets) => {
+                self.listening = sockets;
+                self.notes.remove("");
+            }
+            Err(error) => {
+                let note = format!(
+                    "cannot listen for BFD on ports 3784 and 4784: {error}; it is tried again"
+                );
+                if self.notes.get("") != Some(&note) {
+                    tracing::error!("{note}");
+                }
+                self.notes.insert(String::new(), note);
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    fn read_all(&mut self) {
+        let mut buffer = [0; DATAGRAM_MAX];
+        for index in 0..self.listening.len() {
+            for _ in 0..READ_AT_ONCE {
+                let clocks = (Instant::now(), SystemTime::now());
+                let Some((hops, socket)) = self.listening.get(index) else {
+                    break;
+                };
+                let read = || {
+                    let arrival = datagrams::receive(socket, &mut buffer, clocks)?;
+                    arrival.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+                };
+                let arrival = match socket.try_io(Interest::READABLE, read) {
+                    Ok(arrival) => arrival,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "a datagram of BFD cannot be read");
+                        break;
+                    }
+                };
+                let datagram = Datagram {
+                    bytes: buffer.get(..arrival.length).unwrap_or_default(),
+                    from: arrival.from,
+                    to: arrival.to,
+                    interface: arrival.interface,
+                    ttl: arrival.ttl,
+                    hops: *hops,
+                    arrived: arrival.at,
+                };
+                let event = Event::Received(datagram);
+                let actions = self.sessions.handle(event, clocks.0);
+                self.act(actions);
+            }
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { key, packet } => self.send(key, packet.bytes()),
+                Action::Changed {
+                    key,
+                    from,
+                    to,
+                    diagnostic,
+                    remote_state,
+                    remote_diagnostic,
+                } => {
+                    let name = self.names.get(&key).map_or("(removed)", String::as_str);
+                    let (why, theirs) = (diagnostic.words(), remote_diagnostic.words());
+                    if to == State::Up {
+                        tracing::info!(session = name, peer = %key.peer, "the BFD session is up");
+                    } else if from == State::Up {
+                        tracing::warn!(
+                            session = name, peer = %key.peer, why, theirs,
+                            "the BFD session is down"
+                        );
+                        // The next packets leave by the way that there is then.
+                        self.sending.remove(&key);
+                        // Who only does not want to be watched any more is there all the same
+                        // (RFC 5882 §3.2).
+                        if to == State::Down && remote_state != State::AdminDown {
+                            self.routes.order(routing::Order::WayGone(key.peer));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, key: Key, bytes: &[u8]) {
+        if !self.sending.contains_key(&key) {
+            let port = PORTS.iter().find(|(hops, _)| *hops == key.hops);
+            let port = port.map_or(0, |(_, port)| *port);
+            let way = Way {
+                peer: SocketAddr::new(key.peer, port),
+                source: key.local,
+                interface: key.interface,
+            };
+            // A port of its own for each session, whichever is free from here on.
+            let first = u16::try_from(49_152 + self.sending.len()).unwrap_or(49_152);
+            match datagrams::towards(&way, first) {
+                Ok(socket) => drop(self.sending.insert(key, socket)),
+                Err(error) => {
+                    tracing::debug!(peer = %key.peer, %error, "no way to send BFD packets by");
+                    return;
+                }
+            }
+        }
+        if let Some(socket) = self.sending.get(&key)
+            && let Err(error) = socket.send(bytes)
+            && error.kind() != io::ErrorKind::ConnectionRefused
+        {
+            tracing::debug!(peer = %key.peer, %error, "a BFD packet cannot be sent");
+            self.sending.remove(&key);
+        }
+    }
+
+    fn picture(&self) -> Picture {
+        let sessions = self.sessions.snapshot().into_iter();
+        Picture {
+            now: Instant::now(),
+            sessions: sessions
+                .map(|(key, status)| {
+                    let name = self.names.get(&key).cloned().unwrap_or_default();
+                    (name, key, status)
+                })
+                .collect(),
+            refused: self.sessions.refused().clone(),
+            is_realtime: self.is_realtime,
+            notes: self.notes.values().cloned().collect(),
+        }
+    }
+}
+
+/// What is wanted of a session, or why there can be none.
+fn settings(way: &Watched, links: &[Link]) -> Result<(Key, Settings), String> {
+    let interface = match &way.interface {
+        None => None,
+        Some(name) => match links.iter().find(|link| link.name == *name) {
+            Some(link) => Some(link.ifindex),
+            None => return Err(format!("there is no interface {name}")),
+        },
+    };
+    let authentication = match (&way.profile.authentication, way.secret()) {
+        (Some(authentication), Some(path)) => {
+            let secret = password::read(path)
+                .map_err(|error| error.to_string())
+                .and_then(|it| Secret::new(&it).map_err(|error| error.to_string()))
+                .map_err(|error| format!("the secret in {}: {error}", path.display()))?;
+            Some(Authentication {
+                digest: match authentication.is_meticulous {
+                    true => Digest::MeticulousSha1,
+                    false => Digest::Sha1,
+                },
+                key: authentication.key,
+                secret,
+            })
+        }
+        (Some(_) | None, _) => None,
+    };
+    let key = Key {
+        peer: way.peer,
+        local: way.local,
+        interface,
+        hops: match way.hops {
+            0 | 1 => Hops::Single,
+            _ => Hops::Multi,
+        },
+    };
+    let settings = Settings {
+        transmit: way.profile.transmit,
+        receive: way.profile.receive,
+        multiplier: way.profile.multiplier,
+        is_passive: way.profile.is_passive,
+        lowest_ttl: way.lowest_ttl(),
+        authentication,
+        is_admin_down: false,
+    };
+    Ok((key, settings))
+}
+
+/// Waits until there is something to be read, or for ever.
+async fn readable(sockets: &[(Hops, tokio::net::UdpSocket)]) {
+    let each = sockets
+        .iter()
+        .map(|(_, socket)| Box::pin(socket.readable()));
+    let each: Vec<_> = each.collect();
+    if each.is_empty() {
+        return std::future::pending().await;
+    }
+    let _ = futures_util::future::select_all(each).await;
+}
+
+/// Waits until then, or for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

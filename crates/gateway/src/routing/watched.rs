@@ -1,0 +1,83 @@
+//! Which ways BFD watches: those to BGP peers that want it, and sessions of their own.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use crate::intent::{
+    Intent,
+    routing::{BfdProfile, Peer, Place},
+};
+
+/// A way that is to be watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// What reports call it: the names of all who want it.
+    pub name: String,
+    /// The other side.
+    pub peer: IpAddr,
+    /// Our address, if one was chosen.
+    pub local: Option<IpAddr>,
+    /// The interface that it is behind, if one was chosen.
+    pub interface: Option<String>,
+    /// Links to it at most.
+    pub hops: u8,
+    /// Its timers.
+    pub profile: BfdProfile,
+}
+
+impl Watched {
+    /// The lowest time to live that its packets may come with: they set out with 255.
+    pub fn lowest_ttl(&self) -> u8 {
+        u8::MAX - self.hops.saturating_sub(1)
+    }
+
+    /// The file of its secret, if it has one.
+    pub fn secret(&self) -> Option<&PathBuf> {
+        let authentication = self.profile.authentication.as_ref()?;
+        Some(&authentication.secret)
+    }
+}
+
+/// The ways, in the order of the configuration. Of two that have the same ends the first decides, and has
+/// both names.
+pub fn watched(intent: &Intent) -> Vec<Watched> {
+    let peers = intent.bgp.iter().flat_map(|bgp| &bgp.peers);
+    let sessions = intent.bfd.sessions.iter().filter_map(|session| {
+        Some(Watched {
+            name: session.name.clone(),
+            peer: session.address,
+            local: session.source,
+            interface: session.interface.clone(),
+            hops: session.hops,
+            profile: profile(intent, &session.profile)?,
+        })
+    });
+    let mut ways: Vec<Watched> = Vec::new();
+    for way in peers.filter_map(|peer| of(intent, peer)).chain(sessions) {
+        let ends = |it: &Watched| (it.peer, it.local, it.interface.clone(), it.hops > 1);
+        match ways.iter_mut().find(|it| ends(it) == ends(&way)) {
+            Some(same) => same.name = format!("{}, {}", same.name, way.name),
+            None => ways.push(way),
+        }
+    }
+    ways
+}
+
+/// The way to a peer, if it is to be watched and known.
+fn of(intent: &Intent, peer: &Peer) -> Option<Watched> {
+    let Place::Address(address) = peer.place else {
+        return None;
+    };
+    Some(Watched {
+        name: peer.name.clone(),
+        peer: address,
+        local: peer.source,
+        interface: None,
+        hops: peer.distance.hops,
+        profile: profile(intent, peer.bfd.as_deref()?)?,
+    })
+}
+
+fn profile(intent: &Intent, name: &str) -> Option<BfdProfile> {
+    let mut profiles = intent.bfd.profiles.iter();
+    profiles.find(|it| it.name == name).cloned()
+}
