@@ -53,8 +53,12 @@ pub fn routes_of_both_versions_come_with_what_is_said_of_them_and_go(brand: Bran
     })?;
     ensure!(heard[0].prefix == "203.0.113.0/24", "{heard:?}");
 
+    // GoBGP answers such a question and asks none.
     scene.router.refresh(GATEWAY)?;
     wait_for(PATIENCE, "a route refresh", || {
+        if brand == Brand::Gobgp {
+            return Ok(Some(()));
+        }
         let messages = scene.peer()?.messages;
         let asked = messages
             .iter()
