@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use abi::{Counter, Protocol, Reason, Told};
 use api::http::{
-    AddressState, AttachMode, ByProtocol, InterfaceStatus, Pool, PoolAddress, Pools, Ports,
-    Program, Realm, Traffic,
+    AddressState, AttachMode, Bfd, BfdSession, Bgp, BgpPeer, ByProtocol, Family, InterfaceStatus,
+    Messages, Pool, PoolAddress, Pools, Ports, Program, Realm, Refused, Traffic,
 };
 use daemon::{
     holding::Holding,
@@ -100,11 +100,53 @@ fn readings() -> Readings {
             })
             .collect(),
         events_lost: 3,
+        bgp: bgp(),
+        bfd: bfd(),
         fills: vec![Fill {
             table: "FLOWS",
             entries: 14,
             max: 1024,
         }],
+    }
+}
+
+fn bgp() -> Bgp {
+    Bgp {
+        peers: vec![BgpPeer {
+            name: "leaf-1".to_owned(),
+            state: "established".to_owned(),
+            established_times: 2,
+            families: vec![Family {
+                family: "ipv4".to_owned(),
+                announced: 3,
+                received: 4,
+            }],
+            messages: vec![Messages {
+                kind: "update".to_owned(),
+                sent: 5,
+                received: 6,
+            }],
+            ..BgpPeer::default()
+        }],
+        ..Bgp::default()
+    }
+}
+
+fn bfd() -> Bfd {
+    Bfd {
+        sessions: vec![BfdSession {
+            name: "leaf-1".to_owned(),
+            state: "up".to_owned(),
+            downs: 1,
+            sent: 7,
+            received: 8,
+            ..BfdSession::default()
+        }],
+        refused: vec![Refused {
+            reason: "no such session".to_owned(),
+            packets: 9,
+        }],
+        ..Bfd::default()
     }
 }
 
@@ -191,6 +233,9 @@ fn names_say_what_they_count() {
             Unit::Fragments => assert!(name.contains("fragments"), "{name}"),
             Unit::Flows => assert!(name.contains("flows"), "{name}"),
             Unit::Ports => assert!(name.contains("_ports_"), "{name}"),
+            Unit::Prefixes => assert!(name.ends_with("_prefixes"), "{name}"),
+            Unit::Messages => assert!(name.ends_with("_messages"), "{name}"),
+            Unit::Sessions => assert!(name.contains("_sessions_"), "{name}"),
             Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),
             Unit::Entries | Unit::Passes | Unit::Truth => {}
         }

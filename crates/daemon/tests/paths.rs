@@ -3,8 +3,8 @@
 use api::{
     Problems,
     http::{
-        ApiError, Applied, Counters, Drops, Flow, Flows, Mapping, Mappings, Pools, Status, Who,
-        path,
+        ApiError, Applied, Bfd, Bgp, Counters, Drain, Drops, Flow, Flows, Mapping, Mappings, Pools,
+        Status, Who, path,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -68,6 +68,9 @@ fn is_understood(name: &str, body: &Value) -> bool {
         "Pools" => taken::<Pools>(body),
         "Mappings" => taken::<Mappings>(body),
         "Mapping" => taken::<Mapping>(body),
+        "Bgp" => taken::<Bgp>(body),
+        "Bfd" => taken::<Bfd>(body),
+        "Drain" => taken::<Drain>(body),
         "Drops" => taken::<Drops>(body),
         "Counters" => taken::<Counters>(body),
         "Applied" => taken::<Applied>(body),
@@ -104,7 +107,7 @@ fn every_documented_path_is_served_with_the_documented_body() {
         check(&document, operation, &format!("GET {path}"), &answer);
         asked += 1;
     }
-    assert_eq!(asked, 13);
+    assert_eq!(asked, 16);
 }
 
 #[test]

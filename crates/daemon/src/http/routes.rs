@@ -529,8 +529,13 @@ async fn show_document(State(context): State<Context>) -> impl IntoResponse {
 ))]
 async fn show_metrics(State(context): State<Context>) -> Result<impl IntoResponse, Failure> {
     let view = context.shared.view();
+    // What a thread that hangs would say is left out, and everything else is said.
+    let bgp = picture(&context).await.map(|it| routing::bgp(&it));
+    let bfd = context.shared.ways.picture().await;
+    let bfd = bfd.map(|it| routing::bfd(&it)).unwrap_or_default();
+    let routes = (bgp.unwrap_or_default(), bfd);
     let page = read(&context, |tables, _| {
-        Readings::read(tables, view).map(|readings| metrics::page(&readings))
+        Readings::read(tables, view, routes).map(|readings| metrics::page(&readings))
     });
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.await?))
 }

@@ -107,6 +107,18 @@ words! {
     Lost = "loss", |loss: Loss| loss.label().into();
     /// What became of a fragment that was held.
     Became = "fate", |fate: HeldFate| fate.label().into();
+    /// A BGP peer, by its name.
+    Peer = "peer", |name: String| name.into();
+    /// A BFD session, by the names of those who want it.
+    Watch = "session", |name: String| name.into();
+    /// A version of IP.
+    Family = "family", |family: String| family.into();
+    /// A kind of BGP message.
+    Message = "kind", |kind: String| kind.into();
+    /// Whether something was `sent` or `received`.
+    Sense = "way", |way: &'static str| (*way).into();
+    /// Why a BFD packet was not taken.
+    Because = "reason", |reason: String| reason.into();
     /// A version.
     Version = "version", |version: &'static str| (*version).into();
     /// A commit; `unknown` if the build did not know it.

@@ -3,8 +3,9 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Address, Became, Commit, Faces, Fate, Goes, Hangs, Happened, How, Interface, Labels, Lost, Map,
-    Pool, Rule, State, Transport, Version, Way, Why,
+    Address, Became, Because, Commit, Faces, Family, Fate, Goes, Hangs, Happened, How, Interface,
+    Labels, Lost, Map, Message, Peer, Pool, Rule, Sense, State, Transport, Version, Watch, Way,
+    Why,
 };
 
 /// How a value behaves.
@@ -45,6 +46,12 @@ pub enum Unit {
     Records,
     /// Fragments of packets.
     Fragments,
+    /// Prefixes that routers are told of, or tell.
+    Prefixes,
+    /// Messages of BGP.
+    Messages,
+    /// Sessions with routers.
+    Sessions,
     /// Seconds.
     Seconds,
     /// Seconds since 1970-01-01 in UTC.
@@ -65,6 +72,9 @@ impl Unit {
             Self::Passes => "passes",
             Self::Records => "records",
             Self::Fragments => "fragments",
+            Self::Prefixes => "prefixes",
+            Self::Messages => "messages",
+            Self::Sessions => "sessions",
             Self::Seconds => "seconds",
             Self::Time => "Unix time",
             Self::Truth => "0 or 1",
@@ -191,6 +201,29 @@ metrics! {
         "Bytes of memory that held fragments take.";
     HELD_BYTES_MAX: () = Gauge of Bytes, "egret_held_max_bytes",
         "Bytes of memory that held fragments may take.";
+    BGP_UP: (Peer,) = Gauge of Truth, "egret_bgp_peer_up",
+        "Whether the BGP session with a peer is established.";
+    BGP_ESTABLISHED: (Peer,) = Counter of Sessions, "egret_bgp_sessions_established_total",
+        "BGP sessions with a peer that were established, since the daemon started; more than one is a \
+         session that ended.";
+    BGP_ANNOUNCED: (Peer, Family) = Gauge of Prefixes, "egret_bgp_announced_prefixes",
+        "Prefixes that a peer is told of.";
+    BGP_RECEIVED: (Peer, Family) = Gauge of Prefixes, "egret_bgp_received_prefixes",
+        "Prefixes that a peer announces to us; they are counted and not used.";
+    BGP_MESSAGES: (Peer, Message, Sense) = Counter of Messages, "egret_bgp_messages_total",
+        "Messages of BGP by kind, since the daemon started.";
+    ROUTES_READY: () = Gauge of Truth, "egret_routes_ready",
+        "Whether packets from both realms can be served; while they cannot, nothing is announced.";
+    DRAINING: () = Gauge of Truth, "egret_draining",
+        "Whether this gateway is on its way out, or drained.";
+    BFD_UP: (Watch,) = Gauge of Truth, "egret_bfd_session_up",
+        "Whether the BFD session is up.";
+    BFD_DOWNS: (Watch,) = Counter of Sessions, "egret_bfd_sessions_down_total",
+        "How often the BFD session went down from up.";
+    BFD_PACKETS: (Watch, Sense) = Counter of Packets, "egret_bfd_packets_total",
+        "BFD packets of the session; those that were not taken are not in it.";
+    BFD_REFUSED: (Because,) = Counter of Packets, "egret_bfd_refused_packets_total",
+        "BFD packets that were not taken, since the daemon started.";
     INTERFACE_ATTACHED: (Interface, Faces, Hangs) = Gauge of Truth, "egret_interface_attached",
         "Whether the packet path hangs on an interface of the configuration, and how.";
     CONFIG_LOADED: () = Gauge of Time, "egret_config_loaded_timestamp_seconds",

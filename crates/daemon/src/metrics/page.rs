@@ -18,8 +18,9 @@ use sessions::Kind;
 
 use super::{
     label::{
-        Address, Became, Commit, Direction, Faces, Fate, Goes, Hangs, Happened, HeldFate, How,
-        Interface, Lost, Map, Pool, Rule, State, Transport, Version, Way, Why,
+        Address, Became, Because, Commit, Direction, Faces, Family, Fate, Goes, Hangs, Happened,
+        HeldFate, How, Interface, Lost, Map, Message, Peer, Pool, Rule, Sense, State, Transport,
+        Version, Watch, Way, Why,
     },
     list,
     readings::{Fill, Readings, RuleUse, states},
@@ -38,6 +39,8 @@ pub fn page(readings: &Readings) -> String {
     sweep(&mut text, &readings.view.sweep);
     sessions(&mut text, readings);
     fragments(&mut text, &readings.view);
+    routes(&mut text, &readings.bgp);
+    ways(&mut text, &readings.bfd);
     daemon(&mut text, &readings.view);
     text.finish()
 }
@@ -207,6 +210,56 @@ fn fragments(text: &mut Text, view: &View) {
     text.add_one(&list::HELD_FRAGMENTS, held.fragments as u64);
     text.add_one(&list::HELD_BYTES, held.bytes as u64);
     text.add_one(&list::HELD_BYTES_MAX, BYTES_MAX as u64);
+}
+
+fn routes(text: &mut Text, bgp: &http::Bgp) {
+    let peer = |it: &http::BgpPeer| Peer(it.name.clone());
+    let each = || bgp.peers.iter();
+    let is_up = |it: &http::BgpPeer| (it.state == "established").into();
+    text.add(&list::BGP_UP, each().map(|it| ((peer(it),), is_up(it))));
+    let times = each().map(|it| ((peer(it),), it.established_times.into()));
+    text.add(&list::BGP_ESTABLISHED, times);
+    let families = |count: fn(&http::Family) -> u64| {
+        each().flat_map(move |it| {
+            let families = it.families.iter();
+            families.map(move |of| ((peer(it), Family(of.family.clone())), count(of).into()))
+        })
+    };
+    text.add(&list::BGP_ANNOUNCED, families(|it| it.announced));
+    text.add(&list::BGP_RECEIVED, families(|it| it.received));
+    let messages = each().flat_map(|it| {
+        let kinds = it.messages.iter();
+        kinds.flat_map(move |of| {
+            let labels = |way| (peer(it), Message(of.kind.clone()), Sense(way));
+            [
+                (labels("sent"), of.sent.into()),
+                (labels("received"), of.received.into()),
+            ]
+        })
+    });
+    text.add(&list::BGP_MESSAGES, messages);
+    text.add_one(&list::ROUTES_READY, bgp.drain.ready);
+    let is_draining = !matches!(bgp.drain.phase.as_str(), "" | "serving");
+    text.add_one(&list::DRAINING, is_draining);
+}
+
+fn ways(text: &mut Text, bfd: &http::Bfd) {
+    let name = |it: &http::BfdSession| Watch(it.name.clone());
+    let each = || bfd.sessions.iter();
+    let is_up = |it: &http::BfdSession| (it.state == "up").into();
+    text.add(&list::BFD_UP, each().map(|it| ((name(it),), is_up(it))));
+    let downs = each().map(|it| ((name(it),), it.downs.into()));
+    text.add(&list::BFD_DOWNS, downs);
+    let packets = each().flat_map(|it| {
+        [
+            ((name(it), Sense("sent")), it.sent.into()),
+            ((name(it), Sense("received")), it.received.into()),
+        ]
+    });
+    text.add(&list::BFD_PACKETS, packets);
+    let refused = bfd.refused.iter();
+    let refused = refused.map(|it| ((Because(it.reason.clone()),), it.packets.into()));
+    text.add(&list::BFD_REFUSED, refused);
 }
 
 fn daemon(text: &mut Text, view: &View) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::{Counter, Protocol, Reason, Told, map};
-use api::http::{ByProtocol, Pools};
+use api::http::{Bfd, Bgp, ByProtocol, Pools};
 use kernel::Tables;
 
 use crate::{
@@ -32,6 +32,10 @@ pub struct Readings {
     pub fills: Vec<Fill>,
     /// Flows whose beginning the session log was not told.
     pub events_lost: u64,
+    /// What routers are told.
+    pub bgp: Bgp,
+    /// Which ways are watched.
+    pub bfd: Bfd,
 }
 
 /// What a rule has at present.
@@ -64,7 +68,11 @@ impl Readings {
     /// # Errors
     ///
     /// If a table cannot be read.
-    pub fn read(tables: &Tables, view: Arc<View>) -> Result<Self, ReadError> {
+    pub fn read(
+        tables: &Tables,
+        view: Arc<View>,
+        (bgp, bfd): (Bgp, Bfd),
+    ) -> Result<Self, ReadError> {
         let pools = pools::pools(tables, &view)?;
         let (mut expired, mut active) = (Vec::new(), Vec::new());
         for (name, number, _) in pools::numbered(&view) {
@@ -75,6 +83,8 @@ impl Readings {
             active.push((name.to_owned(), flows.unwrap_or_default()));
         }
         Ok(Self {
+            bgp,
+            bfd,
             expired,
             active,
             rules: rules(tables, &view),

@@ -35,7 +35,14 @@ enum Loss {
 }
 
 /// Nothing leaves towards the router.
-const MUTE: &str = "table inet mute { chain out { type filter hook output priority 0; drop; } }";
+const MUTE: &str = "
+table inet mute {
+	chain out {
+		type filter hook output priority 0
+		drop
+	}
+}
+";
 
 #[test]
 fn a_router_has_no_route_to_a_gateway_that_is_gone_after_three_intervals() -> Result<()> {
