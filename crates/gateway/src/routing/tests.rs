@@ -1,3 +1,5 @@
+//! Whom is told what, and who is who.
+
 use bgp::State;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Datagrams to this host, seen from both ends.
+
 use super::*;
 
 /// A datagram to this host, seen from both ends.
