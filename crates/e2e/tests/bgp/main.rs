@@ -5,6 +5,7 @@
 mod rubbish;
 mod scene;
 mod sentences;
+mod shared;
 
 use lab::Brand;
 

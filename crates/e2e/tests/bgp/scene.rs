@@ -146,7 +146,7 @@ impl Scene {
 }
 
 /// Where a router was unpacked.
-fn root(brand: Brand) -> Result<PathBuf> {
+pub fn root(brand: Brand) -> Result<PathBuf> {
     match std::env::var_os(brand.variable()) {
         Some(folder) => Ok(folder.into()),
         None => bail!(
