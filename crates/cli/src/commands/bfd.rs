@@ -8,6 +8,10 @@ use crate::{
     text::{counted, duration, printable},
 };
 
+/// What is said of a daemon that the kernel does not run first.
+const NOT_REALTIME: &str = "the daemon has no real-time priority: on a busy machine it may be late, and take \
+                            a way for lost that is not";
+
 /// One line for each session, then what an operator should know.
 pub fn show(bfd: &Bfd, look: Look) -> String {
     let mut text = if bfd.sessions.is_empty() {
@@ -15,6 +19,9 @@ pub fn show(bfd: &Bfd, look: Look) -> String {
     } else {
         sessions(&bfd.sessions, look)
     };
+    if !bfd.realtime && !bfd.sessions.is_empty() {
+        text += &super::bgp::notes(&[NOT_REALTIME.to_owned()], look);
+    }
     text += &super::bgp::notes(&bfd.notes, look);
     if !bfd.refused.is_empty() {
         text += &format!("\n{}\n", tinted("Refused datagrams:", Tone::Notice, look));

@@ -182,7 +182,10 @@ fn facts(peer: &BgpPeer, look: Look) -> String {
         let family = printable(&it.family);
         format!("{family} {} told, {} received", it.announced, it.received)
     });
-    let families: Vec<String> = families.collect();
+    let families = match families.collect::<Vec<String>>().join("; ") {
+        none if none.is_empty() => "-".to_owned(),
+        some => some,
+    };
     let capabilities: Vec<String> = peer.capabilities.iter().map(|it| printable(it)).collect();
     let facts = [
         ("Peer", printable(&peer.name)),
@@ -199,7 +202,7 @@ fn facts(peer: &BgpPeer, look: Look) -> String {
         ),
         ("Hold time", hold),
         ("Can", or_none(&capabilities)),
-        ("Prefixes", or_none(&families)),
+        ("Prefixes", families),
         ("BFD", known(&peer.bfd)),
         ("Last down", known(&peer.last_down)),
         ("It said", known(&peer.notification_received)),

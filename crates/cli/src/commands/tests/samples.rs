@@ -563,6 +563,6 @@ pub fn bfd() -> Bfd {
             reason: "no session has this discriminator".to_owned(),
             packets: 4,
         }],
-        notes: vec!["packets are sent without real-time priority".to_owned()],
+        notes: vec!["cannot listen for BFD on ports 3784 and 4784".to_owned()],
     }
 }
