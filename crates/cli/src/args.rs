@@ -316,7 +316,8 @@ pub enum BgpCommand {
     },
     /// End the session with a peer, and begin another.
     ///
-    /// The peer drops the routes through this gateway until there is a session again.
+    /// Unless graceful restart has it keep them, the peer drops the routes to this gateway until there is a
+    /// session again.
     Reset {
         /// The peer's name.
         #[arg(value_name = "NAME")]
