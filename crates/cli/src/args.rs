@@ -25,7 +25,8 @@ const GLOBAL: &str = "Global options";
 const AFTER_HELP: &str = "\
 JSON is for programs: numbers are exact, and within version 1 of the API fields are added, never \
 renamed or removed. On a terminal it is indented. What the daemon does not answer in JSON \
-(`config`, `metrics`) is printed as it is; `check` and `watch` print JSON of their own.
+(`config`, `metrics`) is printed as it is; `check` and `watch` print JSON of their own, `bgp show` an \
+object for each peer, `drain` one for each change.
 
 Exit status:
   0  it did what was asked
@@ -109,6 +110,43 @@ Examples:
     },
     /// Show what became of every packet: each way out of the packet path has a counter.
     Counters,
+    /// Show the BGP peers, or everything about one; end a session, or say all again.
+    ///
+    /// Without a verb, one line for each peer. Prefixes are counted as told to the peer/told by it.
+    #[command(after_help = "\
+Examples:
+  egret bgp
+  egret bgp show leaf-1
+  egret bgp refresh leaf-1     after a change of the router's filters
+  egret bgp reset leaf-1")]
+    Bgp {
+        /// What is to be done [default: list].
+        #[command(subcommand)]
+        command: Option<BgpCommand>,
+    },
+    /// Show the ways that BFD watches: their states, timers, and how often they were lost.
+    ///
+    /// TX and RX are how far apart packets are, as agreed, ours and the other side's; after DETECT without
+    /// one the way is gone. GAP is the longest time between two packets since the session came up: near
+    /// DETECT, the timers are too fast for this way or this machine.
+    Bfd,
+    /// Have routers send elsewhere, and wait until no traffic comes any more.
+    ///
+    /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`
+    /// gives, routes are withdrawn. The exit status is 0 if traffic had ebbed, and 1 if it had not, or if
+    /// somebody ended the drain. To be interrupted ends the waiting, not the drain.
+    #[command(after_help = "\
+Examples:
+  egret drain && systemctl stop egretd     before the machine is taken down
+  egret drain --no-wait                    and `egret bgp` says later how it stands
+  egret undrain                            to serve again")]
+    Drain {
+        /// Only begin.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// End a drain: announce routes as before.
+    Undrain,
     /// Put a configuration in force.
     ///
     /// The daemon applies the difference to what is in force, and touches no live flow. A
@@ -261,6 +299,38 @@ pub enum MappingsCommand {
     ///
     /// The flows it has go on until they end.
     Remove(RemoveArgs),
+}
+
+/// What is done about BGP peers.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BgpCommand {
+    /// List them.
+    List,
+    /// Show everything about a peer: what was agreed, what it is told, and what happened.
+    ///
+    /// Of a range, all that called.
+    Show {
+        /// The peer's name.
+        #[arg(value_name = "NAME")]
+        peer: String,
+    },
+    /// End the session with a peer, and begin another.
+    ///
+    /// Unless graceful restart has it keep them, the peer drops the routes to this gateway until there is a
+    /// session again.
+    Reset {
+        /// The peer's name.
+        #[arg(value_name = "NAME")]
+        peer: String,
+    },
+    /// Say everything to a peer again, and ask it to do the same (RFC 2918).
+    ///
+    /// The session goes on.
+    Refresh {
+        /// The peer's name.
+        #[arg(value_name = "NAME")]
+        peer: String,
+    },
 }
 
 /// Which external port, for whom, and for how long.

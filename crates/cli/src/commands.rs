@@ -1,7 +1,10 @@
 //! The verbs, one file each: what is asked, and how the answer is shown.
 
 mod apply;
+mod bfd;
+mod bgp;
 mod check;
+mod drain;
 mod exits;
 mod flow;
 mod flows;
@@ -47,6 +50,10 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Who(asked) => waiting(who::run(&daemon, output, asked)),
         Command::Pools => waiting(ask(&daemon, output, Request::get(path::POOLS), pools::show)),
         Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
+        Command::Bgp { command } => waiting(bgp::run(&daemon, output, command)),
+        Command::Bfd => waiting(ask(&daemon, output, Request::get(path::BFD), bfd::show)),
+        Command::Drain { no_wait } => waiting(drain::run(&daemon, output, no_wait)),
+        Command::Undrain => waiting(drain::end(&daemon, output)),
         Command::Drops { all } => waiting(exits::drops(&daemon, output, all)),
         Command::Counters => waiting(exits::counters(&daemon, output)),
         Command::Apply(apply) => waiting(apply::run(&daemon, output, apply)),

@@ -72,6 +72,22 @@ impl Request {
         }
     }
 
+    /// Asks for what needs no words but the path.
+    pub fn post_nothing(path: &str) -> Self {
+        Self {
+            method: Method::POST,
+            ..Self::get(path)
+        }
+    }
+
+    /// Asks that what stands under a path be gone.
+    pub fn delete_all(path: &str) -> Self {
+        Self {
+            method: Method::DELETE,
+            ..Self::get(path)
+        }
+    }
+
     /// Asks that a part of what stands under a path be gone.
     pub fn delete(path: &str, query: &impl Serialize) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use api::Problems;
 use thiserror::Error;
 
-use crate::daemon::CallError;
+use crate::{daemon::CallError, text::excerpt};
 
 /// What a program that runs `egret` learns from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub enum Failure {
     /// A configuration has problems, and they say everything.
     #[error("{0}")]
     Problems(Problems),
+    /// Nobody has the name that the command line gives to a peer.
+    #[error("there is no BGP peer `{peer}`")]
+    NoPeer {
+        /// The name.
+        peer: String,
+    },
     /// A file that the command line names cannot be read.
     #[error("cannot read {}", file.display())]
     Read {
@@ -74,6 +80,7 @@ impl Failure {
         match self {
             Self::Call(error) => error.exit(),
             Self::Problems(_) => Exit::Refused,
+            Self::NoPeer { .. } => Exit::Refused,
             Self::Read { .. } => Exit::Usage,
             Self::Manual { .. } => Exit::Usage,
             Self::Screen(_) => Exit::Usage,
@@ -90,6 +97,12 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
             Self::Problems(problems) => format!("{problems}\n"),
             Self::Call(error) => format!("error: {}\nhelp: {}\n", chain(error), error.help()),
+            Self::NoPeer { .. } => {
+                format!(
+                    "error: {}\nhelp: `egret bgp` lists them\n",
+                    excerpt(&chain(self))
+                )
+            }
             Self::Read { .. }
             | Self::Manual { .. }
             | Self::Screen(_)

@@ -112,7 +112,7 @@ fn every_verb_has_a_man_page() {
     let said = run(&["man", "--out", word(&pages)]);
 
     assert_eq!(said.exit, Some(0), "{}", said.stderr);
-    for page in ["egret.1", "egret-flows.1", "egret-watch.1"] {
+    for page in ["egret.1", "egret-flows.1", "egret-watch.1", "egret-bgp.1"] {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
         assert!(text.contains(".SH NAME"), "{page}");
     }

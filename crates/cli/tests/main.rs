@@ -4,6 +4,7 @@
 //! that the real daemon's answers are understood is the business of `e2e`.
 
 mod check;
+mod drain;
 mod ends;
 mod fake;
 mod transport;

@@ -73,6 +73,22 @@ fn a_mapping_is_asked_for_with_what_is_known_of_it() {
 }
 
 #[test]
+fn a_bgp_peer_is_named_where_one_is_meant() {
+    for good in [
+        "egret bgp",
+        "egret bgp list",
+        "egret bgp show leaf-1",
+        "egret bgp reset leaf-1",
+        "egret bgp refresh leaf-1",
+    ] {
+        assert!(parsed(good).is_ok(), "{good}");
+    }
+    for bad in ["egret bgp show", "egret bgp reset", "egret bgp leaf-1"] {
+        assert!(parsed(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn a_lifetime_has_a_unit_and_bounds() {
     for (text, seconds) in [
         ("1", 1),

@@ -168,6 +168,108 @@ fn a_mapping_that_was_granted_or_withdrawn_says_which() {
 }
 
 #[test]
+fn bgp_peers_are_listed_with_what_was_exchanged_and_why_one_is_down() {
+    check("bgp", &bgp::show(&samples::bgp(), PIPE));
+}
+
+#[test]
+fn bgp_says_that_nothing_is_announced_and_why() {
+    let drain = api::http::Drain {
+        phase: "ebbing".to_owned(),
+        ready: false,
+        packets_per_second: Some(51_234.0),
+        ended: None,
+    };
+    let leaving = api::http::Bgp {
+        drain,
+        notes: vec!["cannot listen for BGP peers on port 179".to_owned()],
+        ..samples::bgp()
+    };
+
+    check("bgp-leaving", &bgp::show(&leaving, PIPE));
+}
+
+#[test]
+fn a_gateway_without_bgp_says_so() {
+    let none = api::http::Bgp {
+        asn: None,
+        router_id: None,
+        peers: Vec::new(),
+        ..samples::bgp()
+    };
+
+    assert_eq!(bgp::show(&none, PIPE), "the configuration has no `bgp`\n");
+}
+
+#[test]
+fn one_bgp_peer_is_shown_with_everything_known() {
+    check("bgp-peer", &bgp::show_peer(&samples::bgp().peers[0], PIPE));
+}
+
+#[test]
+fn a_bgp_peer_that_never_answered_has_little_to_show() {
+    let silent = &samples::bgp().peers[1];
+
+    check("bgp-peer-silent", &bgp::show_peer(silent, PIPE));
+}
+
+#[test]
+fn the_name_of_a_range_is_that_of_all_who_called() {
+    let mut found = samples::bgp();
+    for (peer, name) in found.peers.iter_mut().zip(["edge 10.0.0.1", "edge-2"]) {
+        peer.name = name.to_owned();
+    }
+    let names = |name: &str| -> Vec<String> {
+        let peers = bgp::named(&found, name).into_iter();
+        peers.map(|peer| peer.name.clone()).collect()
+    };
+
+    assert_eq!(names("edge"), ["edge 10.0.0.1"]);
+    assert_eq!(names("edge 10.0.0.1"), ["edge 10.0.0.1"]);
+    assert_eq!(names("edge-2"), ["edge-2"]);
+    assert_eq!(names("ed"), Vec::<String>::new());
+    assert_eq!(names(""), Vec::<String>::new());
+}
+
+#[test]
+fn bfd_sessions_are_listed_with_their_timers_and_why_one_is_down() {
+    check("bfd", &bfd::show(&samples::bfd(), PIPE));
+}
+
+#[test]
+fn nothing_watched_by_bfd_is_no_table() {
+    let none = api::http::Bfd::default();
+
+    assert_eq!(bfd::show(&none, PIPE), "no way is watched by BFD\n");
+}
+
+#[test]
+fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
+    let at = |phase: &str, ready, packets_per_second, ended: Option<&str>| api::http::Drain {
+        phase: phase.to_owned(),
+        ready,
+        packets_per_second,
+        ended: ended.map(str::to_owned),
+    };
+    let all = [
+        at("serving", true, None, None),
+        at("serving", false, None, None),
+        at("ebbing", true, None, None),
+        at("ebbing", true, Some(51_234.0), None),
+        at("withdrawing", true, Some(3.0), Some("ebbed")),
+        at("drained", true, Some(3.0), Some("ebbed")),
+        at("drained", true, Some(51_000.0), Some("time over")),
+    ];
+
+    let shown = all.iter().map(|it| {
+        let remark = drain::remark(it).map_or_else(String::new, |it| format!("! {it}\n"));
+        drain::show(it, PIPE) + &remark
+    });
+
+    check("drain", &shown.collect::<String>());
+}
+
+#[test]
 fn drops_show_what_occurred_the_most_frequent_first() {
     let shown = exits::show_drops(&samples::drops(), false, PIPE).unwrap();
 

@@ -6,14 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use api::{
     Problems,
     http::{
-        AddressState, Applied, ByProtocol, Counters, Drops, Endpoint, Exit, Flow, FlowState, Flows,
-        Mapping, Mappings, Pool, PoolAddress, Pools, Ports, Protocol, Status, Traffic, Verdict,
+        AddressState, Applied, Bfd, Bgp, ByProtocol, Counters, Drain, Drops, Endpoint, Exit, Flow,
+        FlowState, Flows, Mapping, Mappings, Pool, PoolAddress, Pools, Ports, Protocol, Status,
+        Traffic, Verdict,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    super::{apply, exits, flow, flows, mappings, pools, status},
+    super::{apply, bfd, bgp, drain, exits, flow, flows, mappings, pools, status},
     listed, samples,
 };
 use crate::{
@@ -198,6 +199,93 @@ fn any_status() -> impl Strategy<Value = Status> {
         )
 }
 
+fn any_drain() -> impl Strategy<Value = Drain> {
+    let phases = ["serving", "ebbing", "withdrawing", "drained"];
+    let phase = prop_oneof![text(), select(phases.to_vec()).prop_map(str::to_owned)];
+    let rate = option::of(any::<f64>());
+    (phase, any::<bool>(), rate, option::of(text())).prop_map(
+        |(phase, ready, packets_per_second, ended)| Drain {
+            phase,
+            ready,
+            packets_per_second,
+            ended,
+        },
+    )
+}
+
+fn any_bgp() -> impl Strategy<Value = Bgp> {
+    let texts = proptest::array::uniform32(text());
+    (texts, any_drain(), any::<[u64; 4]>(), any::<bool>()).prop_map(
+        |(texts, drain, numbers, is_known)| {
+            let mut found = samples::bgp();
+            let mut texts = texts.into_iter().cycle();
+            let mut next = move || texts.next().unwrap_or_default();
+            found.drain = drain;
+            found.asn = found.asn.filter(|_| is_known);
+            found.router_id = Some(next());
+            found.notes = vec![next()];
+            for peer in &mut found.peers {
+                (peer.name, peer.state) = (next(), next());
+                peer.since_seconds = numbers[0];
+                peer.hold_time_seconds = Some(numbers[1]);
+                peer.capabilities = vec![next()];
+                for word in [
+                    &mut peer.address,
+                    &mut peer.router_id,
+                    &mut peer.last_down,
+                    &mut peer.notification_received,
+                    &mut peer.notification_sent,
+                    &mut peer.bfd,
+                ] {
+                    *word = Some(next());
+                }
+                for family in &mut peer.families {
+                    family.family = next();
+                    family.announced = numbers[2];
+                }
+                for messages in &mut peer.messages {
+                    messages.kind = next();
+                    messages.sent = numbers[3];
+                }
+                for route in peer.announced.iter_mut().chain(&mut peer.received) {
+                    (route.prefix, route.communities) = (next(), vec![next()]);
+                    (route.next_hop, route.as_path) = (Some(next()), Some(next()));
+                }
+                for moment in &mut peer.history {
+                    (moment.at, moment.what) = (next(), next());
+                }
+            }
+            found
+        },
+    )
+}
+
+fn any_bfd() -> impl Strategy<Value = Bfd> {
+    let texts = proptest::array::uniform8(text());
+    let times = any::<[f64; 4]>();
+    (texts, times, any::<[u64; 3]>()).prop_map(|(texts, times, numbers)| {
+        let mut found = samples::bfd();
+        let [name, address, state, remote, why, its_why, reason, note] = texts;
+        found.notes = vec![note];
+        for refused in &mut found.refused {
+            refused.reason.clone_from(&reason);
+            refused.packets = numbers[0];
+        }
+        for session in &mut found.sessions {
+            session.name.clone_from(&name);
+            session.address.clone_from(&address);
+            session.state.clone_from(&state);
+            session.remote_state.clone_from(&remote);
+            session.diagnostic.clone_from(&why);
+            session.remote_diagnostic.clone_from(&its_why);
+            (session.since_seconds, session.downs) = (numbers[1], numbers[2]);
+            (session.transmit_ms, session.receive_ms) = (times[0], times[1]);
+            (session.detection_ms, session.longest_gap_ms) = (times[2], Some(times[3]));
+        }
+        found
+    })
+}
+
 fn any_look() -> impl Strategy<Value = Look> {
     (any::<bool>(), option::of(any::<u16>())).prop_map(|(colour, width)| Look { colour, width })
 }
@@ -267,6 +355,25 @@ proptest! {
     #[test]
     fn any_status_can_be_shown(found in any_status(), look in any_look()) {
         shown(look, |look| status::show(&found, look))?;
+    }
+
+    #[test]
+    fn any_bgp_can_be_shown(found in any_bgp(), look in any_look()) {
+        shown(look, |look| bgp::show(&found, look))?;
+        for peer in &found.peers {
+            shown(look, |look| bgp::show_peer(peer, look))?;
+        }
+    }
+
+    #[test]
+    fn any_bfd_can_be_shown(found in any_bfd(), look in any_look()) {
+        shown(look, |look| bfd::show(&found, look))?;
+    }
+
+    #[test]
+    fn any_drain_can_be_shown_in_a_line(found in any_drain()) {
+        shown(Look::default(), |look| drain::show(&found, look))?;
+        prop_assert_eq!(drain::show(&found, Look::default()).lines().count(), 1);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use api::{
     Problem, Problems, Severity,
     http::{
-        ActiveFlows, AddressState, AttachMode, ByProtocol, ByState, ConfigStatus, Drops, Endpoint,
-        Exit, Flow, FlowState, Flows, InterfaceStatus, Mapping, Mappings, Party, Pool, PoolAddress,
-        Pools, Ports, Program, Protocol, Realm, Session, SessionState, Status, Sweep, Traffic,
-        Verdict, Who,
+        ActiveFlows, AddressState, Announced, AttachMode, Bfd, BfdSession, Bgp, BgpPeer,
+        ByProtocol, ByState, ConfigStatus, Drain, Drops, Endpoint, Exit, Family, Flow, FlowState,
+        Flows, InterfaceStatus, Mapping, Mappings, Messages, Moment, Party, Pool, PoolAddress,
+        Pools, Ports, Program, Protocol, Realm, Refused, Session, SessionState, Status, Sweep,
+        Traffic, Verdict, Who,
     },
     problem::Excerpt,
 };
@@ -439,5 +440,129 @@ pub fn who() -> Who {
         truncated: false,
         log_begins: Some("2026-11-01T00:00:00.000000Z".to_owned()),
         notes: Vec::new(),
+    }
+}
+
+pub fn bgp() -> Bgp {
+    let established = BgpPeer {
+        name: "leaf-1".to_owned(),
+        address: Some("172.31.2.1".to_owned()),
+        asn: Some(65_000),
+        router_id: Some("172.31.0.1".to_owned()),
+        state: "established".to_owned(),
+        since_seconds: 7_440,
+        established_times: 2,
+        last_down: Some("BFD says that the way is gone".to_owned()),
+        notification_received: None,
+        notification_sent: Some("Cease: BFD Down".to_owned()),
+        hold_time_seconds: Some(9),
+        capabilities: ["ipv4", "ipv6", "4-octet AS", "route refresh"]
+            .map(str::to_owned)
+            .to_vec(),
+        families: vec![family("ipv4", 2, 1), family("ipv6", 1, 0)],
+        messages: vec![messages("open", 2, 2), messages("update", 6, 2)],
+        announced: vec![
+            Announced {
+                prefix: "192.0.2.8/29".to_owned(),
+                next_hop: None,
+                as_path: Some("65010 65010".to_owned()),
+                communities: vec!["65010:100".to_owned(), "no-export".to_owned()],
+                med: Some(10),
+                local_preference: None,
+            },
+            Announced {
+                prefix: "2001:db8::16/128".to_owned(),
+                next_hop: Some("2001:db8::1".to_owned()),
+                ..Announced::default()
+            },
+        ],
+        received: vec![Announced {
+            prefix: "0.0.0.0/0".to_owned(),
+            next_hop: Some("172.31.2.1".to_owned()),
+            as_path: Some("65000".to_owned()),
+            ..Announced::default()
+        }],
+        history: vec![Moment {
+            at: "2026-11-22T08:00:02.125Z".to_owned(),
+            what: "established".to_owned(),
+        }],
+        bfd: Some("fast".to_owned()),
+    };
+    let silent = BgpPeer {
+        name: "leaf-2".to_owned(),
+        address: Some("172.31.2.2".to_owned()),
+        state: "active".to_owned(),
+        since_seconds: 12,
+        last_down: Some("cannot connect: connection refused".to_owned()),
+        ..BgpPeer::default()
+    };
+    Bgp {
+        asn: Some(65_010),
+        router_id: Some("172.31.2.10".to_owned()),
+        drain: Drain {
+            phase: "serving".to_owned(),
+            ready: true,
+            ..Drain::default()
+        },
+        peers: vec![established, silent],
+        notes: Vec::new(),
+    }
+}
+
+fn family(family: &str, announced: u64, received: u64) -> Family {
+    Family {
+        family: family.to_owned(),
+        announced,
+        received,
+    }
+}
+
+fn messages(kind: &str, sent: u64, received: u64) -> Messages {
+    Messages {
+        kind: kind.to_owned(),
+        sent,
+        received,
+    }
+}
+
+pub fn bfd() -> Bfd {
+    let up = BfdSession {
+        name: "leaf-1".to_owned(),
+        address: "172.31.2.1".to_owned(),
+        state: "up".to_owned(),
+        remote_state: "up".to_owned(),
+        since_seconds: 7_441,
+        diagnostic: "No Diagnostic".to_owned(),
+        remote_diagnostic: "No Diagnostic".to_owned(),
+        downs: 1,
+        transmit_ms: 100.0,
+        receive_ms: 33.3,
+        detection_ms: 300.0,
+        sent: 74_410,
+        received: 74_400,
+        longest_gap_ms: Some(112.46),
+        discriminators: [1, 7],
+        ..BfdSession::default()
+    };
+    let down = BfdSession {
+        name: "leaf-2".to_owned(),
+        address: "172.31.2.2".to_owned(),
+        state: "down".to_owned(),
+        remote_state: "down".to_owned(),
+        since_seconds: 3,
+        diagnostic: "Control Detection Time Expired".to_owned(),
+        downs: 3,
+        transmit_ms: 1_000.0,
+        longest_gap_ms: None,
+        ..up.clone()
+    };
+    Bfd {
+        sessions: vec![up, down],
+        realtime: false,
+        refused: vec![Refused {
+            reason: "no session has this discriminator".to_owned(),
+            packets: 4,
+        }],
+        notes: vec!["cannot listen for BFD on ports 3784 and 4784".to_owned()],
     }
 }
