@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bgp::{Config, Farewell, PeerId, PeerSettings, PeerSnapshot, Restart, Route, Speaker, Table};
+use bgp::{
+    Config, Farewell, PeerId, PeerSettings, PeerSnapshot, Restart, Route, Speaker, State, Table,
+};
 use ipnet::IpNet;
 
 use crate::intent::{
@@ -113,7 +115,11 @@ impl Routing {
                 actions = self.speaker.handle(bgp::Event::PathDown(peer), now);
             }
             Event::Drain => {
-                self.drain.begin(self.patience(), now);
+                let mut peers = self.speaker.snapshot().into_iter();
+                match peers.any(|it| it.state == State::Established) {
+                    true => self.drain.begin(self.patience(), now),
+                    false => self.drain.begin_unheard(now),
+                }
                 self.farewell(now, &mut actions);
             }
             Event::Undrain => {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bgp {
-    /// This gateway's autonomous system, from 1 to 4294967295.
+    /// This gateway's autonomous system: from 1 to 4294967294, and not 23456 or 65535.
     #[serde(rename = "as")]
     pub asn: Option<u64>,
     /// The BGP identifier, written as an IPv4 address; absent, the first IPv4 address of the interfaces.

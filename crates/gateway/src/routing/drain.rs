@@ -98,6 +98,17 @@ impl Drain {
         }
     }
 
+    /// Begins where no router sends anything here: there is nothing to wait for.
+    pub fn begin_unheard(&mut self, now: Instant) {
+        if matches!(self.state, State::Serving) {
+            self.state = State::Withdrawing {
+                until: now,
+                why: Ended::Ebbed,
+                left: 0.0,
+            };
+        }
+    }
+
     /// Serves again.
     pub fn end(&mut self) {
         self.state = State::Serving;
@@ -253,6 +264,20 @@ mod tests {
         let (withdrawn, _, why) = drained(|_| 50_000.0);
 
         assert_eq!((withdrawn, why), (PATIENCE, Ended::TimeOver));
+    }
+
+    #[test]
+    fn where_no_router_sends_anything_there_is_nothing_to_wait_for() {
+        let now = Instant::now();
+        let mut drain = Drain::default();
+        drain.begin_unheard(now);
+        assert_eq!(drain.deadline(), Some(now));
+
+        assert!(drain.look(0, now));
+        assert_eq!(
+            (drain.phase(), drain.ended()),
+            (Phase::Drained, Some(Ended::Ebbed))
+        );
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Whom is told what, and who is who.
 
-use bgp::State;
-
 use super::*;
 use crate::intent::parse;
 

@@ -1,6 +1,6 @@
 //! Timers and sessions of BFD.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use api::{Config, config};
 
@@ -170,6 +170,12 @@ fn session(
         let help = "a session over other routers is known by both of its addresses (RFC 5883 §3): \
                     add `source:` and an address of this gateway";
         report.error(path, complaint(message, help));
+    }
+    let is_on_a_link = matches!(address, Some(IpAddr::V6(it)) if it.is_unicast_link_local());
+    if is_on_a_link && written.interface.is_none() {
+        let message = format!("`{path}` does not say on which link its address is");
+        let help = "every link has such addresses: add `interface: eth1`";
+        report.error(&path.field("address"), complaint(message, help));
     }
     Some(BfdSession {
         name: name?,

@@ -212,6 +212,11 @@ fn peer(
     let (next_hop4, next_hop6) = next_hops(written, path, report);
     let bfd = given(report, path, "bfd", &written.bfd)
         .and_then(|(path, word)| bfd::known(word, around.profiles, &path, report));
+    if bfd.is_some() && matches!(place, Some(Place::Interface(_) | Place::Range(_))) {
+        let message = "only the way to a known address can be watched";
+        let help = "write the peer's `address`, or leave `bfd` out: the hold time notices its loss";
+        report.error(&path.field("bfd"), complaint(message, help));
+    }
     let prefixes_max = given(report, path, "prefixes_max", &written.prefixes_max)
         .map_or(Some(PREFIXES_DEFAULT), |(path, number)| {
             accept(report, &path, prefixes_max(*number))
