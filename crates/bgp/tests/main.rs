@@ -1,5 +1,6 @@
 //! Messages as bytes, sessions between two speakers, and one speaker to whom anything happens.
 
+mod any;
 mod codec;
 mod laws;
 mod malformed;
