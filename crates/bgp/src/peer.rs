@@ -33,6 +33,8 @@ mod why;
 
 pub use why::Why;
 
+/// Nobody says more often that it is there (RFC 4271 §4.4).
+const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 /// A session that was established for so long says that all is well.
 const SETTLED: Duration = Duration::from_secs(60);
 /// A peer that announces too much is left alone for so long.
@@ -410,7 +412,8 @@ impl Peer {
         context: &mut Context<'_>,
     ) {
         self.send(connection, Kind::Keepalive, &[], context);
-        let next = context.now + context.random.jitter(hold / 3);
+        let wait = context.random.jitter(hold / 3).max(KEEPALIVE_MIN);
+        let next = context.now + wait;
         connection.keepalive = (!hold.is_zero()).then_some(next);
     }
 

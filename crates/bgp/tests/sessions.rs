@@ -307,6 +307,23 @@ fn a_hold_time_of_zero_waits_for_ever() {
 }
 
 #[test]
+fn nobody_says_more_than_once_a_second_that_it_is_there() {
+    let mut network = Network::new(18);
+    for side in 0..2 {
+        let mut hasty = settings();
+        hasty.hold_time = 3 * SECOND;
+        network.configure(side, hasty);
+    }
+    network.pass(10 * SECOND);
+    let before = network.sent[0].len();
+    network.pass(60 * SECOND);
+
+    assert_eq!(network.states(), [State::Established; 2]);
+    let said = network.sent[0].len() - before;
+    assert!((50..=60).contains(&said), "{said}");
+}
+
+#[test]
 fn whoever_said_goodbye_calls_nobody_whatever_is_configured() {
     let mut network = established(16);
     let words = String::new();
