@@ -331,13 +331,6 @@ impl Peer {
         self.settle(None, context);
     }
 
-    /// Does not begin with one that came when the speaker was about to go.
-    pub fn leave_alone(&mut self, wish: Table) {
-        self.is_over = true;
-        self.wish = wish;
-        self.call = Call::Never;
-    }
-
     /// Speaks again, if it was ended.
     pub fn stay(&mut self, context: &mut Context<'_>) {
         if std::mem::take(&mut self.is_over) {

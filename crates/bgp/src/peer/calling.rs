@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Call, Context, Peer, Why};
-use crate::{Action, ConnectionId, settings::Ends};
+use crate::{Action, ConnectionId, Table, settings::Ends};
 
 /// How long an attempt to connect may take.
 const CALL_MAX: Duration = Duration::from_secs(20);
@@ -15,6 +15,13 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often the time between attempts doubles at most.
 const DOUBLINGS_MAX: u32 = 6;
 impl Peer {
+    /// Does not begin with one that came when the speaker was about to go.
+    pub fn leave_alone(&mut self, wish: Table) {
+        self.is_over = true;
+        self.wish = wish;
+        self.call = Call::Never;
+    }
+
     /// An attempt of ours succeeded.
     pub fn connected(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
         if !matches!(self.call, Call::Calling(calling, _) if calling == id) {
