@@ -179,7 +179,7 @@ impl Peer {
             self.failures = 0;
         }
         let waits = matches!(self.call, Call::Never | Call::At(_));
-        if waits && self.connections.is_empty() {
+        if waits && (self.connections.is_empty() || !self.is_called()) {
             self.call_at(context.now);
         }
         self.say_again();
@@ -214,13 +214,14 @@ impl Peer {
             self.note("a connection was refused", context);
             return;
         }
-        if let Call::At(_) = self.call {
-            self.call = Call::Never;
-        }
         // One that calls again has given its first call up, unless that is established: its OPEN decides.
         if let Some(index) = before {
             let why = Why::CalledAgain;
             self.drop_at(index, Some(&Notification::COLLISION), why, context);
+        }
+        // Whoever calls need not be called.
+        if let Call::At(_) = self.call {
+            self.call = Call::Never;
         }
         self.begin(id, ends, context);
     }

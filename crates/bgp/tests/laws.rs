@@ -151,6 +151,16 @@ fn a_peer_that_calls_again_and_again_has_few_connections() {
 }
 
 #[test]
+fn a_peer_that_calls_again_is_not_called_meanwhile() {
+    let mut world = World::new(1);
+    world.configure(1, 0);
+    world.accept(0, 0);
+    world.accept(0, 0);
+    world.pass(60 * SECOND);
+    assert_eq!(world.calls(), 0);
+}
+
+#[test]
 fn a_range_is_never_called_whatever_is_configured() {
     let mut world = World::new(1);
     // The world refuses such calls.
