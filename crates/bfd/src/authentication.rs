@@ -78,6 +78,11 @@ impl Heard {
 impl Authentication {
     /// Writes the section that stands behind a header, with a number.
     pub(crate) fn sign(&self, header: &[u8; HEADER], sequence: u32) -> [u8; SECTION] {
+        self.section(header, 0, sequence)
+    }
+
+    /// The section as whoever has the secret writes it who sets the reserved byte so.
+    fn section(&self, header: &[u8; HEADER], reserved: u8, sequence: u32) -> [u8; SECTION] {
         let mut section = [0; SECTION];
         let kind = match self.digest {
             Digest::Sha1 => KEYED_SHA1,
@@ -85,7 +90,7 @@ impl Authentication {
         };
         let length = u8::try_from(SECTION).unwrap_or(u8::MAX);
         let [high, mid, low, last] = sequence.to_be_bytes();
-        let head = [kind, length, self.key, 0, high, mid, low, last];
+        let head = [kind, length, self.key, reserved, high, mid, low, last];
         for (place, byte) in section.iter_mut().zip(head.iter().chain(&self.secret.0)) {
             *place = *byte;
         }
@@ -110,15 +115,15 @@ impl Authentication {
         let Ok(section) = <[u8; SECTION]>::try_from(section) else {
             return false;
         };
-        let [_, _, _, _, high, mid, low, last, ..] = section;
+        // The reserved byte says nothing, but it is part of what is signed (§4.4).
+        let [_, _, _, reserved, high, mid, low, last, ..] = section;
         let sequence = u32::from_be_bytes([high, mid, low, last]);
-        let expected = self.sign(header, sequence);
+        let expected = self.section(header, reserved, sequence);
         // Every byte is compared, so that how long it takes says nothing.
         let differs = section
             .iter()
             .zip(expected)
             .fold(0, |sum, (a, b)| sum | (a ^ b));
-        // The reserved byte is to be ignored, and is zero in ours.
         if differs != 0 {
             return false;
         }
@@ -183,6 +188,15 @@ mod tests {
             damaged[index] ^= 1;
             assert!(!verified(&ours, &HEADER_BYTES, &damaged), "byte {index}");
         }
+    }
+
+    #[test]
+    fn a_reserved_byte_says_nothing() {
+        let ours = authentication(Digest::Sha1, b"fish");
+        let section = ours.section(&HEADER_BYTES, 9, 5);
+
+        assert_eq!(section[3], 9);
+        assert!(ours.verify(&HEADER_BYTES, &section, (&mut Heard::default(), 3)));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bfd::{Packet, State, sessions::LOOK};
 use proptest::prelude::*;
 
-use super::network::{MS, Network, SECOND, settings};
+use super::{
+    any,
+    network::{MS, Network, SECOND, settings},
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -65,6 +68,23 @@ proptest! {
         network.pass(20 * SECOND);
         prop_assert_eq!(network.states(), [State::Up; 2]);
         prop_assert_eq!(network.status(0).detection, 300 * MS);
+    }
+
+    #[test]
+    fn any_datagram_is_taken_or_counted(
+        datagrams in prop::collection::vec((any::<bool>(), 0_u8..40, prop::collection::vec(any::<u8>(), 0..60)), 0..20),
+    ) {
+        let mut bytes = Vec::new();
+        for (knows, diagnostic, mut said) in datagrams {
+            // Most begin as packets do.
+            if let [first, _, multiplier, length, ..] = said.as_mut_slice() {
+                (*first, *multiplier, *length) = (diagnostic, 3, 24);
+                *first |= 0x20;
+            }
+            bytes.push(u8::try_from(said.len()).unwrap() | if knows { 0x80 } else { 0 });
+            bytes.extend(said);
+        }
+        any::hear(&bytes);
     }
 
     #[test]

@@ -204,6 +204,10 @@ struct Has {
     next_hop: bool,
     local_preference: bool,
     reach: bool,
+    /// Something that is announced, also of a family that is not ours.
+    prefixes: bool,
+    /// Anything but MP_UNREACH_NLRI.
+    others: bool,
 }
 
 /// Reads the attributes of an UPDATE; `has_prefixes` if prefixes of IPv4 stand behind them.
@@ -223,8 +227,10 @@ pub(crate) fn judge(
         let whole = reader.0;
         let Some((flags, kind, value)) = next(&mut reader) else {
             judged.blame("an attribute is longer than the attributes");
+            judged.has.others = true;
             break;
         };
+        judged.has.others |= kind != MP_UNREACH;
         let first = !std::mem::replace(&mut met[usize::from(kind)], true);
         if !first {
             if matches!(kind, MP_REACH | MP_UNREACH) {
@@ -240,7 +246,12 @@ pub(crate) fn judge(
     if !is_empty && (has_prefixes || judged.has.reach) {
         judged.miss(sender, has_prefixes);
     }
-    Ok(judged)
+    // Attributes are said of prefixes, and these were not found (RFC 7606 §5.2).
+    let misses_prefixes = judged.has.others && !has_prefixes && !judged.has.prefixes;
+    match judged.fault {
+        Some(_) if misses_prefixes => Err(Notification::MALFORMED_ATTRIBUTES),
+        Some(_) | None => Ok(judged),
+    }
 }
 
 /// Flags, type and value of the next attribute.
@@ -324,7 +335,11 @@ impl Judged {
             NEXT_HOP => {
                 self.has.next_hop = true;
                 let address = <[u8; 4]>::try_from(value.0).ok().map(IpAddr::from);
-                self.seen.next_hop = self.want(address, "NEXT_HOP is no address");
+                let address = self.want(address, "NEXT_HOP is no address");
+                // Prefixes of MP_REACH_NLRI have theirs with them (RFC 4760 §3).
+                if !self.has.reach {
+                    self.seen.next_hop = address;
+                }
             }
             MED => self.seen.med = self.number(value, "MULTI_EXIT_DISC is no number"),
             LOCAL_PREF if is_foreign => {
@@ -361,6 +376,10 @@ impl Judged {
                 let is_useless = sender.is_four_octet || described(value, true).is_none();
                 self.discard_if(is_useless, "AS4_PATH");
             }
+            AS4_AGGREGATOR => {
+                let is_useless = sender.is_four_octet || value.0.len() != 8;
+                self.discard_if(is_useless, "AS4_AGGREGATOR");
+            }
             _ => {}
         }
         Ok(())
@@ -396,6 +415,7 @@ impl Judged {
             return Err(broken);
         };
         let Some(family) = Family::of(afi, safi) else {
+            self.has.prefixes = true;
             return Ok(());
         };
         self.has.reach = true;
@@ -411,6 +431,7 @@ impl Judged {
         };
         self.seen.next_hop = Some(next_hop.ok_or_else(|| broken.clone())?);
         self.reached = family::read_all(value, family).ok_or(broken)?;
+        self.has.prefixes = !self.reached.is_empty();
         Ok(())
     }
 

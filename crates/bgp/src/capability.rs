@@ -123,7 +123,7 @@ impl Capabilities {
         if let Some(restart) = &self.restart {
             let length = 2 + 4 * restart.families.len();
             bytes.extend([GRACEFUL_RESTART, u8::try_from(length).unwrap_or(u8::MAX)]);
-            let mut word = restart.time & TIME;
+            let mut word = restart.time.min(TIME);
             word |= if restart.is_restarting { RESTARTING } else { 0 };
             word |= if restart.on_notification {
                 ON_NOTIFICATION

@@ -42,6 +42,8 @@ pub(crate) struct Audience {
 pub(crate) struct Outbound {
     audience: Audience,
     told: BTreeMap<IpNet, Attributes>,
+    /// Families of which everything is to be said again.
+    again: BTreeSet<Family>,
     /// Whether the wish may be another than what was told.
     is_dirty: bool,
     /// Families of which it must be said that everything was said.
@@ -65,6 +67,7 @@ impl Outbound {
             ending: families.map(|it| (*it, Ending::EndOfRib)).collect(),
             audience,
             told: BTreeMap::new(),
+            again: BTreeSet::new(),
             is_dirty: true,
             next_at: now,
         }
@@ -80,7 +83,7 @@ impl Outbound {
         if !self.audience.families.contains(&family) {
             return None;
         }
-        self.told.retain(|net, _| Family::of_net(net) != family);
+        self.again.insert(family);
         self.is_dirty = true;
         if !self.audience.has_enhanced_refresh {
             return None;
@@ -120,8 +123,9 @@ impl Outbound {
         }
         let mut groups: BTreeMap<(Family, &Attributes), Vec<IpNet>> = BTreeMap::new();
         for (net, attributes) in &wanted {
-            if self.told.get(net) != Some(attributes) {
-                let key = (Family::of_net(net), attributes);
+            let family = Family::of_net(net);
+            if self.told.get(net) != Some(attributes) || self.again.contains(&family) {
+                let key = (family, attributes);
                 groups.entry(key).or_default().push(*net);
             }
         }
@@ -137,6 +141,7 @@ impl Outbound {
             ));
         }
         self.told = wanted;
+        self.again.clear();
         self.is_dirty = false;
         for (family, ending) in std::mem::take(&mut self.ending) {
             messages.push(match ending {

@@ -26,18 +26,15 @@ use crate::{
     snapshot::State,
 };
 
+mod calling;
 mod hearing;
 mod snapshot;
 mod why;
 
 pub use why::Why;
 
-/// How long an attempt to connect may take.
-const CALL_MAX: Duration = Duration::from_secs(20);
-/// Between attempts there is never more than this, however often they failed.
-const RETRY_MAX: Duration = Duration::from_secs(60);
-/// How often the time between attempts doubles at most.
-const DOUBLINGS_MAX: u32 = 6;
+/// Nobody says more often that it is there (RFC 4271 §4.4).
+const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 /// A session that was established for so long says that all is well.
 const SETTLED: Duration = Duration::from_secs(60);
 /// A peer that announces too much is left alone for so long.
@@ -66,7 +63,7 @@ pub(crate) struct Peer {
     settings: PeerSettings,
     wish: Table,
     call: Call,
-    /// Two at most: one of ours and one of its.
+    /// Three at most: one that is established, one of ours and one of its that may become it.
     connections: Vec<Connection>,
     inbound: Inbound,
     /// What is kept for its return is kept until then.
@@ -182,11 +179,8 @@ impl Peer {
             self.failures = 0;
         }
         let waits = matches!(self.call, Call::Never | Call::At(_));
-        if waits && self.connections.is_empty() {
-            self.call = match self.settings.is_called {
-                true => Call::At(context.now),
-                false => Call::Never,
-            };
+        if waits && (self.connections.is_empty() || !self.is_called()) {
+            self.call_at(context.now);
         }
         self.say_again();
         self.settle(None, context);
@@ -211,45 +205,25 @@ impl Peer {
 
     /// It called.
     pub fn accepted(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
-        let is_known = |it: &Connection| matches!(it.id, ConnectionId::Accepted(_));
-        let before = self.connections.iter().position(is_known);
+        let is_first =
+            |it: &Connection| matches!(it.id, ConnectionId::Accepted(_)) && !it.is_established();
+        let before = self.connections.iter().position(is_first);
         let is_leaving = matches!(context.farewell, Farewell::Stop { .. });
         if is_leaving || self.is_over || matches!(self.call, Call::Held(_)) {
             context.actions.push(Action::Close { connection: id });
             self.note("a connection was refused", context);
             return;
         }
-        if let Call::At(_) = self.call {
-            self.call = Call::Never;
-        }
         // One that calls again has given its first call up, unless that is established: its OPEN decides.
-        if let Some(index) = before.filter(|it| {
-            self.connections
-                .get(*it)
-                .is_some_and(|it| !it.is_established())
-        }) {
+        if let Some(index) = before {
             let why = Why::CalledAgain;
             self.drop_at(index, Some(&Notification::COLLISION), why, context);
         }
-        self.begin(id, ends, context);
-    }
-
-    /// An attempt of ours succeeded.
-    pub fn connected(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
-        if !matches!(self.call, Call::Calling(calling, _) if calling == id) {
-            context.actions.push(Action::Close { connection: id });
-            return;
+        // Whoever calls need not be called.
+        if let Call::At(_) = self.call {
+            self.call = Call::Never;
         }
-        self.call = Call::Never;
         self.begin(id, ends, context);
-    }
-
-    /// An attempt of ours failed.
-    pub fn call_failed(&mut self, id: ConnectionId, kind: ErrorKind, context: &mut Context<'_>) {
-        if matches!(self.call, Call::Calling(calling, _) if calling == id) {
-            self.retry(context);
-            self.settle(Some(Why::CallFailed(kind)), context);
-        }
     }
 
     fn begin(&mut self, id: ConnectionId, ends: Ends, context: &mut Context<'_>) {
@@ -319,11 +293,7 @@ impl Peer {
     pub fn reset(&mut self, context: &mut Context<'_>) {
         self.end_all(&Notification::ADMINISTRATIVE_RESET, Why::Reset, context);
         self.failures = 0;
-        if self.settings.is_called && !self.settings.is_range {
-            self.call = Call::At(context.now);
-        } else {
-            self.call = Call::Never;
-        }
+        self.call_at(context.now);
         self.settle(None, context);
     }
 
@@ -417,20 +387,15 @@ impl Peer {
                 self.retry(context);
                 self.settle(Some(Why::CallTimedOut), context);
             }
-            Call::Held(until) if until <= now => self.call_later(Duration::ZERO, context),
+            Call::Held(until) if until <= now => {
+                self.call = Call::Never;
+                if self.is_called() {
+                    self.call(context);
+                }
+            }
             Call::Never | Call::At(_) | Call::Calling(..) | Call::Held(_) => {}
         }
         self.settle(None, context);
-    }
-
-    fn call(&mut self, context: &mut Context<'_>) {
-        *context.next_call = context.next_call.wrapping_add(1);
-        let connection = ConnectionId::Called(*context.next_call);
-        self.call = Call::Calling(connection, context.now + CALL_MAX);
-        context.actions.push(Action::Connect {
-            connection,
-            peer: self.id,
-        });
     }
 
     /// Says that we are there, and when that is to be said next.
@@ -441,7 +406,8 @@ impl Peer {
         context: &mut Context<'_>,
     ) {
         self.send(connection, Kind::Keepalive, &[], context);
-        let next = context.now + context.random.jitter(hold / 3);
+        let wait = context.random.jitter(hold / 3).max(KEEPALIVE_MIN);
+        let next = context.now + wait;
         connection.keepalive = (!hold.is_zero()).then_some(next);
     }
 
@@ -536,9 +502,11 @@ impl Peer {
             let restart = connection
                 .agreed()
                 .and_then(|it| it.common.restart.as_ref());
+            // After a NOTIFICATION only where both said so (RFC 8538 §4).
+            let outlives = restart.is_some_and(|it| it.on_notification);
             let is_kept = match why {
-                Why::Received(it) => !it.is_hard() && restart.is_some_and(|it| it.on_notification),
-                Why::Sent(_) => true,
+                Why::Received(it) => outlives && !it.is_hard(),
+                Why::Sent(_) => outlives,
                 Why::CallFailed(_)
                 | Why::CallTimedOut
                 | Why::ConnectionLost(_)
@@ -566,27 +534,6 @@ impl Peer {
         }
     }
 
-    /// Calls again, the later the more often it failed.
-    fn retry(&mut self, context: &mut Context<'_>) {
-        let doubled = 1_u32 << self.failures.min(DOUBLINGS_MAX);
-        self.failures = self.failures.saturating_add(1);
-        let most = RETRY_MAX.max(self.settings.connect_retry);
-        let wait = self
-            .settings
-            .connect_retry
-            .saturating_mul(doubled)
-            .min(most);
-        self.call_later(wait, context);
-    }
-
-    fn call_later(&mut self, wait: Duration, context: &mut Context<'_>) {
-        let wait = context.random.jitter(wait);
-        self.call = match self.settings.is_called && !self.settings.is_range {
-            true => Call::At(context.now + wait),
-            false => Call::Never,
-        };
-    }
-
     /// Says what there is to say, and notes whether it stands otherwise now, and why.
     fn settle(&mut self, why: Option<Why>, context: &mut Context<'_>) {
         let is_leaving = !matches!(context.farewell, Farewell::None);
@@ -603,7 +550,7 @@ impl Peer {
         }
         self.connections = connections;
         let is_idle = self.connections.is_empty() && self.call == Call::Never;
-        if is_idle && self.settings.is_called && !self.settings.is_range && !self.is_over {
+        if is_idle && self.is_called() {
             self.retry(context);
         }
         let state = self.state();

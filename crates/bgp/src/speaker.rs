@@ -292,8 +292,9 @@ impl Speaker {
             if is_new {
                 self.peers
                     .insert((id, None), Peer::new(id, None, settings, now));
-                self.of(id, now, actions, |peer, context| {
-                    peer.announce(wish.clone(), context);
+                self.of(id, now, actions, |peer, context| match context.farewell {
+                    Farewell::None | Farewell::Graceful => peer.announce(wish.clone(), context),
+                    Farewell::Stop { .. } => peer.leave_alone(wish.clone()),
                 });
             }
         }

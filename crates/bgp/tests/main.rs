@@ -1,4 +1,8 @@
-//! Sessions between two speakers.
+//! Messages as bytes, sessions between two speakers, and one speaker to whom anything happens.
 
+mod any;
+mod codec;
+mod laws;
+mod malformed;
 mod network;
 mod sessions;

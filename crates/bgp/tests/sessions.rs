@@ -1,10 +1,17 @@
 //! A session's life, from both sides.
 
-use std::time::Duration;
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
-use bgp::{Event, Farewell, Route, State};
+use bgp::{
+    ConnectionId, Ends, Event, Farewell, Route, Speaker, State,
+    capability::{Capabilities, GracefulRestart},
+    message::{self, Kind, open::Open},
+};
 
-use super::network::{Network, PEER, asn, settings, table};
+use super::network::{Network, PEER, address, asn, config, settings, table};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -297,4 +304,102 @@ fn a_hold_time_of_zero_waits_for_ever() {
 
     assert_eq!(network.states(), [State::Established; 2]);
     assert_eq!(network.sent[0].len(), sent);
+}
+
+#[test]
+fn nobody_says_more_than_once_a_second_that_it_is_there() {
+    let mut network = Network::new(18);
+    for side in 0..2 {
+        let mut hasty = settings();
+        hasty.hold_time = 3 * SECOND;
+        network.configure(side, hasty);
+    }
+    network.pass(10 * SECOND);
+    let before = network.sent[0].len();
+    network.pass(60 * SECOND);
+
+    assert_eq!(network.states(), [State::Established; 2]);
+    let said = network.sent[0].len() - before;
+    assert!((50..=60).contains(&said), "{said}");
+}
+
+#[test]
+fn whoever_said_goodbye_calls_nobody_whatever_is_configured() {
+    let mut network = established(16);
+    let words = String::new();
+    network.tell(0, Event::Farewell(Farewell::Stop { words }));
+    network.pass(SECOND);
+    network.listens = [false; 2];
+    network.changes.clear();
+    let mut other = settings();
+    other.connect_retry = 7 * SECOND;
+    network.configure(0, other);
+    network.tell(0, Event::Reset(PEER));
+    network.pass(60 * SECOND);
+
+    let calls = network
+        .changes
+        .iter()
+        .filter(|it| it.0 == 0 && it.2 == State::Connect);
+    assert_eq!(calls.count(), 0);
+}
+
+#[test]
+fn whoever_goes_on_after_a_notification_is_forgotten_unless_both_said_otherwise() {
+    // A peer that keeps routes only when a connection breaks, and then says something wrong.
+    for (on_notification, is_kept) in [(true, true), (false, false)] {
+        assert_eq!(keeps_after_an_error(on_notification), is_kept);
+    }
+}
+
+fn keeps_after_an_error(on_notification: bool) -> bool {
+    let now = Instant::now();
+    let mut speaker = Speaker::new(17);
+    let config = config(0, settings());
+    let is_restarting = false;
+    let configured = Event::Configure {
+        config,
+        is_restarting,
+    };
+    speaker.handle(configured, now);
+    let connection = ConnectionId::Accepted(1);
+    let ends = Ends {
+        local: address(0),
+        other: None,
+        link_local: None,
+    };
+    let called = Event::Accepted {
+        connection,
+        peer: PEER,
+        address: address(1),
+        ends,
+    };
+    speaker.handle(called, now);
+    let open = Open {
+        asn: asn(1),
+        hold_time: 9,
+        id: Ipv4Addr::new(10, 0, 0, 2),
+        capabilities: Capabilities {
+            four_octet: Some(asn(1)),
+            restart: Some(GracefulRestart {
+                on_notification,
+                time: 60,
+                ..GracefulRestart::default()
+            }),
+            ..Capabilities::default()
+        },
+    };
+    let mut bytes = message::framed(Kind::Open, &open.body());
+    bytes.extend(message::framed(Kind::Keepalive, &[]));
+    // 198.51.100.0/24 by 198.51.100.1.
+    let update = [
+        0, 0, 0, 20, 0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0, 1, 0x40, 3, 4, 198, 51, 100, 1, 24,
+        198, 51, 100,
+    ];
+    bytes.extend(message::framed(Kind::Update, &update));
+    speaker.handle(Event::Received { connection, bytes }, now);
+    assert_eq!(speaker.snapshot()[0].received.len(), 1);
+    let bytes = vec![0; 19];
+    speaker.handle(Event::Received { connection, bytes }, now);
+    !speaker.snapshot()[0].received.is_empty()
 }

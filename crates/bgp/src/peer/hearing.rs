@@ -109,7 +109,11 @@ impl Peer {
                     refresh::Read::Known(Refresh {
                         family,
                         subtype: Subtype::Request,
-                    }) => outbound.repeat(family),
+                    }) => {
+                        let begin = outbound.repeat(family);
+                        self.note("the peer asks for everything again", context);
+                        begin
+                    }
                     refresh::Read::Known(_) | refresh::Read::Ignored => None,
                     refresh::Read::Malformed => {
                         let whole = framed(Kind::Refresh, body);
@@ -117,7 +121,6 @@ impl Peer {
                     }
                 };
                 connection.heard(context.now);
-                self.note("the peer asks for everything again", context);
                 if let Some(bytes) = answer {
                     self.send_framed(connection, Kind::Refresh, bytes, context);
                 }
