@@ -90,7 +90,7 @@ const CRATES: [Crate; 15] = [
     },
     Crate {
         folder: "fuzz",
-        may_use: &["abi", "api", "datapath", "gateway"],
+        may_use: &["abi", "api", "bfd", "bgp", "datapath", "gateway"],
         tests_may_use: &[],
     },
     Crate {
