@@ -38,8 +38,9 @@ interop! {
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Three times the interval.
 const DETECTION: Duration = Duration::from_millis(300);
-/// What the machine may add: it shares two cores with everything else.
-const SLACK: Duration = Duration::from_millis(500);
+/// What the machine may add: it shares two cores with everything else. BGP alone would take its hold time of
+/// 90 s; how much it is, `measure` prints.
+const SLACK: Duration = Duration::from_secs(2);
 
 fn a_session_comes_up_and_agrees_on_times(brand: Brand) -> Result<()> {
     let scene = Scene::start(brand, INTERVAL)?;

@@ -1,7 +1,7 @@
 //! A peer that sends rubbish: the daemon says what is wrong with it, and goes on.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
@@ -94,11 +94,11 @@ fn rubbish_is_answered_by_name_and_the_next_session_comes_up() -> Result<()> {
     let router = site.host("outside")?;
     let address: SocketAddr = "172.31.2.1:179".parse()?;
     let listener: TcpListener = router.enter(|| TcpListener::bind(address))??;
+    listener.set_nonblocking(true)?;
     let gateway = Gateway::launch(site.host("gw")?, &policy("", ""))?;
 
     for (what, bytes, expected) in rubbish() {
-        let (mut stream, _) = listener.accept()?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = called(&listener)?;
         stream.write_all(&bytes)?;
         let said = notification(&mut stream).with_context(|| what.to_owned())?;
         ensure!(said == expected, "{what}: {said:?} instead of {expected:?}");
@@ -108,7 +108,7 @@ fn rubbish_is_answered_by_name_and_the_next_session_comes_up() -> Result<()> {
         gateway.http().post(path::BGP, reset)?;
     }
     // And somebody who speaks BGP is understood.
-    let (mut stream, _) = listener.accept()?;
+    let mut stream = called(&listener)?;
     stream.write_all(&[open(), message(4, &[])].concat())?;
     wait_for(PATIENCE, "a session", || {
         let bgp: Bgp = gateway.http().get(path::BGP)?.json()?;
@@ -117,6 +117,18 @@ fn rubbish_is_answered_by_name_and_the_next_session_comes_up() -> Result<()> {
     })?;
     drop(stream);
     gateway.finish()
+}
+
+/// Waits until the gateway calls.
+fn called(listener: &TcpListener) -> Result<TcpStream> {
+    let stream = wait_for(PATIENCE, "the gateway calls", || match listener.accept() {
+        Ok((stream, _)) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    })?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// The code and subcode of the NOTIFICATION that comes, whatever comes before it.

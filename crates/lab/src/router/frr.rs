@@ -30,14 +30,14 @@ pub(super) fn start(router: &mut Router, plan: &RouterPlan) -> Result<(), Error>
 fn command(router: &Router, program: &str) -> Command {
     let folder = router.folder.display();
     let binary = router.root.join("usr/lib/frr").join(program);
-    let more = if program == "bfdd" {
-        format!("--bfdctl {folder}/bfdd.sock")
-    } else {
-        String::new()
+    // A router's BFD does not wait for a CPU, and so this one does not.
+    let (first, more) = match program {
+        "bfdd" => ("chrt --fifo 20", format!("--bfdctl {folder}/bfdd.sock")),
+        _ => ("", String::new()),
     };
     let script = format!(
         "mount --bind {folder}/passwd /etc/passwd && mount --bind {folder}/group /etc/group && \
-         exec {} -u root -g root -f {folder}/{program}.conf -i {folder}/{program}.pid \
+         exec {first} {} -u root -g root -f {folder}/{program}.conf -i {folder}/{program}.pid \
          --vty_socket {folder} -z {folder}/zserv.api -A 127.0.0.1 -P 0 --log stdout {more}",
         binary.display()
     );
