@@ -104,7 +104,7 @@ impl Connection {
         matches!(self.phase, Phase::Established(..))
     }
 
-    /// Bytes of a message at most.
+    /// Bytes of a message to the peer at most.
     pub fn length_max(&self) -> usize {
         match self.agreed() {
             Some(agreed) if agreed.common.extended_message => EXTENDED_MAX,

@@ -3,6 +3,7 @@
 mod any;
 mod codec;
 mod laws;
+mod limits;
 mod malformed;
 mod network;
 mod sessions;

@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use super::{Call, Context, PENANCE, Peer, Why};
+use ipnet::IpNet;
+
 use crate::{
     ConnectionId, Family,
     attributes::Sender,
     connection::{Agreed, Connection, Phase},
     inbound::TooMany,
     message::{
-        self, Kind, framed,
+        self, EXTENDED_MAX, Kind, framed,
         notification::Notification,
         open::Open,
         refresh::{self, Refresh, Subtype},
@@ -30,7 +32,8 @@ impl Peer {
         let mut read = 0;
         let end = loop {
             let rest = stream.get(read..).unwrap_or_default();
-            match message::first(rest, connection.length_max()) {
+            // What we said that we take, whatever the peer takes (RFC 8654 §4).
+            match message::first(rest, EXTENDED_MAX) {
                 Ok(None) => break None,
                 Ok(Some(message::First { kind, body, length })) => {
                     let taken = self.take(&mut connection, kind, body, context);
@@ -101,8 +104,9 @@ impl Peer {
                     is_internal: agreed.remote_as == context.config.asn,
                     has_extended_next_hop: agreed.common.extended_next_hop,
                 };
+                let families = agreed.common.families.clone();
                 connection.heard(context.now);
-                self.updated(body, sender, context)
+                self.updated(body, (sender, &families), context)
             }
             (Phase::Established(_, outbound), Kind::Refresh) => {
                 let answer = match Refresh::read(body) {
@@ -236,10 +240,13 @@ impl Peer {
     fn updated(
         &mut self,
         body: &[u8],
-        sender: Sender,
+        (sender, agreed): (Sender, &BTreeSet<Family>),
         context: &mut Context<'_>,
     ) -> Result<(), End> {
         let mut update = Update::read(body, sender).map_err(End::Tell)?;
+        // Of what was not agreed on nothing is heard (RFC 4760 §8).
+        let is_agreed = |net: &IpNet| agreed.contains(&Family::of_net(net));
+        update.announced.retain(is_agreed);
         // What has been here before leads nowhere (RFC 4271 §9.1.2).
         if update.seen.passed(context.config.asn) {
             let Update {
