@@ -28,6 +28,13 @@ pub struct Config {
     pub fixed: u32,
     /// The same of [`crate::map::FIXED6`].
     pub fixed6: u32,
+    /// Keys what all members of a cluster must find alike: the bucket of a client. Where a gateway is alone,
+    /// [`Config::seed`].
+    pub key: u64,
+    /// How many members the cluster has; zero where a gateway is alone.
+    pub members: u32,
+    /// Which of them this one is, counted from zero.
+    pub me: u32,
     /// The prefixes whose addresses stand for IPv4 ones: packets for them are translated between
     /// the versions (RFC 6146).
     pub prefixes: [Prefix64; PREFIXES64_MAX],
@@ -123,5 +130,5 @@ impl Interface {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 120);
+const _: () = assert!(size_of::<Config>() == 136);
 const _: () = assert!(size_of::<Interface>() == 28);

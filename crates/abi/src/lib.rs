@@ -17,6 +17,7 @@
 pub mod addr;
 pub mod behaviour;
 pub mod blocks;
+pub mod cluster;
 pub mod config;
 pub mod counter;
 pub mod event;
@@ -40,6 +41,7 @@ pub mod time;
 pub use addr::{Address, Ip4, Ip6, PROTOCOLS, Port, Protocol, Tuple};
 pub use behaviour::{Behaviour, Dependence, Refusal};
 pub use blocks::Blocks;
+pub use cluster::{Buckets, Member, Trip};
 pub use config::{Config, Interface, Realm};
 pub use counter::{Counter, PoolCounters, Told};
 pub use event::Opened;
@@ -59,7 +61,7 @@ pub use stage::{Needs, Stage};
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
 pub mod map {
@@ -118,6 +120,10 @@ pub mod map {
     pub const POOLS6: &str = "POOLS6";
     /// Interface index → `Interface`.
     pub const INTERFACES: &str = "INTERFACES";
+    /// 0 → `Buckets`: which member holds which flows, and which ports are its own to give.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// Number → `Member`: the gateways of the cluster.
+    pub const MEMBERS: &str = "MEMBERS";
     /// 0 → `Config`.
     pub const CONFIG: &str = "CONFIG";
     /// `Reason` → `Counter`, per CPU.
@@ -165,6 +171,8 @@ pub mod map {
         USES,
         POOLS6,
         INTERFACES,
+        BUCKETS,
+        MEMBERS,
         CONFIG,
         COUNTERS,
         POOL_COUNTERS,
@@ -235,6 +243,8 @@ mod layouts {
     unsafe impl Layout for Interface {}
     // SAFETY: as above.
     unsafe impl Layout for Config {}
+    // SAFETY: as above; a `Picture` holds plain integers.
+    unsafe impl Layout for Member<Picture> {}
     // SAFETY: as above.
     unsafe impl Layout for Counter {}
     // SAFETY: as above.

@@ -67,6 +67,10 @@ pub const SPARE_TRIES: usize = 64;
 /// flow that begins.
 pub const BLOCK_PREFIXES_MAX: usize = 8;
 
+/// Gateways of one cluster. A packet of whichever bucket finds its owner by one byte, and each of them is
+/// watched by all others.
+pub const MEMBERS_MAX: usize = 16;
+
 /// Interfaces one gateway listens on.
 pub const INTERFACES_MAX: usize = 64;
 
@@ -134,7 +138,7 @@ pub const HELD_SHARE: u32 = 1024;
 pub const HELD_SHARES: usize = 1 << 12;
 
 /// Indices of the counter map; reasons beyond it cannot exist.
-pub const REASONS_MAX: usize = 64;
+pub const REASONS_MAX: usize = 128;
 
 /// Bytes of the ring of events: 174,000 flows may begin while the daemon does something else. A
 /// power of two and whole pages, as the kernel wants it.

@@ -117,6 +117,11 @@ reasons! {
     PrefixUnmapped = 56, Drop, "prefix_unmapped", "To or from an IPv6 address of one of the `prefixes` that has no counterpart, because the bits that make up for the other prefix are all ones (RFC 6296 §3.2); its sender was told by ICMP, unless it has been told enough.";
     PrefixZero = 57, Drop, "prefix_zero", "To or from an IPv6 address of one of the `prefixes` whose interface identifier is zero, which is that of a link's routers (RFC 6296 §3.7); its sender was told by ICMP, unless it has been told enough.";
     NoSpareAddress = 58, Drop, "no_spare_address", "SCTP, GRE or ESP, of which addresses alone are translated: another client has such a flow with the same remote on every external address of the pool; the flow was refused. Add an address to the pool.";
+    Relayed = 59, Send, "relayed", "Of a flow that another member of the cluster holds, or is to begin: handed to it.";
+    RelayHops = 60, Drop, "relay_hops", "Handed from member to member until its hops ran out: for a moment they did not agree whose it is, as when one comes or goes; or their configurations differ.";
+    RelayTooBig = 61, Drop, "relay_too_big", "For another member of the cluster, too large for the way there with its outer header, and its sender could not be told. Give the network between the members an MTU that is 20 bytes larger than the clients'.";
+    RelayUnreachable = 62, Drop, "relay_unreachable", "For another member of the cluster, but there is no way to it: no route, or its MAC address is not known.";
+    NoOwner = 63, Drop, "no_owner", "No member of the cluster holds such flows at this moment: this one has just started and does not know yet whether others do.";
 }
 
 impl Reason {

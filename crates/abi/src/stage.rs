@@ -27,6 +27,10 @@ pub enum Stage {
     Fixed = 7,
     /// The same, of IPv6.
     SixFixed = 8,
+    /// What another member of the cluster handed over, in an outer header.
+    Tunnel = 9,
+    /// A packet of a flow that another member holds: handed to it.
+    Relay = 10,
 }
 
 /// What a gateway has to do with, beside flows of IPv4.
@@ -36,6 +40,8 @@ pub struct Needs {
     pub ipv6: bool,
     /// Prefixes whose addresses are translated one to one.
     pub fixed: bool,
+    /// Other members of a cluster.
+    pub cluster: bool,
 }
 
 impl Needs {
@@ -43,6 +49,7 @@ impl Needs {
     pub const ALL: Self = Self {
         ipv6: true,
         fixed: true,
+        cluster: true,
     };
 
     /// What either has to do with.
@@ -50,13 +57,14 @@ impl Needs {
         Self {
             ipv6: self.ipv6 || other.ipv6,
             fixed: self.fixed || other.fixed,
+            cluster: self.cluster || other.cluster,
         }
     }
 }
 
 impl Stage {
     /// All of them, by index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Open,
         Self::Part,
         Self::Six,
@@ -66,6 +74,8 @@ impl Stage {
         Self::CrossOpen,
         Self::Fixed,
         Self::SixFixed,
+        Self::Tunnel,
+        Self::Relay,
     ];
 
     /// Whether a gateway with these needs needs it.
@@ -75,6 +85,7 @@ impl Stage {
             Self::Six | Self::SixOpen | Self::SixPart | Self::Cross | Self::CrossOpen => needs.ipv6,
             Self::Fixed => needs.fixed,
             Self::SixFixed => needs.fixed && needs.ipv6,
+            Self::Tunnel | Self::Relay => needs.cluster,
         }
     }
 
@@ -90,6 +101,8 @@ impl Stage {
             Self::CrossOpen => "egret_cross_new",
             Self::Fixed => "egret_fixed",
             Self::SixFixed => "egret_six_fixed",
+            Self::Tunnel => "egret_tunnel",
+            Self::Relay => "egret_relay",
         }
     }
 }

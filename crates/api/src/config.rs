@@ -5,10 +5,12 @@
 //! the defaults are, is decided in one place, `gateway::intent`. The reference for operators is
 //! `docs/operate/configuration.md`.
 
+mod cluster;
 mod routing;
 
 use serde::{Deserialize, Serialize};
 
+pub use cluster::{Cluster, Member};
 pub use routing::{Announcement, Bfd, BfdAuthentication, BfdProfile, BfdSession, Bgp, BgpPeer};
 
 /// Everything one gateway is told.
@@ -27,6 +29,8 @@ pub struct Config {
     pub prefixes: Option<Vec<Prefix>>,
     /// How IPv6 clients reach IPv4 targets.
     pub nat64: Nat64,
+    /// The gateways that this one shares its external addresses with.
+    pub cluster: Option<Cluster>,
     /// What routers are told.
     pub bgp: Option<Bgp>,
     /// How it is noticed within milliseconds that a way is gone.

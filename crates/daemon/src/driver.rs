@@ -35,6 +35,7 @@ use crate::{
     alarms::Alarms,
     config_file::Config,
     holding::Keeper,
+    member::{self, SecretError},
     routing::{self, Routes, Standing},
     sessions::Sessions,
     sweeper::{self, Memory, Order, Report},
@@ -69,6 +70,9 @@ pub enum DriverError {
     /// There can be no thread for fragments.
     #[error("cannot start the thread that holds fragments")]
     Keeper(#[source] std::io::Error),
+    /// A file that the first configuration names cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The first configuration cannot be put in force.
     #[error("the configuration cannot be put in force: {0}")]
     Refused(#[from] gateway::Refusal),
@@ -139,6 +143,9 @@ impl Driver {
     ///
     /// See [`DriverError`].
     pub async fn start(&mut self, config: &Config) -> Result<(), DriverError> {
+        if let Some(key) = member::key(&config.parsed.intent)? {
+            self.gateway.handle(Event::Key(key))?;
+        }
         let actions = self
             .gateway
             .handle(Event::Configure(Box::new(config.parsed.intent.clone())))?;
@@ -179,6 +186,7 @@ impl Driver {
         self.look_at_links().await?;
         systemd::ready();
         let mut routes = self.routes.clone();
+        let mut ways = self.shared.ways.clone();
         let mut is_leaving = false;
         let end = loop {
             tokio::select! {
@@ -191,6 +199,7 @@ impl Driver {
                 () = routes.changed() => if is_leaving && !must_wait(routes.standing()) {
                     break End::Leave;
                 },
+                () = ways.changed() => self.say_whether_serving(),
                 _ = signals.reload.recv() => self.reload()?,
                 change = watch.next() => match change {
                     Some(Change::Routes) => settle = settle.or(Some(Instant::now() + SETTLE)),
@@ -259,7 +268,7 @@ impl Driver {
     fn say_whether_serving(&mut self) {
         let links = self.shared.view().links.clone();
         let is_up = |ifindex| links.iter().any(|it| it.ifindex == ifindex && it.is_up);
-        let is_serving = self.gateway.is_serving(is_up);
+        let is_serving = self.gateway.is_serving(is_up) && self.shared.ways.is_settled();
         if self.is_serving != is_serving {
             self.is_serving = is_serving;
             self.routes.order(routing::Order::Serving(is_serving));
@@ -434,6 +443,9 @@ impl Driver {
         if config.parsed.intent.state != *state {
             return Some(Refused::state_moves(state));
         }
+        if let Err(error) = member::key(&config.parsed.intent) {
+            return Some(Refused::without_secret(&error));
+        }
         let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
         self.gateway
             .clone()
@@ -455,6 +467,9 @@ impl Driver {
             return Ok(Err(Refused::by_kernel(&error)));
         }
         let difference = self.difference(config);
+        if let Ok(Some(key)) = member::key(&config.parsed.intent) {
+            self.gateway.handle(Event::Key(key))?;
+        }
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
         let actions = self.gateway.handle(event)?;
         self.act(actions)?;
@@ -496,8 +511,18 @@ impl Driver {
         }
         self.world.load(needs)?;
         let instructions = self.world.program().verified_instructions();
-        let Needs { ipv6, fixed } = self.world.program().needs();
-        tracing::info!(instructions, ipv6, prefixes = fixed, "loaded more programs");
+        let Needs {
+            ipv6,
+            fixed,
+            cluster,
+        } = self.world.program().needs();
+        tracing::info!(
+            instructions,
+            ipv6,
+            prefixes = fixed,
+            cluster,
+            "loaded more programs"
+        );
         self.shared
             .update(|view| view.program.instructions = instructions.map(u64::from));
         Ok(())

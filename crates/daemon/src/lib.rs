@@ -22,6 +22,7 @@ pub mod config_file;
 pub mod driver;
 pub mod holding;
 pub mod http;
+pub mod member;
 pub mod metrics;
 pub mod options;
 pub mod quotas;

@@ -110,7 +110,9 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
         flows6: intent.limits.flows6,
     };
     let world = World::open(&intent.state, sizes, intent.needs())?;
-    let gateway = Gateway::new(world.found()?);
+    let found = world.found()?;
+    let is_clustered = found.config.members != 0;
+    let gateway = Gateway::new(found);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         adopted = world.adopted(),
@@ -121,7 +123,9 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let (routes, bgp) = Routes::unstarted();
     // Before capabilities are given up: it asks the kernel to run it first.
-    let ways = Ways::start(routes.clone()).context("cannot start the thread of BFD")?;
+    let is_known = world.adopted() && is_clustered;
+    let ways = Ways::start(routes.clone(), world.tables().clone(), is_known)
+        .context("cannot start the thread of BFD")?;
     let shared = Shared::new(
         world.tables().clone(),
         first_view(path, &config, &world),

@@ -5,7 +5,7 @@ use std::{fmt, io, path::Path};
 
 use api::{Problem, Problems, Severity, http::ApiError, problem::Excerpt};
 
-use crate::{config_file::ConfigError, view::Refused, world::Chain};
+use crate::{config_file::ConfigError, member::SecretError, view::Refused, world::Chain};
 
 impl Refused {
     /// The state stays where it is while it is in use.
@@ -29,13 +29,24 @@ impl Refused {
         })
     }
 
+    /// A file that it names cannot be read.
+    pub fn without_secret(error: &SecretError) -> Self {
+        Self::NotNow(ApiError {
+            error: Chain(error).to_string(),
+            help: "nothing has changed; put the same line into that file on every member"
+                .to_owned(),
+        })
+    }
+
     /// The kernel refuses the programs that it needs.
     pub fn by_kernel(error: &(dyn std::error::Error + 'static)) -> Self {
         let causes = std::iter::successors(error.source(), |error| error.source());
         let causes: String = causes.map(|cause| format!(": {cause}")).collect();
         Self::NotNow(ApiError {
-            error: format!("it has IPv6, and {error}{causes}"),
-            help: "nothing has changed; the configuration without IPv6 can be applied".to_owned(),
+            error: format!("it needs more programs than are loaded, and {error}{causes}"),
+            help: "nothing has changed; a configuration without IPv6, `prefixes` or `cluster`, whichever \
+                   is new, can be applied"
+                .to_owned(),
         })
     }
 

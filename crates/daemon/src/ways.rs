@@ -4,33 +4,40 @@
 //! ```text
 //! driver ─ Order ─► Watcher ─► bfd::Sessions ─► Send ─► sockets, one for each session
 //!                     ▲                └──────► Changed ─► routing::Order::Way, the log
+//!                     │                            └─────► gateway::cluster ─► who holds which flows
 //!   sockets, one for each port: when the kernel took each datagram, how far it came
 //! ```
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
+use abi::cluster::Holder;
 use bfd::{
     Action, Authentication, Datagram, Digest, Event, Hops, Key, Refused, Secret, Sessions,
     Settings, State, Status,
 };
 use gateway::{
+    cluster::{self, Cluster, Member, Standing},
     intent::Intent,
-    routing::watched::{Watched, watched},
+    routing::{
+        drain::Phase,
+        watched::{Watched, watched},
+    },
 };
 use kernel::{
+    Tables,
     datagrams::{self, Way},
     netlink::Link,
 };
 use tokio::{
     io::Interest,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 
 use crate::{
@@ -72,21 +79,41 @@ pub struct Picture {
     pub is_realtime: bool,
     /// What an operator should know.
     pub notes: Vec<String>,
+    /// The cluster, if there is one.
+    pub cluster: Option<Members>,
+}
+
+/// The cluster, as this member sees it.
+#[derive(Clone, Debug)]
+pub struct Members {
+    /// Its name.
+    pub name: String,
+    /// The members and how they stand.
+    pub members: Vec<(Member, Standing)>,
+    /// The index of this one.
+    pub me: usize,
+    /// Who holds each bucket, if that is known.
+    pub holders: Option<Vec<Holder>>,
 }
 
 /// The way to the thread.
 #[derive(Clone, Debug)]
-pub struct Ways(mpsc::Sender<Order>);
+pub struct Ways {
+    orders: mpsc::Sender<Order>,
+    settled: watch::Receiver<bool>,
+}
 
 impl Ways {
-    /// Starts the thread; it tells `routes` which ways are gone. It asks to be run before others, and gives up
-    /// the right to ask.
+    /// Starts the thread; it tells `routes` which ways are gone, and the packet path by `tables` who holds which
+    /// flows, which that may know from a daemon before this one. It asks to be run before others, and gives
+    /// up the right to ask.
     ///
     /// # Errors
     ///
     /// If there can be no thread.
-    pub fn start(routes: Routes) -> io::Result<Self> {
+    pub fn start(routes: Routes, tables: Arc<Tables>, is_known: bool) -> io::Result<Self> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let (settling, settled) = watch::channel(is_known);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -102,14 +129,19 @@ impl Ways {
                 tracing::error!(%error, "the thread of BFD cannot give up capabilities, and ends");
                 return;
             }
-            runtime.block_on(Watcher::new(routes, is_realtime).run(received));
+            let flows = Flows {
+                cluster: Cluster::default(),
+                tables,
+                settling,
+            };
+            runtime.block_on(Watcher::new(routes, is_realtime, flows).run(received));
         })?;
-        Ok(Self(orders))
+        Ok(Self { orders, settled })
     }
 
     /// Gives an order. One that finds no room is lost, and said: the thread hangs then.
     pub fn order(&self, order: Order) {
-        if self.0.try_send(order).is_err() {
+        if self.orders.try_send(order).is_err() {
             tracing::error!("the thread of BFD takes no more orders");
         }
     }
@@ -117,12 +149,57 @@ impl Ways {
     /// How it is; nothing if the thread is gone.
     pub async fn picture(&self) -> Option<Picture> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Order::Show(reply)).await.ok()?;
+        self.orders.send(Order::Show(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Whether the packet path knows who holds which flows; where there is no cluster it does.
+    pub fn is_settled(&self) -> bool {
+        *self.settled.borrow()
+    }
+
+    /// Waits until that changes, or for ever.
+    pub async fn changed(&mut self) {
+        if self.settled.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Who holds which flows, as the packet path is told.
+struct Flows {
+    cluster: Cluster,
+    tables: Arc<Tables>,
+    settling: watch::Sender<bool>,
+}
+
+impl Flows {
+    /// Takes in what happened, and tells the packet path what follows.
+    fn handle(&mut self, event: cluster::Event, now: Instant) {
+        if let Some(picture) = self.cluster.handle(event, now) {
+            self.tables
+                .buckets
+                .at(0)
+                .set(&picture.holders, &picture.withheld);
+            let me = self.cluster.me();
+            let own = |it: &&Holder| usize::from(it.owner) == me;
+            let owned = picture.holders.iter().filter(own).count();
+            tracing::info!(buckets = owned, "this member holds so many buckets");
+        }
+        let is_settled = self.cluster.is_settled();
+        // What a daemon before this one knew is good until something else is known.
+        if is_settled {
+            self.settling
+                .send_if_modified(|it| !std::mem::replace(it, true));
+        }
     }
 }
 
 struct Watcher {
+    flows: Flows,
+    /// Sessions with other members of the cluster.
+    members: BTreeSet<Key>,
+    is_leaving: bool,
     sessions: Sessions,
     intent: Option<Box<Intent>>,
     links: Arc<Vec<Link>>,
@@ -136,8 +213,11 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(routes: Routes, is_realtime: bool) -> Self {
+    fn new(routes: Routes, is_realtime: bool, flows: Flows) -> Self {
         Self {
+            flows,
+            members: BTreeSet::new(),
+            is_leaving: false,
             sessions: Sessions::new(getrandom::u64().unwrap_or(1)),
             intent: None,
             links: Arc::default(),
@@ -152,9 +232,12 @@ impl Watcher {
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut routes = self.routes.clone();
         loop {
-            let deadline = self.sessions.deadline();
+            let deadlines = [self.sessions.deadline(), self.flows.cluster.deadline()];
+            let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
+                () = routes.changed() => self.leave_or_stay(routes.standing().phase),
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
                     None => break,
@@ -170,7 +253,25 @@ impl Watcher {
                 let actions = self.sessions.handle(Event::Tick, now);
                 self.act(actions);
             }
+            if self.flows.cluster.deadline().is_some_and(|at| at <= now) {
+                self.flows.handle(cluster::Event::Tick, now);
+            }
         }
+    }
+
+    /// Other members take new flows while this one drains.
+    fn leave_or_stay(&mut self, phase: Phase) {
+        let is_leaving = phase != Phase::Serving;
+        if self.is_leaving == is_leaving {
+            return;
+        }
+        self.is_leaving = is_leaving;
+        let event = match is_leaving {
+            true => cluster::Event::Leave,
+            false => cluster::Event::Stay,
+        };
+        self.flows.handle(event, Instant::now());
+        self.configure();
     }
 
     fn obey(&mut self, order: Order) {
@@ -204,9 +305,16 @@ impl Watcher {
         };
         let (mut wanted, mut names, mut notes) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut members = BTreeSet::new();
         for way in watched(intent) {
             match settings(&way, &self.links) {
-                Ok((key, settings)) => {
+                Ok((key, mut settings)) => {
+                    if way.is_member {
+                        members.insert(key);
+                        // Told by this, others send what they begin elsewhere, and know that it is no
+                        // failure (RFC 5882 §3.2).
+                        settings.is_admin_down = self.is_leaving;
+                    }
                     names.insert(key, way.name);
                     wanted.insert(key, settings);
                 }
@@ -221,6 +329,13 @@ impl Watcher {
         for note in notes.values() {
             tracing::error!("{note}");
         }
+        let (found, me) = match &intent.cluster {
+            Some(cluster) => (cluster.members.clone(), cluster.me),
+            None => (Vec::new(), 0),
+        };
+        self.members = members;
+        let event = cluster::Event::Configure { members: found, me };
+        self.flows.handle(event, Instant::now());
         // Names of sessions that are given up are needed for their last words.
         self.names.extend(names);
         self.notes = notes;
@@ -324,6 +439,19 @@ impl Watcher {
                     remote_state,
                     remote_diagnostic,
                 } => {
+                    if let (true, IpAddr::V4(address)) = (self.members.contains(&key), key.peer) {
+                        // A session that this side has ended says nothing of the other one.
+                        let standing = match (to, remote_state) {
+                            (State::Up, _) => Some(Standing::Up),
+                            (State::Down, State::AdminDown) => Some(Standing::Leaving),
+                            (State::Down, _) if from == State::Up => Some(Standing::Down),
+                            (State::Down | State::Init | State::AdminDown, _) => None,
+                        };
+                        if let Some(standing) = standing {
+                            let event = cluster::Event::Heard(address, standing);
+                            self.flows.handle(event, Instant::now());
+                        }
+                    }
                     let name = self.names.get(&key).map_or("(removed)", String::as_str);
                     let (why, theirs) = (diagnostic.words(), remote_diagnostic.words());
                     if to == State::Up {
@@ -387,7 +515,20 @@ impl Watcher {
             refused: self.sessions.refused().clone(),
             is_realtime: self.is_realtime,
             notes: self.notes.values().cloned().collect(),
+            cluster: self.cluster(),
         }
+    }
+
+    fn cluster(&self) -> Option<Members> {
+        let cluster = self.intent.as_ref()?.cluster.as_ref()?;
+        let known = &self.flows.cluster;
+        let members = known.members().map(|(it, standing)| (it.clone(), standing));
+        Some(Members {
+            name: cluster.name.clone(),
+            members: members.collect(),
+            me: known.me(),
+            holders: known.holders().map(|it| it.to_vec()),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, Ip6, Mapping, MappingKey, Needs, limits::POOLS_MAX,
+    Address, Config, External, Ip4, Ip6, Mapping, MappingKey, Member, Needs, limits::POOLS_MAX,
     policy::pool_index,
 };
 use gateway::{
@@ -283,6 +283,11 @@ impl World {
                 write("LEASES", tables.leases.remove(&key))?;
                 tracing::info!(external = ?key, "a mapping that was granted has ended");
             }
+            Action::PutMember(number, address) => {
+                let address = address.map_or(Ip4([0; 4]), |it| Ip4(it.octets()));
+                write("MEMBERS", tables.members.put(&number, &Member::at(address)))?;
+            }
+            Action::ForgetHolders { is_alone } => tables.buckets.at(0).forget(is_alone),
             Action::SetConfig(config) => write("CONFIG", tables.config.put(&0, &config))?,
             Action::PutInterface(ifindex, interface) => {
                 write("INTERFACES", tables.interfaces.put(&ifindex, &interface))?;
@@ -463,6 +468,7 @@ fn seed(tables: &Tables) -> Result<(), WorldError> {
     let seed = getrandom::u64().map_err(WorldError::Seed)?;
     let config = Config {
         seed,
+        key: seed,
         generation: 1,
         ..Config::default()
     };
@@ -484,6 +490,7 @@ fn without(config: Config, has: Needs) -> Config {
         ipv6: word(has.ipv6, config.ipv6),
         fixed: word(has.fixed, config.fixed),
         fixed6: word(has.fixed && has.ipv6, config.fixed6),
+        members: word(has.cluster, config.members),
         ..config
     }
 }

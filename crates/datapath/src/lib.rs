@@ -12,6 +12,7 @@
 //!             ├─ an ICMP error ─ quoted: as the flow it is about
 //!             ├─ SCTP, GRE, ESP ─ part: by address, as hit or miss
 //!             ├─ another protocol, or neither of these ─ part ───────────────→ drop if ours, or pass
+//!             ├─ another member's ─ tunnel: unpacked, or handed over ────────→ tx / redirect
 //!             ├─ flow hit ── forward: next hop, rewrite, account ────────────→ tx / redirect
 //!             └─ miss ── open ─┬─ no rule, no external address ──────────────→ pass to the kernel
 //!                              ├─ may start a flow: classify, allocate, insert both ─→ as hit
@@ -28,6 +29,7 @@ pub mod world;
 
 mod checksum;
 mod classify;
+mod cluster;
 mod cross;
 mod embedded;
 mod fixed;
@@ -52,8 +54,11 @@ mod reset;
 mod room;
 mod route;
 mod transport;
+mod tunnel;
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict};
+use abi::{
+    Address, Flow, FlowKey, Ip4, Ip6, Live, Protocol, Reason, Stage, Tuple, Verdict, cluster::Came,
+};
 use frame::Packet;
 use ip::{Detour, Translate, Unusual};
 use ip4::V4;
@@ -195,6 +200,8 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::CrossOpen) => cross_open(packet, world),
             Next::Go(Stage::Fixed) => fixed(packet, world),
             Next::Go(Stage::SixFixed) => six_fixed(packet, world),
+            Next::Go(Stage::Tunnel) => tunnel(packet, world),
+            Next::Go(Stage::Relay) => relay(packet, world),
         };
     }
 }
@@ -202,25 +209,68 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
 /// The first program: packets of known flows, and those that are plainly the kernel's.
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    process_plain(packet, world, Came::DIRECT)
+}
+
+/// The program for what members of a cluster hand each other: as the first one, behind the outer header.
+#[inline(always)]
+pub fn tunnel<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    match tunnel::unpack(packet, world) {
+        Ok(came) => process_plain(packet, world, came),
+        Err(next) => next,
+    }
+}
+
+/// The program for packets that go to another member of the cluster.
+#[inline(always)]
+pub fn relay<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    tunnel::relay(packet, world)
+}
+
+/// An IPv4 packet that comes by an interface, or from another member of the cluster.
+#[inline(always)]
+fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> Next {
     let bytes = packet.len() as u64;
+    let go = |stage| match came.is_by_member() {
+        // Who handed it over has looked already whether its addresses are translated one to one.
+        true => cluster::go(world, came, stage),
+        false => cluster::go(world, came, unless_fixed::<Ip4, _>(world, stage)),
+    };
     let arrival = match ip4::plain(packet, bytes) {
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Part)),
-        Err(Unusual::Other) if has_ipv6(world) => return Next::Go(Stage::Six),
+        Err(Unusual::Part(Reason::Protocol))
+            if !came.is_by_member() && is_in_cluster(world) && tunnel::may_be_one(packet) =>
+        {
+            return Next::Go(Stage::Tunnel);
+        }
+        Err(Unusual::Part(_)) => return go(Stage::Part),
+        Err(Unusual::Other) if has_ipv6(world) => return cluster::go(world, came, Stage::Six),
         Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };
     // Fragments are rare: who is not one does not pay for them.
     if let Piece::First = arrival.piece {
-        return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Part));
+        return go(Stage::Part);
     }
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return Next::Go(unless_fixed::<Ip4, _>(world, Stage::Open));
+        return go(Stage::Open);
     };
+    let Some(config) = world.config() else {
+        return as_it_came(packet, world, Reason::Internal);
+    };
+    if cluster::is_anothers(world, &config, came, &key, &flow) {
+        return cluster::go(world, came, Stage::Relay);
+    }
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// Whether there are other members.
+#[inline(always)]
+fn is_in_cluster<W: World>(world: &W) -> bool {
+    world.config().is_some_and(|config| config.members != 0)
 }
 
 /// The stage of packets that no flow wants: first the one for addresses that are translated one to one, if
@@ -258,14 +308,30 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                return Next::Go(unless_fixed::<Ip6, _>(world, Stage::SixOpen));
+                return Next::Go(six_unless_fixed(world, Stage::SixOpen));
             };
+            let Some(config) = world.config() else {
+                return as_it_came(packet, world, Reason::Internal);
+            };
+            let came = cluster::came(world);
+            if cluster::is_anothers(world, &config, came, &arrival.key, &flow) {
+                return Next::Go(Stage::Relay);
+            }
             let left = hit::<V6, _, _, _>(packet, world, &arrival, &flow);
             Next::Leave(leave(packet, world, bytes, left))
         }
         Err(Unusual::Leaves(reason)) => as_it_came(packet, world, reason),
-        Err(Unusual::Part(_)) => Next::Go(unless_fixed::<Ip6, _>(world, Stage::SixPart)),
+        Err(Unusual::Part(_)) => Next::Go(six_unless_fixed(world, Stage::SixPart)),
         Err(Unusual::Other) => as_it_came(packet, world, Reason::Internal),
+    }
+}
+
+/// The same as [`unless_fixed`] of IPv6 packets, of which another member may have looked already.
+#[inline(always)]
+fn six_unless_fixed<W: World>(world: &W, stage: Stage) -> Stage {
+    match cluster::came(world).is_by_member() {
+        true => stage,
+        false => unless_fixed::<Ip6, _>(world, stage),
     }
 }
 
@@ -313,7 +379,7 @@ fn remember<V: Translate<A>, A: Address, W: World + Tables<V::Own>>(
     arrival: &Arrival<A>,
     next: Next,
 ) -> Next {
-    if let (Piece::First, Next::Leave(_)) = (arrival.piece, next) {
+    if let (Piece::First, Next::Leave(_) | Next::Go(Stage::Relay)) = (arrival.piece, next) {
         fragment::remember::<V, _, _>(world, arrival);
     }
     next
@@ -366,6 +432,9 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
                     let tuple = &arrival.key.tuple;
                     known = Some((tuple.source_port, tuple.target_port));
                 }
+                Some(flow) if is_anothers(world, &arrival.key, &flow) => {
+                    return Next::Go(Stage::Relay);
+                }
                 Some(flow) => {
                     let stays = match V::detour(packet, world, &arrival, &flow) {
                         Detour::None => None,
@@ -388,10 +457,24 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
         }
     }
     left.reason = part::refuse::<V, _, _>(packet, world, left.reason, known.as_ref());
+    if let (Reason::Fragment, Some(_)) = (left.reason, known)
+        && cluster::is_elsewhere(world, arrival.protocol, &arrival.key)
+    {
+        return Next::Go(Stage::Relay);
+    }
     if let Reason::FragmentHeld = left.reason {
         left.reason = fragment::hold::<V, _, _>(packet, world, 0);
     }
     Next::Leave(leave(packet, world, bytes, left))
+}
+
+/// Whether another member of the cluster serves a flow that we have; then it is the packet's aim.
+#[inline(never)]
+fn is_anothers<A: Address, W: World>(world: &W, key: &FlowKey<A>, flow: &Flow<Live, A>) -> bool {
+    let Some(config) = world.config() else {
+        return false;
+    };
+    cluster::is_anothers(world, &config, cluster::came(world), key, flow)
 }
 
 /// Tells which flow's a packet may be. A later fragment is a packet as any other, but for its ports,
@@ -559,6 +642,9 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
         step = open::from_inside::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
+        step = cluster::unless_mine::<V, _, _>(world, arrival, beginning);
+    }
+    if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);
     }
     if let Step::Begin = step {
@@ -583,6 +669,7 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
         },
         Step::Answer => V::reset(packet, arrival),
         Step::Cross => return Some(Next::Go(Stage::Cross)),
+        Step::Relay => return Some(Next::Go(Stage::Relay)),
         Step::Leave(reason) => reason,
     };
     // Through memory, so that to the verifier what follows is one way and not one for each reason.

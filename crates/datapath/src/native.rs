@@ -13,13 +13,13 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
-    Fragments, Held, Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered,
-    Opened, Pool, PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Slots6,
-    Tick, Told, Tuple, Use,
+    Address, Buckets, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey,
+    FragmentKey, Fragments, Held, Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, Member,
+    NextHop, Numbered, Opened, Pool, PoolCounters, Port, PortWord, Reason, Rule, RuleSet, Shared,
+    Side, Slot, Slots6, Tick, Told, Trip, Tuple, Use,
     limits::{
-        AWAITED_MAX, CLIENTS_MAX, FIXED_ENTRIES_MAX, FRAGMENTS_MAX, HELD_BYTES, POOLS_MAX,
-        REASONS_MAX,
+        AWAITED_MAX, CLIENTS_MAX, FIXED_ENTRIES_MAX, FRAGMENTS_MAX, HELD_BYTES, MEMBERS_MAX,
+        POOLS_MAX, REASONS_MAX,
     },
     ports::WORDS,
 };
@@ -282,6 +282,12 @@ pub struct Memory {
     pub pools6: Table<u32, Slots6>,
     /// See [`World::interface`].
     pub interfaces: Table<u32, Interface>,
+    /// See [`World::buckets`].
+    pub buckets: Rc<Buckets>,
+    /// See [`World::member`].
+    pub members: Table<u8, Member>,
+    /// See [`World::trip`].
+    pub trip: Rc<Trip>,
     /// See [`World::count`].
     pub counters: RefCell<Vec<Counter>>,
     /// See [`World::count_pool`].
@@ -312,6 +318,12 @@ impl Memory {
             told: RefCell::default(),
             pools6: Table::new(usize::MAX),
             interfaces: Table::new(usize::MAX),
+            buckets: Rc::new(Buckets::alone()),
+            members: Table::new(MEMBERS_MAX),
+            trip: Rc::new(Trip {
+                came: Shared::from(0),
+                to: Shared::from(0),
+            }),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),
         }
@@ -504,6 +516,18 @@ impl World for Memory {
 
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.interfaces.get(&ifindex)
+    }
+
+    fn buckets(&self) -> Option<Rc<Buckets>> {
+        Some(self.buckets.clone())
+    }
+
+    fn member(&self, number: u8) -> Option<Rc<Member>> {
+        self.members.get(&number)
+    }
+
+    fn trip(&self) -> Option<Rc<Trip>> {
+        Some(self.trip.clone())
     }
 
     fn await_first(&self, key: &FragmentKey<Ip6>) {

@@ -16,6 +16,7 @@ use crate::{
     Arrival,
     checksum::{Sum, TTL_DECREMENT},
     classify::{Wish, classify},
+    cluster::is_from_inside,
     embedded::{embed, embedded, forbidden},
     frame::{Icmp, Link, Packet, Tcp},
     has_ipv6,
@@ -24,10 +25,12 @@ use crate::{
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
+pub use mappings::known_port;
+pub use place::start;
 pub use redirect::redirect;
 pub use spare::choose;
 
-use mappings::{is_asked_for, is_permitted, known_port, map, mapped, permit};
+use mappings::{is_asked_for, is_permitted, map, mapped, permit};
 use place::{claim, place};
 
 /// What is to be done with a packet that no flow wants.
@@ -39,6 +42,8 @@ pub enum Step {
     Answer,
     /// It is for somebody who has IPv6.
     Cross,
+    /// It goes to another member of the cluster.
+    Relay,
     /// It leaves for this reason.
     Leave(Reason),
 }
@@ -80,6 +85,8 @@ pub struct Beginning<A> {
     /// Where the pool stands whose address the flow gets.
     place: u32,
     pub(crate) seed: u64,
+    /// [`abi::Config::key`].
+    pub(crate) key: u64,
     pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
     called: Behaviour,
@@ -98,7 +105,7 @@ pub struct Beginning<A> {
     rest: Ranks,
     /// Whom the packet is to: where an IPv6 address stands for an IPv4 one, that one; where it is an
     /// endpoint's, whom that leads to.
-    target: A,
+    pub(crate) target: A,
     target_port: Port,
     /// The prefix by which it does, as an index.
     prefix: u16,
@@ -138,6 +145,7 @@ impl<A: Address> Beginning<A> {
         generation: 0,
         place: 0,
         seed: 0,
+        key: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,
@@ -201,7 +209,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     let service = (arrival.protocol as u8, tuple.target_port);
     let wish = classify(world, version, addresses, service);
     let (pool, rule) = match wish {
-        Wish::Do(Action::Translate { pool, rule }, index) if interface.is_internal() => {
+        Wish::Do(Action::Translate { pool, rule }, index) if is_from_inside(world, &interface) => {
             beginning.rule_index = index;
             (Some(pool), rule)
         }
@@ -227,7 +235,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     beginning.is_charged = false;
     beginning.rule = rule;
     beginning.client = 0;
-    beginning.seed = config.seed;
+    (beginning.seed, beginning.key) = (config.seed, config.key);
     beginning.generation = route::generation(config.generation, world.now());
     beginning.known_by = Prefix64::NONE;
     if let Some(external) = &external {

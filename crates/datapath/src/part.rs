@@ -5,6 +5,7 @@ use abi::{Action, Address, NextHop, Port, Reason, Tuple};
 
 use crate::{
     classify::{Wish, classify, classify_part},
+    cluster::is_from_inside,
     embedded::seen,
     frame::{Link, Packet},
     ip::Version,
@@ -44,7 +45,7 @@ pub fn refuse<V: Version, P: Packet, W: World + Tables<V::Own>>(
     if external(world, addresses.1).is_some() {
         return reason;
     }
-    if !interface.is_internal() {
+    if !is_from_inside(world, &interface) {
         return Reason::NoRule;
     }
     let (wish, source_port, target_port) = match known {

@@ -3,9 +3,8 @@
 use core::hint::black_box;
 
 use abi::{
-    Address, Port, PortWord, Protocol,
+    Buckets, Port, PortWord,
     blocks::Ranks,
-    hash::hash,
     ports::{CLASS_WORDS, CLASSES, WORDS, place, port},
 };
 
@@ -21,7 +20,9 @@ use crate::world::{PortWords, World};
 /// By itself, so that the verifier walks what follows once, whether there was a search or not.
 #[inline(never)]
 pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u32 {
-    let (Some(words), Some(place)) = (world.ports(bitmap), world.place()) else {
+    let (Some(words), Some(place), Some(buckets)) =
+        (world.ports(bitmap), world.place(), world.buckets())
+    else {
         return NO_PORT;
     };
     let class = start as usize & (CLASSES - 1);
@@ -32,7 +33,7 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u3
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
         let class = class_at(class, round % CLASSES);
-        let (index, free) = in_class(&words, (class, &wanted), turn, kept);
+        let (index, free) = in_class((&words, &buckets), (class, &wanted), turn, kept);
         // Through memory, so that to the verifier it is any word, and not one of four.
         place.set(index as u32);
         if free != 0
@@ -48,7 +49,8 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u3
 /// The same among the ports of one word of each class.
 #[inline(never)]
 pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): (u32, u64)) -> u32 {
-    let (Some(words), true) = (world.ports(bitmap), bits != 0) else {
+    let (Some(words), Some(buckets), true) = (world.ports(bitmap), world.buckets(), bits != 0)
+    else {
         return NO_PORT;
     };
     let class = start as usize & (CLASSES - 1);
@@ -57,8 +59,7 @@ pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): 
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
         let index = class_at(class, round % CLASSES) * CLASS_WORDS + word as usize % CLASS_WORDS;
-        let PortWord { taken, held } = &words[black_box(index) % WORDS];
-        let free = !(taken.get() | held.get() & kept) & bits;
+        let free = free((&words, &buckets), black_box(index), kept) & bits;
         if free != 0
             && let Some(port) = take(&words, index, free, bit)
         {
@@ -100,22 +101,27 @@ const fn class_at(class: usize, round: usize) -> usize {
     (class + skip) % CLASSES
 }
 
+/// The ports of a word that may be given out: of those that are held back, the ones in `kept` are not.
+#[inline(always)]
+fn free((words, buckets): (&PortWords, &Buckets), index: usize, kept: u64) -> u64 {
+    let PortWord { taken, held } = &words[index % WORDS];
+    let withheld = &buckets.withheld[index / CLASS_WORDS % CLASSES][index % CLASS_WORDS];
+    !(taken.get() | held.get() & kept | withheld.get())
+}
+
 /// A word of a class, the first from `turn` on in which a wanted port is free, and which are; if none
 /// is, no port of it. Of those that are held back, the ones in `kept` are not free.
 ///
 /// All words are read before one is chosen, so that a class costs one branch.
 #[inline(always)]
 fn in_class(
-    words: &PortWords,
+    tables: (&PortWords, &Buckets),
     (class, wanted): (usize, &Ranks),
     turn: usize,
     kept: u64,
 ) -> (usize, u64) {
     let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
-    let free = |at| {
-        let PortWord { taken, held } = &words[index(at) % WORDS];
-        !(taken.get() | held.get() & kept) & wanted[at]
-    };
+    let free = |at| free(tables, index(at), kept) & wanted[at];
     let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
     if a | b | c | d == 0 {
         return (0, 0);
@@ -135,20 +141,6 @@ pub fn release<W: World>(world: &W, bitmap: u32, port: Port) {
     if let Some(words) = world.ports(bitmap) {
         words[index % WORDS].taken.fetch_and(!(1 << bit));
     }
-}
-
-/// Where the search for a client's port begins.
-#[inline(always)]
-pub fn start<A: Address>(seed: u64, client: A, port: Port, protocol: Protocol) -> u64 {
-    let (high, low) = client.words();
-    let low = low.rotate_left(24) ^ (protocol as u64) << 16;
-    hash(seed, high, low ^ port.get() as u64)
-}
-
-/// The same, among ports that are even or odd as this one is.
-#[inline(always)]
-pub const fn like(start: u64, port: Port) -> u64 {
-    start & !1 | (port.get() & 1) as u64
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use abi::{
 use crate::{
     Left,
     checksum::{Sum, patch, patch_udp},
+    cluster,
     embedded::{embed, embedded},
     frame::{Icmp, Link, Packet, Wire, icmp6},
     ip::Translate,
@@ -137,9 +138,21 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
         if open::has_wide_flow(world, &room.error.key) {
             return Some(Stage::Cross);
         }
+    } else {
+        room.error.total = 0;
     }
     left.reason = part::refuse::<V, _, _>(packet, world, Reason::IcmpError, None);
-    None
+    // Looked at last, and in memory, so that to the verifier all that comes before is one way.
+    let error = &room.error;
+    let is_read = *core::hint::black_box(&error.total) != 0;
+    match left.reason {
+        Reason::IcmpError
+            if is_read && cluster::is_elsewhere(world, error.protocol, &error.key) =>
+        {
+            Some(Stage::Relay)
+        }
+        _ => None,
+    }
 }
 
 /// Translates an error about this flow, and says by which interface it leaves if not by the one that it

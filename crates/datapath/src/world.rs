@@ -5,9 +5,10 @@
 use core::ops::{Deref, DerefMut};
 
 use abi::{
-    Address, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
-    Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port,
-    PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, ports::WORDS,
+    Address, Buckets, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Holder, Interface, Ip4, Ip6, Live, Mapping, MappingKey, Member, NextHop, Numbered,
+    Pool, Port, PortWord, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Trip, Tuple, Use,
+    ports::WORDS,
 };
 
 use crate::frame::Packet;
@@ -158,6 +159,13 @@ pub trait World: Tables<Ip4> + Tables<Ip6> {
     fn hold<P: Packet>(&self, packet: &mut P, key: &FragmentKey<Ip6>, mtu: u16) -> bool;
     /// Tells whoever holds fragments of this packet that its first one has passed.
     fn first_passed(&self, key: &FragmentKey<Ip6>);
+
+    /// Who holds which flows.
+    fn buckets(&self) -> Option<Self::Ref<'_, Buckets>>;
+    /// A member of the cluster.
+    fn member(&self, number: u8) -> Option<Self::Ref<'_, Member>>;
+    /// How the packet at hand came, and to which member it goes; this CPU's own.
+    fn trip(&self) -> Option<Self::Ref<'_, Trip>>;
 
     /// Counts a packet that leaves.
     fn count(&self, reason: Reason, bytes: u64);

@@ -7,6 +7,7 @@ mod answers;
 mod behaviours;
 mod blocks;
 mod by_address;
+mod cluster;
 mod control;
 mod endpoints;
 mod errors;

@@ -3,9 +3,10 @@
 use core::{mem::MaybeUninit, slice};
 
 use abi::{
-    ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
-    Held, Holder, Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Opened, Pool, Port,
-    Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use, limits::HELD_FRAME_MAX,
+    Buckets, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Held, Holder, Interface, Ip6, Live, Mapping, MappingKey, Member, NextHop, Numbered,
+    Opened, Pool, Port, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Trip, Tuple, Use,
+    limits::HELD_FRAME_MAX,
 };
 use aya_ebpf::{
     bindings::{
@@ -329,6 +330,22 @@ impl World for Kernel {
     #[inline(always)]
     fn usage(&self, slot: u32) -> Option<&Use> {
         maps::USES.get(slot)
+    }
+
+    #[inline(always)]
+    fn buckets(&self) -> Option<&Buckets> {
+        maps::BUCKETS.get(0)
+    }
+
+    #[inline(always)]
+    fn member(&self, number: u8) -> Option<&Member> {
+        maps::MEMBERS.get(number as u32)
+    }
+
+    #[inline(always)]
+    fn trip(&self) -> Option<&Trip> {
+        // SAFETY: this CPU's own element.
+        maps::TRIP.get_ptr(0).map(|it| unsafe { &*it })
     }
 
     #[inline(always)]

@@ -77,6 +77,18 @@ pub fn egret_six_fixed(ctx: XdpContext) -> u32 {
     go_on(&ctx, datapath::six_fixed)
 }
 
+/// [`abi::Stage::Tunnel`].
+#[xdp]
+pub fn egret_tunnel(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::tunnel)
+}
+
+/// [`abi::Stage::Relay`].
+#[xdp]
+pub fn egret_relay(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::relay)
+}
+
 /// Takes the packet through one part of the packet path, and on to the next if it is not done.
 #[inline(always)]
 fn go_on(ctx: &XdpContext, part: impl FnOnce(&mut Frame, &Kernel) -> Next) -> u32 {

@@ -1,14 +1,15 @@
 //! The maps. Their names are `abi::map`'s; the loader refuses an object in which one is missing.
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
-    Fragments, Held, Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey, Numbered, Pool,
-    PoolCounters, PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage, Told, Tuple, Use,
+    Address, Buckets, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey,
+    FragmentKey, Fragments, Held, Holder, Interface, Ip4, Ip6, Lease, Live, Mapping, MappingKey,
+    Member, Numbered, Pool, PoolCounters, PortWord, Rule, RuleSet, Shared, Slot, Slots6, Stage,
+    Told, Trip, Tuple, Use,
     limits::{
         ADDRESSES_MAX, AWAITED_MAX, CALLERS_MAX, CLASSES_MAX, CLIENTS_MAX, ERROR_BUCKETS,
         EVENTS_BYTES, FIXED_ENTRIES_MAX, FLOWS_DEFAULT, FLOWS_MIN, FRAGMENTS_MAX, HELD_BYTES,
-        HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, LEASES_MAX, POOLS_MAX, REASONS_MAX,
-        RULE_NUMBERS, RULES_MAX,
+        HELD_FRAME_MAX, HELD_SHARES, INTERFACES_MAX, LEASES_MAX, MEMBERS_MAX, POOLS_MAX,
+        REASONS_MAX, RULE_NUMBERS, RULES_MAX,
     },
     ports::{BITMAPS, WORDS},
     quota,
@@ -98,6 +99,14 @@ pub static POOLS6: Array<Slots6> = Array::with_max_entries(2 * POOLS_MAX as u32,
 #[map]
 pub static INTERFACES: HashMap<u32, Interface> =
     HashMap::with_max_entries(INTERFACES_MAX as u32, 0);
+// Mapped as PORTS is: a member that is gone has its buckets served by others at once.
+#[map]
+pub static BUCKETS: Array<Buckets> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static MEMBERS: Array<Member> = Array::with_max_entries(MEMBERS_MAX as u32, 0);
+// How the packet at hand came, from one program to the next.
+#[map]
+pub static TRIP: PerCpuArray<Trip> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 #[map]

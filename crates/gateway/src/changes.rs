@@ -65,6 +65,9 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
         });
     }
     log(before.log.as_ref(), after.log.as_ref(), &mut changes);
+    if before.cluster != after.cluster {
+        changes.push(cluster(after));
+    }
     routing::between(before, after, &mut changes);
     changes
 }
@@ -447,6 +450,20 @@ fn log(before: Option<&SessionLog>, after: Option<&SessionLog>, changes: &mut Ve
     ] {
         if !is_same {
             changes.push(format!("the session log's {name} is another"));
+        }
+    }
+}
+
+fn cluster(after: &Intent) -> String {
+    match &after.cluster {
+        None => "the gateway is alone: its external addresses are nobody else's".to_owned(),
+        Some(cluster) => {
+            let names: Vec<&str> = cluster.members.iter().map(|it| it.name.as_str()).collect();
+            format!(
+                "the gateway is a member of cluster {}, of {}: who holds which flows is found out anew",
+                cluster.name,
+                names.join(", ")
+            )
         }
     }
 }

@@ -18,6 +18,7 @@
 //!   can never match.
 
 pub mod blocks;
+pub mod cluster;
 mod judge;
 mod near;
 mod report;
@@ -64,6 +65,8 @@ pub struct Intent {
     /// The longest IPv6 packet that an IPv4 one becomes whose sender may not know how long it can be, in
     /// bytes: at least 1280.
     pub lowest_mtu6: u16,
+    /// The gateways that this one shares its external addresses with, if there are such.
+    pub cluster: Option<cluster::Cluster>,
     /// What routers are told, if they are.
     pub bgp: Option<routing::Bgp>,
     /// How it is noticed that a way is gone.
@@ -96,6 +99,7 @@ impl Intent {
         Needs {
             ipv6: self.has_ipv6(),
             fixed: !self.fixed.is_empty(),
+            cluster: self.cluster.is_some(),
         }
     }
 

@@ -22,6 +22,7 @@
 
 pub mod bitmaps;
 pub mod changes;
+pub mod cluster;
 pub mod fixed;
 pub mod fragments;
 pub mod hold;

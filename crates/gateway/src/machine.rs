@@ -16,7 +16,7 @@ use abi::{
     Lease, Mapping, MappingKey, Numbered, Pool as PoolEntry, Port, PortWord, Prefix64,
     Rule as RuleEntry, RuleSet, Slots6,
     blocks::NOBODY,
-    limits::{CLASSES_MAX, ERRORS_SHARE, PREFIXES64_MAX},
+    limits::{CLASSES_MAX, ERRORS_SHARE, MEMBERS_MAX, PREFIXES64_MAX},
     policy::pool_index,
     ports::WORDS,
 };
@@ -91,6 +91,8 @@ pub struct Found {
 pub enum Event {
     /// The operator wants this.
     Configure(Box<Intent>),
+    /// What all members of the cluster draw their hashes with, before the configuration that wants it.
+    Key(u64),
     /// The interfaces of this host are these.
     Links(Vec<Link>),
     /// Routes or neighbours changed.
@@ -158,6 +160,14 @@ pub enum Action {
     PutLease(MappingKey<Ip6>, Lease),
     /// Forget that.
     RemoveLease(MappingKey<Ip6>),
+    /// Write a member of the cluster; without an address, there is none under that number.
+    PutMember(u32, Option<Ipv4Addr>),
+    /// Forget who holds which flows. In a cluster nobody does, until somebody says who; a gateway that is
+    /// alone may give away every port.
+    ForgetHolders {
+        /// Which of the two it is.
+        is_alone: bool,
+    },
     /// Put these words in force.
     SetConfig(Config),
     /// Let the packet path know an interface.
@@ -213,6 +223,8 @@ pub struct Gateway {
     refused: BTreeSet<u32>,
     modes: BTreeMap<u32, Mode>,
     mappings: Mappings,
+    /// See [`Event::Key`].
+    key: Option<u64>,
 }
 
 impl Gateway {
@@ -247,6 +259,7 @@ impl Gateway {
             refused: BTreeSet::new(),
             modes: BTreeMap::new(),
             mappings: Mappings::found(found.mappings, found.mappings6, lists, found.leases),
+            key: None,
         }
     }
 
@@ -382,6 +395,7 @@ impl Gateway {
         let mut actions = Vec::new();
         match event {
             Event::Configure(intent) => self.configure(intent, &mut actions)?,
+            Event::Key(key) => self.key = Some(key),
             Event::Links(links) => {
                 if self.links.as_ref() != Some(&links) {
                     self.links = Some(links);
@@ -432,6 +446,7 @@ impl Gateway {
             before.rules == intent.rules
                 && before.pools == intent.pools
                 && before.prefixes == intent.prefixes
+                && before.cluster == intent.cluster
         });
         let policy =
             (!is_same).then(|| policy::compile(&intent, &numbers, next(self.config.version)));
@@ -465,17 +480,49 @@ impl Gateway {
         self.config.errors = intent.limits.icmp_errors;
         self.config.errors_each = self.config.errors.div_ceil(ERRORS_SHARE);
         self.config.lowest_mtu6 = u32::from(intent.lowest_mtu6);
+        let holders = self.join(&intent, actions);
         self.fixed.change(&intent.fixed, &mut self.config, actions);
         match policy {
             Some(policy) => self.enforce(policy, prefixes(&intent.prefixes), actions),
             None if before != self.config => actions.push(Action::SetConfig(self.config)),
             None => {}
         }
+        actions.extend(holders);
         self.intent = Some(intent);
         self.reconcile_mappings(actions);
         self.refused.clear();
         self.reconcile_interfaces(actions);
         Ok(())
+    }
+
+    /// Says who the members of the cluster are; returns what is to be done when that is in force.
+    fn join(&mut self, intent: &Intent, actions: &mut Vec<Action>) -> Option<Action> {
+        let cluster = intent.cluster.as_ref();
+        let before = self.intent.as_ref().and_then(|it| it.cluster.as_ref());
+        if before != cluster {
+            let members = cluster.map_or(&[][..], |it| &it.members);
+            actions.extend((0..MEMBERS_MAX).map(|number| {
+                let address = members.get(number).map(|it| it.address);
+                Action::PutMember(number as u32, address)
+            }));
+        }
+        let old = self.config;
+        self.config.members = cluster.map_or(0, |it| it.members.len() as u32);
+        self.config.me = cluster.map_or(0, |it| it.me as u32);
+        self.config.key = match cluster {
+            Some(_) => self.key.unwrap_or(self.config.key),
+            None => self.config.seed,
+        };
+        let words = |config: &Config| (config.members, config.me, config.key);
+        let is_same = words(&old) == words(&self.config);
+        match (is_same, cluster) {
+            (true, _) => None,
+            (false, Some(_)) => {
+                actions.push(Action::ForgetHolders { is_alone: false });
+                None
+            }
+            (false, None) => Some(Action::ForgetHolders { is_alone: true }),
+        }
     }
 
     /// Writes a policy beside the one in force and puts it in force. The other one stays until the

@@ -11,7 +11,7 @@ use abi::{
 use ipnet::IpNet;
 
 use crate::{
-    intent::{Action, Intent, Rule, Service, Target},
+    intent::{Action, Intent, Pool, Rule, Service, Target},
     numbers::Numbers,
     slots,
 };
@@ -124,7 +124,7 @@ fn pools(
             .collect();
         let pool = PoolEntry {
             name: name_bytes(name.unwrap_or("")),
-            behaviour: wanted.map_or(Behaviour::STRICTEST, |pool| pool.behaviour),
+            behaviour: wanted.map_or(Behaviour::STRICTEST, |pool| behaviour(intent, pool)),
             blocks: blocks.map_or(Blocks::NONE, |blocks| blocks.entry),
             slots: match blocks {
                 Some(_) => *slots::in_turn(&v4),
@@ -138,6 +138,17 @@ fn pools(
         )
     };
     (0..POOLS_MAX as u8).map(entries).collect()
+}
+
+/// How a pool translates. Packets between members of a cluster have an outer header, for which TCP leaves
+/// room.
+fn behaviour(intent: &Intent, pool: &Pool) -> Behaviour {
+    let mut behaviour = pool.behaviour;
+    if let Some(cluster) = &intent.cluster {
+        let wanted = Some(behaviour.mss).filter(|mss| *mss != 0);
+        behaviour.mss = wanted.map_or(cluster.mss(), |mss| mss.min(cluster.mss()));
+    }
+    behaviour
 }
 
 /// A pool's name as the tables hold it; [`name`] reads it back.

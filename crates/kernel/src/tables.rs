@@ -8,9 +8,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
-    Fragments, Holder, Interface, Ip4, Ip6, Layout, Lease, Mapping, MappingKey, Numbered, Picture,
-    Pool, PoolCounters, PortWord, Rule, RuleSet, Slots6, Use, map,
+    Address, Buckets, ClassKey, Config, Counter, External, Fixed, FixedKey, Flow, FlowKey,
+    FragmentKey, Fragments, Holder, Interface, Ip4, Ip6, Layout, Lease, Mapping, MappingKey,
+    Member, Numbered, Picture, Pool, PoolCounters, PortWord, Rule, RuleSet, Slots6, Use, map,
     ports::{BITMAPS, WORDS},
     quota,
 };
@@ -358,6 +358,10 @@ pub struct Tables {
     pub pools6: Table<u32, Slots6>,
     /// See [`map::INTERFACES`].
     pub interfaces: Table<u32, Interface>,
+    /// See [`map::BUCKETS`].
+    pub buckets: Mapped<Buckets>,
+    /// See [`map::MEMBERS`].
+    pub members: Table<u32, Member<Picture>>,
     /// See [`map::CONFIG`].
     pub config: Table<u32, Config>,
     /// See [`map::COUNTERS`].
@@ -435,6 +439,8 @@ impl Tables {
             pools: Table::open(maps, map::POOLS)?,
             pools6: Table::open(maps, map::POOLS6)?,
             interfaces: Table::open(maps, map::INTERFACES)?,
+            buckets: Mapped::open(maps, map::BUCKETS, 1)?,
+            members: Table::open(maps, map::MEMBERS)?,
             config: Table::open(maps, map::CONFIG)?,
             counters: PerCpu::open(maps, map::COUNTERS, cpus)?,
             pool_counters: PerCpu::open(maps, map::POOL_COUNTERS, cpus)?,

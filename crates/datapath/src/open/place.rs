@@ -3,7 +3,7 @@
 
 use core::hint::black_box;
 
-use abi::{Address, Ip4, Pool, Port, blocks::NOBODY, ports::bitmap_towards};
+use abi::{Address, Ip4, Pool, Port, blocks::NOBODY, cluster, ports::bitmap_towards};
 
 use super::Beginning;
 use crate::{
@@ -41,6 +41,21 @@ fn find_block<A: Address>(pool: &Pool, client: Ip4, beginning: &mut Beginning<A>
     }
 }
 
+/// Where the search for the port of the packet's source begins, and with that its bucket. Members of a cluster
+/// must find that alike also where they do not know the pool: so all buckets keep parity.
+#[inline(always)]
+pub fn start<A: Address, W: World>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> u64 {
+    let asked = &arrival.key.tuple;
+    let client = (asked.source, asked.source_port);
+    let is_clustered = world.config().is_some_and(|config| config.members != 0);
+    let keeps_parity = is_clustered || beginning.behaviour.keeps_parity();
+    cluster::start(beginning.key, client, arrival.protocol, keeps_parity)
+}
+
 /// Claims a port for the packet's source: one of its own block, if it has one and any of it is free,
 /// else one that is in nobody's.
 #[inline(always)]
@@ -49,12 +64,8 @@ pub fn claim<A: Address, W: World + Tables<A>>(
     arrival: &Arrival<A>,
     beginning: &mut Beginning<A>,
 ) -> Option<Port> {
-    let (asked, protocol, seed) = (&arrival.key.tuple, arrival.protocol, beginning.seed);
-    let hash = ports::start(seed, asked.source, asked.source_port, protocol);
-    let start = match beginning.behaviour.keeps_parity() {
-        true => ports::like(hash, asked.source_port),
-        false => hash,
-    };
+    let (protocol, seed) = (arrival.protocol, beginning.seed);
+    let start = start(world, arrival, beginning);
     let address = (beginning.slot.index, beginning.slot.planes);
     let remote = (beginning.sent.target, beginning.sent.target_port);
     let bitmap = bitmap_towards(seed, address, protocol, remote);

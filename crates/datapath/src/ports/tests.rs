@@ -1,6 +1,6 @@
 //! Every port can be had, none twice.
 
-use abi::{Ip4, limits::ADDRESSES_MAX, ports::bitmap};
+use abi::{Ip4, Port, Protocol, cluster::start, limits::ADDRESSES_MAX, ports::bitmap};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,6 +8,11 @@ use crate::native::Memory;
 
 /// All ports.
 const ALL: Ranks = [u64::MAX; CLASS_WORDS];
+
+/// A place to begin at that is even or odd as this port is.
+const fn like(start: u64, port: Port) -> u64 {
+    start & !1 | (port.get() & 1) as u64
+}
 
 #[test]
 fn every_class_is_looked_at_once_and_the_own_parity_first() {
@@ -36,7 +41,7 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
     let claim = |client: u16| {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
-        let start = like(start(7, address, internal, Protocol::Tcp), internal);
+        let start = start(7, (address, internal), Protocol::Tcp, true);
         found(claim(&memory, bitmap, start, &ALL))
     };
 
@@ -98,7 +103,12 @@ fn only_wanted_ports_are_claimed_and_all_of_them() {
 #[test]
 fn without_parity_all_ports_are_alike() {
     let odd = (0..100).filter(|client| {
-        let start = start(7, Ip4([10, 0, 0, 1]), Port::new(2 * client), Protocol::Udp);
+        let start = start(
+            7,
+            (Ip4([10, 0, 0, 1]), Port::new(2 * client)),
+            Protocol::Udp,
+            false,
+        );
         let port = found(claim(&Memory::new(1), 0, start, &ALL)).expect("all are free");
         port.get() % 2 == 1
     });

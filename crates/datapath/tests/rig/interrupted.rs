@@ -10,9 +10,9 @@ use std::{
 };
 
 use abi::{
-    Address, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey, Fragments,
-    Holder, Interface, Ip6, Live, Mapping, MappingKey, NextHop, Numbered, Pool, Port, Reason, Rule,
-    RuleSet, Shared, Side, Slot, Tick, Told, Tuple, Use,
+    Address, Buckets, ClassKey, Config, External, Fixed, FixedKey, Flow, FlowKey, FragmentKey,
+    Fragments, Holder, Interface, Ip6, Live, Mapping, MappingKey, Member, NextHop, Numbered, Pool,
+    Port, Reason, Rule, RuleSet, Shared, Side, Slot, Tick, Told, Trip, Tuple, Use,
 };
 use datapath::{
     Exit,
@@ -160,6 +160,15 @@ impl World for Interrupted<'_> {
     }
     fn interface(&self, ifindex: u32) -> Option<Rc<Interface>> {
         self.asked().interface(ifindex)
+    }
+    fn buckets(&self) -> Option<Rc<Buckets>> {
+        self.asked().buckets()
+    }
+    fn member(&self, number: u8) -> Option<Rc<Member>> {
+        self.asked().member(number)
+    }
+    fn trip(&self) -> Option<Rc<Trip>> {
+        self.memory.trip()
     }
     fn await_first(&self, key: &FragmentKey<Ip6>) {
         self.asked().await_first(key);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, ExternalState, Holder, Ip4, Ip6, Lease, Mapping, MappingKey,
+    Address, Config, External, ExternalState, Holder, Ip4, Ip6, Lease, Mapping, MappingKey, Member,
     NextHop, Port, Prefix64, Quota, Tick, Tuple,
     limits::{ERRORS_PER_TICK, FLOWS_DEFAULT, POOLS_MAX, PREFIXES64_MAX},
     policy,
@@ -303,6 +303,11 @@ impl Site {
             }
             Action::RemoveFixed(keys) => keys.iter().for_each(|key| memory.v4.fixed.remove(key)),
             Action::RemoveFixed6(keys) => keys.iter().for_each(|key| memory.v6.fixed.remove(key)),
+            Action::PutMember(number, address) => {
+                let address = address.map_or(Ip4([0; 4]), |it| Ip4(it.octets()));
+                memory.members.put(*number as u8, Member::new(address));
+            }
+            Action::ForgetHolders { is_alone } => memory.buckets.forget(*is_alone),
             Action::SetConfig(config) => *memory.config.borrow_mut() = Rc::new(*config),
             Action::TakePort(bitmaps, port) => {
                 for bitmap in bitmaps {
@@ -659,6 +664,7 @@ pub fn intent(pools: Vec<Pool>, rules: Vec<Rule>) -> Intent {
         fixed: Vec::new(),
         prefixes: Vec::new(),
         lowest_mtu6: 1280,
+        cluster: None,
         bgp: None,
         bfd: Bfd::default(),
         timeouts: TIMEOUTS,

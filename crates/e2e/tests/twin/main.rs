@@ -10,6 +10,7 @@ mod rig;
 
 mod cost;
 mod frames;
+mod members;
 mod place;
 mod twins;
 
@@ -51,7 +52,7 @@ struct Play {
     prepare: fn(&Site) -> Vec<Frame>,
     /// ICMP errors of our own in a tick: all or none, because the twins' clocks differ.
     errors: u32,
-    /// What spoils the kernel's seed.
+    /// What spoils the kernel's key.
     spoil: u64,
 }
 
@@ -623,6 +624,7 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
         counted_play(),
         dual_play(),
         fixed_play(),
+        members::play(),
         scarce_dual_play(),
         silent_play(),
     ] {
@@ -655,6 +657,7 @@ fn every_program_is_loaded() {
             fixed("10.3.0.0/16", "198.19.0.0/16"),
             fixed("fd03:1:2::/48", "2001:db8:3::/48"),
         ];
+        intent.cluster = members::play().intent.cluster;
         let twins = Twins::new(state, Site::new(intent, 1024), 1024, 0)?;
         Ok(twins.program.verified())
     })
@@ -674,7 +677,7 @@ fn a_difference_between_the_twins_is_found() {
     };
 
     let error = match play(&spoilt) {
-        Ok(_) => panic!("another seed gives other ports"),
+        Ok(_) => panic!("another key gives other ports"),
         Err(error) => format!("{error:#}"),
     };
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, rc::Rc, thread, time::Duration};
 
 use abi::{
-    Counter, Flow, FlowKey, Held, Layout, Needs, Picture, PoolCounters, Reason, Tick, Told, Use,
-    ports::BITMAPS, quota::SLOTS,
+    Counter, Flow, FlowKey, Held, Layout, Member, Needs, Picture, PoolCounters, Reason, Tick, Told,
+    Use, ports::BITMAPS, quota::SLOTS,
 };
 use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
@@ -66,7 +66,7 @@ pub struct Twins {
 
 impl Twins {
     /// Loads the program for so many flows and fills its tables from the native twin's; `spoil`
-    /// changes its seed.
+    /// changes its key.
     pub fn new(state: &Path, native: Site, flows: usize, spoil: u64) -> Result<Self> {
         let state = State::open(state)?;
         let flows = flows as u32;
@@ -78,6 +78,7 @@ impl Twins {
         let needs = Needs {
             ipv6: config.ipv6 != 0,
             fixed: config.fixed != 0 || config.fixed6 != 0,
+            cluster: config.members != 0,
         };
         let loaded = Program::load(&state, sizes, needs)?;
         // A test run of a program that hangs nowhere patches the kernel's text before and after;
@@ -108,8 +109,20 @@ impl Twins {
             .fill(PoolCounters::default());
         while record(memory).is_some() {}
         let mut config = **memory.config.borrow();
-        config.seed ^= spoil;
+        config.key ^= spoil;
         tables.config.put(&0, &config)?;
+        for (number, member) in memory.members.all() {
+            let member = Member::at(member.address);
+            tables.members.put(&number.into(), &member)?;
+        }
+        let (ours, kernels) = (&memory.buckets, tables.buckets.at(0));
+        for (ours, kernels) in ours.holders.iter().zip(&kernels.holders) {
+            kernels.set(ours.get());
+        }
+        let withheld = kernels.withheld.iter().flatten();
+        for (ours, kernels) in ours.withheld.iter().flatten().zip(withheld) {
+            kernels.set(ours.get());
+        }
         copy(memory.v4.externals.all(), &tables.externals)?;
         copy(memory.v4.classes.all(), &tables.classes)?;
         copy(memory.v4.fixed.all(), &tables.fixed)?;

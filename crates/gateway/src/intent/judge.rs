@@ -2,6 +2,7 @@
 
 mod bfd;
 mod bgp;
+mod cluster;
 mod endpoints;
 mod interfaces;
 mod kinds;
@@ -41,6 +42,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         profiles: &bfd.profiles,
     };
     let bgp = bgp::judge(config, &around, report);
+    let cluster = cluster::judge(config, &bfd.profiles, report);
     let rules = rules::judge(config, &pools, &prefixes, &fixed, report);
     let limits = settings::limits(config, &pools.pools, &prefixes, report);
     pools::forwards::room(&pools.pools, limits, report);
@@ -51,6 +53,7 @@ pub(super) fn judge(config: &Config, report: &mut Report<'_>) -> Intent {
         fixed,
         prefixes,
         lowest_mtu6,
+        cluster,
         bgp,
         bfd,
         timeouts,

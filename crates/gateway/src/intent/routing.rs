@@ -164,6 +164,21 @@ pub struct BfdProfile {
     pub authentication: Option<BfdAuthentication>,
 }
 
+impl BfdProfile {
+    /// What members of a cluster have if they do not say otherwise: a third of a second, so that a busy
+    /// machine is not taken for a dead one, and connections notice little.
+    pub fn of_members() -> Self {
+        Self {
+            name: "cluster".to_owned(),
+            transmit: Duration::from_millis(100),
+            receive: Duration::from_millis(100),
+            multiplier: 3,
+            is_passive: false,
+            authentication: None,
+        }
+    }
+}
+
 /// How packets prove whose they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BfdAuthentication {

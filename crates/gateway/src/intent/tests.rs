@@ -193,6 +193,7 @@ state: /sys/fs/bpf/test
         fixed: Vec::new(),
         prefixes: vec![Prefix64::WELL_KNOWN],
         lowest_mtu6: 1400,
+        cluster: None,
         bgp: None,
         bfd: routing::Bfd::default(),
         services: Vec::new(),
@@ -637,7 +638,8 @@ prefixes:
         intent.needs(),
         Needs {
             ipv6: true,
-            fixed: true
+            fixed: true,
+            cluster: false,
         }
     );
     assert_eq!(intent.limits.flows6, 1024, "no flow has an IPv6 address");

@@ -49,6 +49,9 @@ struct World {
     mappings: BTreeMap<MappingKey, Mapping>,
     mappings6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
     leases: BTreeMap<MappingKey<Ip6>, Lease>,
+    members: BTreeMap<u32, Option<Ipv4Addr>>,
+    /// Whether it was forgotten who holds what, and if so, for a gateway that is alone.
+    forgotten: Option<bool>,
 }
 
 impl World {
@@ -114,6 +117,10 @@ impl World {
             Action::RemoveFixed(keys) => self.fixed.retain(|key, _| !keys.contains(key)),
             Action::RemoveFixed6(keys) => self.fixed6.retain(|key, _| !keys.contains(key)),
             Action::SetConfig(config) => self.config = Some(config),
+            Action::PutMember(number, address) => {
+                self.members.insert(number, address);
+            }
+            Action::ForgetHolders { is_alone } => self.forgotten = Some(is_alone),
             // Of ports and mappings, `mappings::tests` knows more.
             Action::TakePort(..) => {}
             Action::PutMapping(key, mapping) => {
@@ -244,6 +251,8 @@ fn a_successor_takes_over_without_detaching_or_renumbering_anything() {
         | Action::PutFixed6(_)
         | Action::RemoveFixed(_)
         | Action::RemoveFixed6(_)
+        | Action::PutMember(..)
+        | Action::ForgetHolders { .. }
         | Action::SetConfig(_)
         | Action::TakePort(..)
         | Action::PutMapping(..)
@@ -508,4 +517,50 @@ fn prefixes_of_nat64_come_into_force_with_the_policy_and_ipv6_addresses_drain() 
     let before = world.clone();
     step(&mut successor, &mut world, wanted(BASE));
     assert_eq!(world.externals, before.externals);
+}
+
+#[test]
+fn who_holds_what_is_forgotten_before_a_cluster_is_joined_and_after_it_is_left_and_not_by_a_restart()
+ {
+    let clustered = wanted(&format!(
+        "{BASE}cluster: {{name: west, self: gw2, secret_file: /s, members: [{{name: gw1, address: 10.0.0.11}}, \
+         {{name: gw2, address: 10.0.0.12}}]}}"
+    ));
+    let (mut gateway, mut world) = (Gateway::new(World::default().found()), World::default());
+    let mut tell = |gateway: &mut Gateway, event| {
+        let actions = gateway.handle(event).expect("there is room");
+        world.forgotten = None;
+        actions.iter().for_each(|action| world.apply(action));
+        let order: Vec<bool> = actions
+            .iter()
+            .filter_map(|it| match it {
+                Action::ForgetHolders { .. } => Some(true),
+                Action::SetConfig(config) if config.version != 0 => Some(false),
+                _ => None,
+            })
+            .collect();
+        (world.clone(), order)
+    };
+    tell(&mut gateway, Event::Key(99));
+
+    let (joined, order) = tell(&mut gateway, clustered.clone());
+    let config = joined.config.expect("it is in force");
+    assert_eq!((config.members, config.me, config.key), (2, 1, 99));
+    assert_eq!(joined.members[&1], Some(Ipv4Addr::new(10, 0, 0, 12)));
+    assert_eq!((joined.forgotten, joined.members[&2]), (Some(false), None));
+    assert_eq!(
+        order.first(),
+        Some(&true),
+        "nobody is taken for a holder by mistake"
+    );
+
+    let mut next = Gateway::new(joined.found());
+    tell(&mut next, Event::Key(99));
+    let (restarted, _) = tell(&mut next, clustered);
+    assert_eq!(restarted.forgotten, None);
+
+    let (left, order) = tell(&mut next, wanted(BASE));
+    let config = left.config.expect("it is in force");
+    assert_eq!((config.members, config.key), (0, config.seed));
+    assert_eq!((left.forgotten, order.last()), (Some(true), Some(&true)));
 }

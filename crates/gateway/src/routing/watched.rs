@@ -1,4 +1,5 @@
-//! Which ways BFD watches: those to BGP peers that want it, and sessions of their own.
+//! Which ways BFD watches: those to other members of the cluster, to BGP peers that want it, and sessions of
+//! their own.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -22,6 +23,8 @@ pub struct Watched {
     pub hops: u8,
     /// Its timers.
     pub profile: BfdProfile,
+    /// Whether it is the way to another member of the cluster.
+    pub is_member: bool,
 }
 
 impl Watched {
@@ -49,10 +52,12 @@ pub fn watched(intent: &Intent) -> Vec<Watched> {
             interface: session.interface.clone(),
             hops: session.hops,
             profile: profile(intent, &session.profile)?,
+            is_member: false,
         })
     });
     let mut ways: Vec<Watched> = Vec::new();
-    for way in peers.filter_map(|peer| of(intent, peer)).chain(sessions) {
+    let peers = peers.filter_map(|peer| of(intent, peer));
+    for way in members(intent).chain(peers).chain(sessions) {
         let ends = |it: &Watched| (it.peer, it.local, it.interface.clone(), it.hops > 1);
         match ways.iter_mut().find(|it| ends(it) == ends(&way)) {
             Some(same) => same.name = format!("{}, {}", same.name, way.name),
@@ -60,6 +65,25 @@ pub fn watched(intent: &Intent) -> Vec<Watched> {
         }
     }
     ways
+}
+
+/// The ways to the other members of the cluster.
+fn members(intent: &Intent) -> impl Iterator<Item = Watched> {
+    let cluster = intent.cluster.iter();
+    cluster.flat_map(|cluster| {
+        let named = cluster.bfd.as_deref();
+        let profile = named.and_then(|it| profile(intent, it));
+        let profile = profile.unwrap_or_else(BfdProfile::of_members);
+        cluster.others().map(move |member| Watched {
+            name: format!("member {}", member.name),
+            peer: IpAddr::V4(member.address),
+            local: Some(IpAddr::V4(cluster.address())),
+            interface: None,
+            hops: cluster.hops,
+            profile: profile.clone(),
+            is_member: true,
+        })
+    })
 }
 
 /// The way to a peer, if it is to be watched and known.
@@ -74,6 +98,7 @@ fn of(intent: &Intent, peer: &Peer) -> Option<Watched> {
         interface: None,
         hops: peer.distance.hops,
         profile: profile(intent, peer.bfd.as_deref()?)?,
+        is_member: false,
     })
 }
 

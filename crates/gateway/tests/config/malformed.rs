@@ -81,6 +81,8 @@ malformed! {
     a_forward_leads_to_a_host_that_its_callers_can_reach = "76-forwards-to-ipv6";
     a_peer_is_somewhere_of_some_system_and_is_told_what_there_is = "77-bgp";
     a_session_of_bfd_has_timers_that_a_machine_can_keep = "78-bfd";
+    a_cluster_has_members_with_addresses_of_their_own_and_this_is_one = "79-cluster";
+    a_cluster_of_one_is_none = "80-cluster-of-one";
 }
 
 #[test]

@@ -1,0 +1,560 @@
+//! Several gateways with the same addresses: by whichever of them a packet comes, it reaches its flow, and no
+//! external port is ever given to two.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
+
+use abi::{
+    Ip4, Port, Protocol, Reason, Tuple,
+    cluster::{HOPS, Holder, NOBODY},
+};
+use datapath::{Exit, native::Frame};
+use gateway::{
+    cluster::{Cluster, Event, Member, PATIENCE, Standing},
+    intent::{self, Intent},
+};
+use proptest::prelude::*;
+
+use crate::{
+    cases,
+    rig::{
+        Site, Sketch,
+        site::{self, INSIDE, OUTSIDE, own_mac, tuple},
+        sketch::{ACK, Message, RST, SYN, read},
+        sums::transport_is_right,
+    },
+};
+
+const REMOTE: ([u8; 4], u16) = ([198, 51, 100, 4], 443);
+
+fn address(member: usize) -> Ipv4Addr {
+    Ipv4Addr::new(172, 31, 1, 11 + member as u8)
+}
+
+/// The gateways, and what each believes of the others.
+struct Members {
+    sites: Vec<Site>,
+    beliefs: Vec<Cluster>,
+    now: Instant,
+}
+
+/// What became of a packet, and at which member.
+#[derive(Debug)]
+struct Ended {
+    at: usize,
+    reason: Reason,
+    exit: Exit,
+    frame: Frame,
+    /// How often it was handed on.
+    hops: usize,
+}
+
+impl Ended {
+    /// What it shows at its end.
+    fn tuple(&self) -> Tuple {
+        read(&self.frame.bytes).expect("a packet").1
+    }
+}
+
+impl Members {
+    /// Gateways that all know of each other.
+    fn new(count: usize) -> Self {
+        let mut members = Self::strangers(count);
+        (0..count).for_each(|of| members.hear(of, Standing::Up));
+        members
+    }
+
+    /// Gateways that have heard nothing yet.
+    fn strangers(count: usize) -> Self {
+        let now = Instant::now();
+        let members: Vec<Member> = (0..count)
+            .map(|index| Member {
+                name: format!("gw{index}"),
+                address: address(index),
+            })
+            .collect();
+        let site = |me: usize| {
+            let cluster = intent::cluster::Cluster {
+                name: "west".to_owned(),
+                members: members.clone(),
+                me,
+                secret: "/secret".into(),
+                bfd: None,
+                hops: 1,
+                mtu: 1500,
+            };
+            let mut site = Site::new(
+                Intent {
+                    cluster: Some(cluster),
+                    ..site::usual()
+                },
+                4096,
+            );
+            site.handle(gateway::Event::Key(0x1234_5678_9abc_def0));
+            let intent = site.gateway.intent().expect("it was configured").clone();
+            site.handle(gateway::Event::Configure(Box::new(intent)));
+            site
+        };
+        let mut all = Self {
+            sites: (0..count).map(site).collect(),
+            beliefs: vec![Cluster::default(); count],
+            now,
+        };
+        for me in 0..count {
+            let members = members.clone();
+            all.tell(me, Event::Configure { members, me });
+        }
+        all
+    }
+
+    fn tell(&mut self, me: usize, event: Event) {
+        if let Some(picture) = self.beliefs[me].handle(event, self.now) {
+            let buckets = &self.sites[me].memory.buckets;
+            buckets.set(&picture.holders, &picture.withheld);
+        }
+    }
+
+    /// All others hear this of a member.
+    fn hear(&mut self, of: usize, standing: Standing) {
+        for me in (0..self.sites.len()).filter(|me| *me != of) {
+            self.tell(me, Event::Heard(address(of).to_owned(), standing));
+        }
+    }
+
+    /// Everybody knows that a member takes no new flows.
+    fn leave(&mut self, member: usize) {
+        self.tell(member, Event::Leave);
+        self.hear(member, Standing::Leaving);
+    }
+
+    fn stay(&mut self, member: usize) {
+        self.tell(member, Event::Stay);
+        self.hear(member, Standing::Up);
+    }
+
+    /// Takes a frame through the member that a router sends it to, and through those that it is handed to.
+    fn send(&self, to: usize, ingress: u32, frame: Frame) -> Ended {
+        let (mut at, mut frame) = (to, Frame { ingress, ..frame });
+        frame.bytes[..6].copy_from_slice(&own_mac(ingress));
+        for hops in 0..=usize::from(HOPS) {
+            let memory = &self.sites[at].memory;
+            let before = memory.counters.borrow().clone();
+            let exit = datapath::process(&mut frame, memory);
+            let counted = |reason: &&Reason| {
+                memory.counted(**reason).packets != before[**reason as usize].packets
+            };
+            let reason = *Reason::ALL
+                .iter()
+                .find(counted)
+                .expect("every packet is counted");
+            if reason != Reason::Relayed {
+                return Ended {
+                    at,
+                    reason,
+                    exit,
+                    frame,
+                    hops,
+                };
+            }
+            assert!(outer_is_right(&frame.bytes), "the outer header is one");
+            let target = &frame.bytes[30..34];
+            at = (0..self.sites.len())
+                .find(|member| address(*member).octets() == target)
+                .expect("it goes to a member");
+            frame.bytes[..6].copy_from_slice(&own_mac(INSIDE));
+            frame.ingress = INSIDE;
+        }
+        panic!("a packet goes round");
+    }
+
+    fn first(&self, to: usize, protocol: Protocol, client: ([u8; 4], u16)) -> Ended {
+        let sketch = Sketch::first(protocol, tuple(client, REMOTE));
+        self.send(to, INSIDE, sketch.frame())
+    }
+
+    fn answer(&self, to: usize, protocol: Protocol, external: Tuple) -> Ended {
+        let answer = Sketch {
+            ingress: OUTSIDE,
+            to: own_mac(OUTSIDE),
+            ..Sketch::answer(protocol, external.reversed())
+        };
+        self.send(to, OUTSIDE, answer.frame())
+    }
+
+    fn holder(&self, me: usize, bucket: u8) -> Holder {
+        self.sites[me].memory.buckets.holder(bucket)
+    }
+}
+
+fn outer_is_right(frame: &[u8]) -> bool {
+    let sum: u32 = frame[14..34]
+        .chunks(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    frame[12..14] == [8, 0]
+        && frame[14] == 0x45
+        && frame[23] == 4
+        && (sum & 0xffff) + (sum >> 16) == 0xffff
+        && frame.len() == 14 + total
+}
+
+#[test]
+fn a_packet_reaches_its_flow_by_whichever_member_it_comes() {
+    let members = Members::new(3);
+    let mut relayed = 0;
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Icmp] {
+        for client in 0..60u16 {
+            let client = ([10, 1, 0, client as u8], 4000 + client);
+            let first = members.first(usize::from(client.1) % 3, protocol, client);
+            assert_eq!(first.reason, Reason::TranslatedOut, "{first:?}");
+            assert!(transport_is_right(&first.frame.bytes));
+            let external = first.tuple();
+            relayed += first.hops;
+            for to in 0..3 {
+                let answer = members.answer(to, protocol, external);
+                assert_eq!(answer.reason, Reason::TranslatedIn, "{answer:?}");
+                assert_eq!(answer.at, first.at, "the owner has the flow");
+                assert_eq!(answer.tuple().target, Ip4(client.0));
+                let more = members.first(to, protocol, client);
+                assert_eq!(
+                    (more.reason, more.tuple()),
+                    (Reason::TranslatedOut, external)
+                );
+            }
+        }
+    }
+    assert!(relayed > 60, "most packets come to another member first");
+}
+
+#[test]
+fn protocols_without_ports_are_one_members_and_both_directions_meet_there() {
+    let members = Members::new(3);
+    for protocol in [Protocol::Sctp, Protocol::Gre, Protocol::Esp] {
+        let first = members.first(0, protocol, ([10, 1, 0, 9], 0));
+        assert_eq!(first.reason, Reason::TranslatedOut);
+        for to in 0..3 {
+            let answer = members.answer(to, protocol, first.tuple());
+            assert_eq!((answer.reason, answer.at), (Reason::TranslatedIn, first.at));
+        }
+    }
+}
+
+#[test]
+fn what_no_rule_wants_is_left_to_the_kernel_where_it_comes() {
+    let members = Members::new(2);
+    for client in 0..20 {
+        let sketch = Sketch::first(
+            Protocol::Udp,
+            tuple(([10, 1, 0, client], 40), ([10, 2, 0, 1], 53)),
+        );
+        let ended = members.send(0, INSIDE, sketch.frame());
+        assert_eq!((ended.reason, ended.hops), (Reason::RulePass, 0));
+    }
+}
+
+/// The owner knows by the outer header from which realm a packet came, not by where the tunnel ends.
+#[test]
+fn what_comes_from_outside_begins_nothing_by_being_handed_on() {
+    let members = Members::new(3);
+    for port in 2000..2060 {
+        let external = tuple(([192, 0, 2, 2], port), REMOTE);
+        let syn = Sketch {
+            ingress: OUTSIDE,
+            to: own_mac(OUTSIDE),
+            ..Sketch::first(Protocol::Tcp, external.reversed())
+        };
+        let ended = members.send(0, OUTSIDE, syn.frame());
+        assert_eq!(ended.reason, Reason::Unsolicited);
+    }
+}
+
+#[test]
+fn a_segment_of_no_flow_is_answered_by_the_owner_with_a_reset() {
+    let members = Members::new(3);
+    for client in 0..20u16 {
+        let sketch = Sketch::first(Protocol::Tcp, tuple(([10, 1, 0, 7], 5000 + client), REMOTE));
+        let ended = members.send(0, INSIDE, sketch.flags(ACK).frame());
+        assert_eq!(
+            (ended.reason, ended.exit),
+            (Reason::ResetSent, Exit::Transmit)
+        );
+        let Some((_, _, Message::Tcp { flags, .. })) = flags_of(&ended) else {
+            panic!("it is a segment");
+        };
+        assert_ne!(flags & RST, 0);
+    }
+}
+
+fn flags_of(ended: &Ended) -> Option<((), (), Message)> {
+    let flags = *ended.frame.bytes.get(47)?;
+    let none = Port::new(0);
+    let message = Message::Tcp {
+        source: none,
+        target: none,
+        flags,
+        seq: 0,
+        ack: 0,
+    };
+    Some(((), (), message))
+}
+
+#[test]
+fn a_member_that_leaves_serves_its_flows_and_begins_none() {
+    let mut members = Members::new(3);
+    let flows: Vec<_> = (0..60u16)
+        .map(|client| ([10, 1, 1, client as u8], 6000 + client))
+        .map(|client| (client, members.first(0, Protocol::Tcp, client)))
+        .collect();
+    let leaving = 1;
+    assert!(flows.iter().any(|(_, first)| first.at == leaving));
+
+    members.leave(leaving);
+
+    for (client, first) in &flows {
+        for to in 0..3 {
+            let answer = members.answer(to, Protocol::Tcp, first.tuple());
+            assert_eq!((answer.reason, answer.at), (Reason::TranslatedIn, first.at));
+            assert_eq!(answer.tuple().target, Ip4(client.0));
+            let sketch = Sketch::first(Protocol::Tcp, tuple(*client, REMOTE)).flags(ACK);
+            let more = members.send(to, INSIDE, sketch.frame());
+            assert_eq!(
+                (more.reason, more.tuple()),
+                (Reason::TranslatedOut, first.tuple())
+            );
+        }
+    }
+    for client in 0..60u16 {
+        let first = members.first(leaving, Protocol::Tcp, ([10, 1, 2, client as u8], 7000));
+        assert_eq!(first.reason, Reason::TranslatedOut, "{first:?}");
+        assert_ne!(first.at, leaving);
+        assert!(first.hops <= usize::from(HOPS));
+    }
+
+    members.stay(leaving);
+    for (client, first) in &flows {
+        let answer = members.answer(2, Protocol::Tcp, first.tuple());
+        assert_eq!((answer.reason, answer.at), (Reason::TranslatedIn, first.at));
+        assert_eq!(answer.tuple().target, Ip4(client.0));
+    }
+}
+
+/// RFC 4787 REQ-1: also while its bucket goes from one member to another.
+#[test]
+fn a_client_keeps_its_port_towards_new_remotes_while_its_bucket_moves() {
+    let mut members = Members::new(2);
+    let client = ([10, 1, 3, 3], 9000);
+    let first = members.first(0, Protocol::Udp, client);
+    members.leave(first.at);
+    let sketch = Sketch::first(Protocol::Udp, tuple(client, ([198, 51, 100, 9], 53)));
+    for to in 0..2 {
+        let next = members.send(to, INSIDE, sketch.frame());
+        assert_eq!(next.reason, Reason::TranslatedOut);
+        assert_eq!(next.tuple().source_port, first.tuple().source_port);
+        assert_eq!(next.tuple().source, first.tuple().source);
+    }
+}
+
+#[test]
+fn members_that_do_not_agree_hand_a_packet_on_a_few_times_and_then_drop_it() {
+    let members = Members::new(2);
+    for (me, other) in [(0, 1), (1, 0)] {
+        let not_me = Holder {
+            owner: other,
+            before: NOBODY,
+        };
+        let buckets = &members.sites[me].memory.buckets;
+        let withheld = [[0; 4]; 256];
+        buckets.set(&[not_me; 256], &withheld);
+    }
+    let ended = members.first(0, Protocol::Tcp, ([10, 1, 0, 1], 4000));
+    assert_eq!(
+        (ended.reason, ended.hops),
+        (Reason::RelayHops, usize::from(HOPS))
+    );
+}
+
+#[test]
+fn nobody_is_handed_anything_before_it_is_known_who_is_there() {
+    let members = Members::strangers(2);
+    let ended = members.first(0, Protocol::Tcp, ([10, 1, 0, 1], 4000));
+    assert_eq!(ended.reason, Reason::NoOwner);
+}
+
+#[test]
+fn who_is_no_member_cannot_hand_anything_over() {
+    let members = Members::new(2);
+    let client = ([10, 1, 0, 1], 4000);
+    let packet = Sketch::first(Protocol::Tcp, tuple(client, REMOTE)).frame();
+    // As the other member would send it, to the one that owns it.
+    let owner = members.first(0, Protocol::Tcp, client).at;
+    let mut frame = packet;
+    frame.ingress = INSIDE;
+    frame.bytes[..6].copy_from_slice(&own_mac(INSIDE));
+    let exit = datapath::process(&mut frame, &members.sites[1 - owner].memory);
+    assert_eq!(exit, Exit::Transmit);
+    frame.bytes[..6].copy_from_slice(&own_mac(INSIDE));
+    let right = frame.clone();
+    let spoil = |place: usize, byte: u8| {
+        let mut frame = right.clone();
+        frame.bytes[place] = byte;
+        frame
+    };
+    let taken = |frame: Frame| members.send(owner, frame.ingress, frame).reason;
+    assert_eq!(taken(right.clone()), Reason::TranslatedOut);
+    for (frame, why) in [
+        (spoil(29, 99), "another source"),
+        (spoil(18, 0x50), "another version"),
+        (spoil(19, 0x2f), "another member's number"),
+        (spoil(20, 0x20), "a fragment"),
+        (spoil(33, 99), "another's address"),
+    ] {
+        assert_ne!(taken(frame), Reason::TranslatedOut, "{why}");
+    }
+    let mut outside = right;
+    outside.ingress = OUTSIDE;
+    outside.bytes[..6].copy_from_slice(&own_mac(OUTSIDE));
+    assert_ne!(
+        taken(outside),
+        Reason::TranslatedOut,
+        "not the way to that member"
+    );
+}
+
+#[test]
+fn what_is_too_large_with_an_outer_header_is_told_to_its_sender() {
+    let members = Members::new(2);
+    let mut told = 0;
+    for client in 0..30 {
+        let sketch = Sketch {
+            payload: vec![0; 1472],
+            dont_fragment: true,
+            ..Sketch::first(Protocol::Udp, tuple(([10, 1, 4, client], 4000), REMOTE))
+        };
+        let ended = members.send(0, INSIDE, sketch.frame());
+        if ended.at == 0 && ended.reason == Reason::TooBigSent {
+            told += 1;
+            let mtu = u16::from_be_bytes([ended.frame.bytes[40], ended.frame.bytes[41]]);
+            assert_eq!(mtu, 1480);
+        } else {
+            assert_eq!(ended.reason, Reason::TranslatedOut);
+        }
+    }
+    assert!(told > 5);
+}
+
+#[test]
+fn fragments_reach_their_flow_at_the_owner() {
+    let members = Members::new(3);
+    let mut relayed = 0;
+    for client in 0..30u16 {
+        let sketch = Sketch {
+            id: 100 + client,
+            payload: vec![7; 64],
+            part: (true, 0),
+            ..Sketch::first(
+                Protocol::Udp,
+                tuple(([10, 1, 5, client as u8], 4000), REMOTE),
+            )
+        };
+        let first = members.send(1, INSIDE, sketch.frame());
+        assert_eq!(first.reason, Reason::TranslatedOut, "{first:?}");
+        let later = Sketch {
+            part: (false, 9),
+            message: Message::Other(17),
+            ..sketch
+        };
+        let later = members.send(1, INSIDE, later.frame());
+        assert_eq!((later.reason, later.at), (Reason::TranslatedOut, first.at));
+        relayed += later.hops;
+    }
+    assert!(relayed > 5);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    First(usize, Protocol, u8, u16),
+    Leave(usize),
+    Stay(usize),
+    /// One member believes this of another, whatever is true.
+    Believes(usize, usize, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let protocol = prop_oneof![
+        Just(Protocol::Tcp),
+        Just(Protocol::Udp),
+        Just(Protocol::Icmp)
+    ];
+    let step = prop_oneof![
+        12 => (0..3usize, protocol, 0..40u8, 4000..4040u16)
+            .prop_map(|(to, protocol, client, port)| Step::First(to, protocol, client, port)),
+        1 => (0..3usize).prop_map(Step::Leave),
+        1 => (0..3usize).prop_map(Step::Stay),
+        2 => (0..3usize, 0..3usize, any::<bool>()).prop_map(|(me, of, up)| Step::Believes(me, of, up)),
+    ];
+    prop::collection::vec(step, 1..250)
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// Whatever each member believes of the others, and however they come and go.
+    #[test]
+    fn no_external_port_is_ever_given_to_two_clients(steps in steps()) {
+        let mut members = Members::new(3);
+        let mut given = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::First(to, protocol, client, port) => {
+                    let client = ([10, 1, 0, client], port);
+                    let ended = members.first(to, protocol, client);
+                    if ended.reason == Reason::TranslatedOut {
+                        let tuple = ended.tuple();
+                        let external = (protocol as u8, tuple.source, tuple.source_port);
+                        let owner = *given.entry(external).or_insert(client);
+                        prop_assert_eq!(owner, client, "{:?} is two clients'", external);
+                    }
+                }
+                Step::Leave(member) => members.leave(member),
+                Step::Stay(member) => members.stay(member),
+                Step::Believes(me, of, is_up) => {
+                    let standing = if is_up { Standing::Up } else { Standing::Down };
+                    members.tell(me, Event::Heard(address(of), standing));
+                }
+            }
+        }
+    }
+
+    /// Members that know of each other, of which one after the other leaves and comes again.
+    #[test]
+    fn no_flow_is_lost_while_members_leave_and_return(
+        clients in prop::collection::btree_set((0..40u8, 4000..4040u16), 1..60),
+        leaving in 0..3usize,
+    ) {
+        let mut members = Members::new(3);
+        let mut flows = Vec::new();
+        let begin = |members: &Members, flows: &mut Vec<_>, half: usize| {
+            for (client, port) in clients.iter().filter(|it| usize::from(it.1) % 2 == half) {
+                let client = ([10, 1, 0, *client], *port);
+                let first = members.first(usize::from(*port) % 3, Protocol::Tcp, client);
+                assert_eq!(first.reason, Reason::TranslatedOut);
+                flows.push((client, first.tuple()));
+            }
+        };
+        begin(&members, &mut flows, 0);
+        members.leave(leaving);
+        begin(&members, &mut flows, 1);
+        members.stay(leaving);
+        members.now += PATIENCE;
+        for (client, external) in flows {
+            for to in 0..3 {
+                let answer = members.answer(to, Protocol::Tcp, external);
+                prop_assert_eq!(answer.reason, Reason::TranslatedIn);
+                prop_assert_eq!(answer.tuple().target, Ip4(client.0));
+                let sketch = Sketch::first(Protocol::Tcp, tuple(client, REMOTE)).flags(SYN);
+                let again = members.send(to, INSIDE, sketch.frame());
+                prop_assert_eq!((again.reason, again.tuple()), (Reason::TranslatedOut, external));
+            }
+        }
+    }
+}

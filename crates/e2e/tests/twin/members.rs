@@ -1,0 +1,134 @@
+//! A member of a cluster: what it hands on, and what is handed to it.
+
+use std::net::Ipv4Addr;
+
+use abi::{
+    Protocol,
+    cluster::{Holder, NOBODY, Note},
+};
+use datapath::native::Frame;
+use gateway::{cluster::Member, intent::cluster::Cluster};
+
+use crate::{
+    Play,
+    rig::{
+        Site, Sketch, Sketch6, dual,
+        site::{INSIDE, OUTSIDE, own_mac, tuple},
+        sums::{ones_add, sum},
+    },
+};
+
+/// This one, one on its link, one whose MAC address is not known, one behind a narrow link.
+const ADDRESSES: [[u8; 4]; 4] = [
+    [172, 31, 1, 11],
+    [172, 31, 1, 12],
+    [198, 18, 0, 13],
+    [203, 0, 113, 14],
+];
+
+/// Every kind of frame where a part of the flows is other members'.
+pub fn play() -> Play {
+    let mut intent = dual::both([abi::Prefix64::WELL_KNOWN, dual::own_prefix()]);
+    let members = ADDRESSES.iter().enumerate().map(|(index, address)| Member {
+        name: format!("gw{index}"),
+        address: Ipv4Addr::from(*address),
+    });
+    intent.cluster = Some(Cluster {
+        name: "west".to_owned(),
+        members: members.collect(),
+        me: 0,
+        secret: "/secret".into(),
+        bfd: None,
+        hops: 1,
+        mtu: 1500,
+    });
+    Play {
+        name: "twin-cluster",
+        intent,
+        flows: 2048,
+        frames: 60_000,
+        prepare: divide,
+        errors: u32::MAX,
+        spoil: 0,
+    }
+}
+
+/// Divides the buckets, so that everything that may be met with one is.
+fn divide(site: &Site) -> Vec<Frame> {
+    let holders = std::array::from_fn(|bucket| {
+        let (owner, before) = match bucket / 2 % 16 {
+            0..=5 => (0, NOBODY),
+            6 | 7 => (0, 1),
+            8 | 9 => (1, 0),
+            10 | 11 => (1, NOBODY),
+            12 => (2, NOBODY),
+            13 | 14 => (3, NOBODY),
+            _ => (NOBODY, NOBODY),
+        };
+        Holder { owner, before }
+    });
+    let withheld = std::array::from_fn(|bucket| match holders[bucket].owner {
+        0 => [0x8080_8080_8080_8080; 4],
+        _ => [u64::MAX; 4],
+    });
+    site.memory.buckets.set(&holders, &withheld);
+    handed_over()
+}
+
+/// What another member sends, and what only seems to be that.
+fn handed_over() -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let notes = [
+        Note::PLAIN,
+        Note::PLAIN.inside(true),
+        Note::PLAIN.inside(true).asking(),
+        Note::PLAIN.inside(true).beginning(),
+        Note(0x50),
+    ];
+    for number in 0..240u16 {
+        let note = notes[usize::from(number) % notes.len()];
+        let hops = number as u8 / 5 % 4;
+        let client = ([10, 1, 2, number as u8], 4000 + number);
+        let first = Sketch::first(
+            [Protocol::Tcp, Protocol::Udp][usize::from(number) / 20 % 2],
+            tuple(client, ([198, 51, 100, 4], 443)),
+        );
+        frames.push(outer(&first.frame().bytes, (note, hops), 4, INSIDE));
+        let asked = crate::rig::sketch6::Sketch6::first(
+            Protocol::Udp,
+            crate::tuple6(("fd01::9", 4000 + number), ("2001:db8:1::4", 443)),
+        );
+        let six: Sketch6 = dual::arriving(INSIDE, &asked);
+        frames.push(outer(&six.frame().bytes, (note, hops), 41, INSIDE));
+        if number % 16 == 0 {
+            frames.push(outer(&first.frame().bytes, (note, hops), 4, OUTSIDE));
+            let large = Sketch {
+                ingress: INSIDE,
+                to: own_mac(INSIDE),
+                payload: vec![0x5a; 1400],
+                ..first
+            };
+            frames.push(large.frame());
+        }
+    }
+    frames
+}
+
+/// A packet as the second member hands it over.
+fn outer(frame: &[u8], (note, hops): (Note, u8), protocol: u8, ingress: u32) -> Frame {
+    let packet = &frame[14..];
+    let total = (20 + packet.len()) as u16;
+    let mut header = vec![0x45, 0];
+    header.extend(total.to_be_bytes());
+    header.extend([note.0, hops << 4 | 1, 0x40, 0, 64, protocol, 0, 0]);
+    header.extend(ADDRESSES[1]);
+    header.extend(ADDRESSES[0]);
+    let check = !ones_add(0, sum(&header));
+    header[10..12].copy_from_slice(&check.to_be_bytes());
+    let mut bytes = own_mac(ingress).to_vec();
+    bytes.extend(&frame[6..12]);
+    bytes.extend([0x08, 0x00]);
+    bytes.extend(header);
+    bytes.extend(packet);
+    Frame { bytes, ingress }
+}

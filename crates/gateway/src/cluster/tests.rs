@@ -1,0 +1,203 @@
+//! Members come, go and fall silent: who holds what, and whose ports are whose.
+
+use super::*;
+
+const NAMES: [&str; 4] = ["gw1", "gw2", "gw3", "gw4"];
+
+fn address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(172, 31, 1, 11 + index as u8)
+}
+
+/// The same cluster as each of its members sees it.
+struct Site {
+    members: Vec<Cluster>,
+    pictures: Vec<Option<Picture>>,
+    now: Instant,
+}
+
+impl Site {
+    fn new(count: usize) -> Self {
+        let now = Instant::now();
+        let members: Vec<Member> = (0..count)
+            .map(|index| Member {
+                name: NAMES[index].to_owned(),
+                address: address(index),
+            })
+            .collect();
+        let mut site = Self {
+            members: vec![Cluster::default(); count],
+            pictures: vec![None; count],
+            now,
+        };
+        for me in 0..count {
+            let members = members.clone();
+            site.tell(me, Event::Configure { members, me });
+        }
+        site
+    }
+
+    fn tell(&mut self, me: usize, event: Event) {
+        let said = self.members[me].handle(event, self.now);
+        self.pictures[me] = said.or(self.pictures[me].take());
+    }
+
+    /// All others hear this of a member.
+    fn hear(&mut self, of: usize, standing: Standing) {
+        for me in (0..self.members.len()).filter(|me| *me != of) {
+            self.tell(me, Event::Heard(address(of), standing));
+        }
+    }
+
+    fn start(count: usize) -> Self {
+        let mut site = Self::new(count);
+        (0..count).for_each(|of| site.hear(of, Standing::Up));
+        site
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        (0..self.members.len()).for_each(|me| self.tell(me, Event::Tick));
+    }
+
+    fn holder(&self, me: usize, bucket: usize) -> Holder {
+        self.pictures[me].as_ref().expect("it is settled").holders[bucket]
+    }
+
+    /// The ports that a member gives away now.
+    fn given(&self, me: usize) -> Vec<[u64; CLASS_WORDS]> {
+        let picture = self.pictures[me].as_ref().expect("it is settled");
+        picture
+            .withheld
+            .iter()
+            .map(|it| it.map(|word| !word))
+            .collect()
+    }
+}
+
+#[test]
+fn all_members_agree_who_owns_what_and_each_has_its_part() {
+    let site = Site::start(3);
+    let mut owned = [0; 3];
+    for bucket in 0..BUCKETS {
+        let owner = site.holder(0, bucket).owner;
+        owned[usize::from(owner)] += 1;
+        assert!((1..3).all(|me| site.holder(me, bucket).owner == owner));
+    }
+    assert!(owned.iter().all(|of| (60..115).contains(of)), "{owned:?}");
+}
+
+#[test]
+fn no_port_is_two_members_to_give_whatever_each_believes() {
+    for count in 2..=4 {
+        // Every member believes that it is alone, which is the worst that can be.
+        let mut alone = Site::new(count);
+        alone.pass(PATIENCE);
+        let given: Vec<_> = (0..count).map(|me| alone.given(me)).collect();
+        for bucket in 0..BUCKETS {
+            for word in 0..CLASS_WORDS {
+                let all = given.iter().map(|it| it[bucket][word]);
+                let ports: u32 = all.clone().map(u64::count_ones).sum();
+                let union = all.fold(0, |all, some| all | some);
+                assert_eq!(
+                    ports,
+                    union.count_ones(),
+                    "{count} members, bucket {bucket}"
+                );
+                assert_eq!(union, u64::MAX, "no port is nobody's");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_in_order_has_seven_of_eight_ports_and_others_share_the_rest() {
+    let ports =
+        |rank, members| -> u32 { share(rank, members).iter().map(|it| it.count_ones()).sum() };
+    assert_eq!(ports(0, 1), 256);
+    assert_eq!([ports(0, 2), ports(1, 2)], [224, 32]);
+    assert_eq!([ports(0, 3), ports(1, 3), ports(2, 3)], [224, 16, 16]);
+    assert!((1..16).all(|rank| ports(rank, 16) >= 2));
+}
+
+#[test]
+fn a_member_that_dies_leaves_its_buckets_to_the_next_and_no_other_bucket_moves() {
+    let mut site = Site::start(3);
+    let before: Vec<_> = (0..BUCKETS).map(|it| site.holder(0, it)).collect();
+    site.hear(1, Standing::Down);
+    for (bucket, before) in before.into_iter().enumerate() {
+        let now = site.holder(0, bucket);
+        assert_eq!(now.owner, site.holder(2, bucket).owner);
+        match before.owner {
+            1 => assert_eq!(now.owner, site.members[0].order(bucket as u8)[1]),
+            owner => assert_eq!(now.owner, owner),
+        }
+        assert_ne!(now.before, 1, "who is dead is not asked");
+    }
+}
+
+#[test]
+fn a_member_that_leaves_serves_what_it_has_and_is_asked_for_it() {
+    let mut site = Site::start(2);
+    let owned: Vec<_> = (0..BUCKETS)
+        .filter(|it| site.holder(0, *it).owner == 1)
+        .collect();
+    site.tell(1, Event::Leave);
+    site.hear(1, Standing::Leaving);
+    for bucket in owned.clone() {
+        let left = Holder {
+            owner: 0,
+            before: 1,
+        };
+        assert_eq!(site.holder(0, bucket), left);
+        assert_eq!(site.holder(1, bucket), left);
+    }
+    assert!(site.given(1).iter().flatten().all(|word| *word == 0));
+    // Its daemon ends; its packet path goes on for a while.
+    site.hear(1, Standing::Down);
+    assert_eq!(site.holder(0, owned[0]).before, 1);
+    site.pass(ABSENCE);
+    assert_eq!(site.holder(0, owned[0]).before, NOBODY);
+}
+
+#[test]
+fn a_member_that_comes_back_asks_who_held_its_buckets_meanwhile() {
+    let mut site = Site::start(2);
+    let owned = (0..BUCKETS)
+        .find(|it| site.holder(0, *it).owner == 1)
+        .expect("it has some");
+    site.hear(1, Standing::Down);
+    // It starts anew and knows nothing.
+    let members: Vec<_> = site.members[0].members().map(|it| it.0.clone()).collect();
+    (site.members[1], site.pictures[1]) = (Cluster::default(), None);
+    site.tell(1, Event::Configure { members, me: 1 });
+    assert!(site.pictures[1].is_none() && !site.members[1].is_settled());
+    site.tell(1, Event::Heard(address(0), Standing::Up));
+    site.hear(1, Standing::Up);
+    let back = Holder {
+        owner: 1,
+        before: 0,
+    };
+    assert_eq!(site.holder(1, owned), back);
+    assert_eq!(site.holder(0, owned), back);
+}
+
+#[test]
+fn who_hears_of_nobody_owns_everything_after_a_while() {
+    let mut site = Site::new(2);
+    assert!(site.pictures[0].is_none());
+    assert_eq!(site.members[0].deadline(), Some(site.now + PATIENCE));
+    site.pass(PATIENCE);
+    assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).owner == 0));
+}
+
+#[test]
+fn a_cluster_in_which_all_leave_goes_on_with_them() {
+    let mut site = Site::start(2);
+    for me in 0..2 {
+        site.tell(me, Event::Leave);
+        site.hear(me, Standing::Leaving);
+    }
+    let owners = |me| -> Vec<u8> { (0..BUCKETS).map(|it| site.holder(me, it).owner).collect() };
+    assert_eq!(owners(0), owners(1));
+    assert!(!owners(0).contains(&NOBODY));
+}

@@ -1,0 +1,44 @@
+//! Gateways that share external addresses, as an intent has them.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use crate::cluster::Member;
+
+/// The cluster that this gateway is a member of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// A DNS label.
+    pub name: String,
+    /// The gateways, sorted by name: at least two, at most [`abi::limits::MEMBERS_MAX`].
+    pub members: Vec<Member>,
+    /// The index of this one.
+    pub me: usize,
+    /// The file whose first line all members have alike.
+    pub secret: PathBuf,
+    /// The name of one of [`Bfd::profiles`](super::routing::Bfd::profiles).
+    pub bfd: Option<String>,
+    /// Links between two members at most; one is a link of ours.
+    pub hops: u8,
+    /// The MTU of the network between the members, in bytes.
+    pub mtu: u16,
+}
+
+impl Cluster {
+    /// The address of this gateway.
+    pub fn address(&self) -> Ipv4Addr {
+        let own = self.members.get(self.me);
+        own.map_or(Ipv4Addr::UNSPECIFIED, |it| it.address)
+    }
+
+    /// The other members.
+    pub fn others(&self) -> impl Iterator<Item = &Member> {
+        let all = self.members.iter().enumerate();
+        all.filter(|(index, _)| *index != self.me).map(|(_, it)| it)
+    }
+
+    /// The largest TCP segment that still fits, with the outer header, in bytes.
+    pub const fn mss(&self) -> u16 {
+        // The outer header, and IPv6's and TCP's, which are the largest without options.
+        self.mtu - 20 - 40 - 20
+    }
+}
