@@ -7,6 +7,7 @@
 //! validate with status 422 and [`Problems`](crate::Problems).
 
 mod apply;
+mod cluster;
 mod counters;
 mod flows;
 mod mappings;
@@ -16,6 +17,7 @@ mod status;
 mod who;
 
 pub use apply::{Applied, ApplyRequest};
+pub use cluster::{Cluster, ClusterMember};
 pub use counters::{Counters, Drops, Exit, Verdict};
 pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};
@@ -55,6 +57,8 @@ pub mod path {
     pub const BGP: &str = "/v1/bgp";
     /// `GET` answers [`Bfd`](super::Bfd).
     pub const BFD: &str = "/v1/bfd";
+    /// `GET` answers [`Cluster`](super::Cluster).
+    pub const CLUSTER: &str = "/v1/cluster";
     /// `GET` answers [`Drain`](super::Drain). `POST` begins to drain, `DELETE` serves again; both answer how
     /// it stands then.
     pub const DRAIN: &str = "/v1/drain";

@@ -130,6 +130,11 @@ Examples:
     /// one the way is gone. GAP is the longest time between two packets since the session came up: near
     /// DETECT, the timers are too fast for this way or this machine.
     Bfd,
+    /// Show the gateways that share external addresses with this one.
+    ///
+    /// Flows are divided into buckets, by external port. OWNS says in how many of them a member begins flows;
+    /// SERVES TOO, in how many more it still has flows from before another came to own them.
+    Cluster,
     /// Have routers send elsewhere, and wait until no traffic comes any more.
     ///
     /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`

@@ -4,6 +4,7 @@ mod apply;
 mod bfd;
 mod bgp;
 mod check;
+mod cluster;
 mod drain;
 mod exits;
 mod flow;
@@ -51,6 +52,12 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Pools => waiting(ask(&daemon, output, Request::get(path::POOLS), pools::show)),
         Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
         Command::Bgp { command } => waiting(bgp::run(&daemon, output, command)),
+        Command::Cluster => waiting(ask(
+            &daemon,
+            output,
+            Request::get(path::CLUSTER),
+            cluster::show,
+        )),
         Command::Bfd => waiting(ask(&daemon, output, Request::get(path::BFD), bfd::show)),
         Command::Drain { no_wait } => waiting(drain::run(&daemon, output, no_wait)),
         Command::Undrain => waiting(drain::end(&daemon, output)),

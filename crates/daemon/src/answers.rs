@@ -12,6 +12,7 @@
 //! - [`routing`]: what routers are told, and how it is with them.
 //! - [`words`]: the API's words for what the tables hold.
 
+pub mod cluster;
 pub mod exits;
 pub mod flows;
 pub mod mappings;

@@ -24,12 +24,9 @@ use kernel::{
     Events, Mode, Tables,
     netlink::{Change, Link, Netlink, NetlinkError, Watch},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+mod signals;
 
 use crate::{
     alarms::Alarms,
@@ -44,6 +41,8 @@ use crate::{
     ways,
     world::{World, WorldError},
 };
+
+use signals::Signals;
 
 /// Changes of routes and neighbours that come within this time are one change.
 const SETTLE: Duration = Duration::from_millis(5);
@@ -241,6 +240,8 @@ impl Driver {
             }
         };
         systemd::stopping();
+        // Other members count on the packet path, which goes on.
+        self.shared.ways.leave().await;
         let last_words = match end {
             End::Leave => self.routes.ask(routing::Order::Stop).await,
             End::HandOver => self.routes.ask(routing::Order::Restart).await,
@@ -745,7 +746,6 @@ impl Driver {
     }
 }
 
-/// The packets of a reason over all CPUs; zero if the table cannot be read, which then shows there.
 /// Whether routers still send here what they could send elsewhere.
 fn must_wait(standing: Standing) -> bool {
     standing.established > 0 && standing.phase != Phase::Drained
@@ -755,26 +755,6 @@ fn must_wait(standing: Standing) -> bool {
 pub(crate) fn counted(tables: &Tables, reason: Reason) -> Counter {
     let values = tables.counters.get(reason as u32).unwrap_or_default();
     values.into_iter().fold(Counter::default(), Counter::plus)
-}
-
-/// The signals that mean something to us.
-struct Signals {
-    end: Signal,
-    interrupt: Signal,
-    reload: Signal,
-    hand_over: Signal,
-}
-
-impl Signals {
-    fn open() -> Result<Self, DriverError> {
-        let open = |kind| signal(kind).map_err(DriverError::Signals);
-        Ok(Self {
-            end: open(SignalKind::terminate())?,
-            interrupt: open(SignalKind::interrupt())?,
-            reload: open(SignalKind::hangup())?,
-            hand_over: open(SignalKind::user_defined1())?,
-        })
-    }
 }
 
 async fn until(time: Option<Instant>) {

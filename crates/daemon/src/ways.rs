@@ -51,6 +51,8 @@ const ORDERS_MAX: usize = 64;
 const DATAGRAM_MAX: usize = 256;
 /// Datagrams that are read from one socket before another has its turn.
 const READ_AT_ONCE: usize = 256;
+/// How long the word that this gateway goes may take to leave.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long to wait before a port that is taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Where control packets go (RFC 5881 §4, RFC 5883 §5).
@@ -62,6 +64,8 @@ pub enum Order {
     Configure(Box<Intent>),
     /// The interfaces of this host.
     Links(Arc<Vec<Link>>),
+    /// The daemon ends: other members of the cluster are told; then who waits is.
+    Leave(oneshot::Sender<()>),
     /// How it is.
     Show(oneshot::Sender<Picture>),
 }
@@ -153,6 +157,14 @@ impl Ways {
         answer.await.ok()
     }
 
+    /// Tells other members of the cluster that this one goes, and waits until it is said.
+    pub async fn leave(&self) {
+        let (reply, said) = oneshot::channel();
+        if self.orders.send(Order::Leave(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(LAST_WORDS, said).await;
+        }
+    }
+
     /// Whether the packet path knows who holds which flows; where there is no cluster it does.
     pub fn is_settled(&self) -> bool {
         *self.settled.borrow()
@@ -200,6 +212,8 @@ struct Watcher {
     /// Sessions with other members of the cluster.
     members: BTreeSet<Key>,
     is_leaving: bool,
+    /// Whether the daemon ends, and with that nothing brings it back.
+    is_ending: bool,
     sessions: Sessions,
     intent: Option<Box<Intent>>,
     links: Arc<Vec<Link>>,
@@ -218,6 +232,7 @@ impl Watcher {
             flows,
             members: BTreeSet::new(),
             is_leaving: false,
+            is_ending: false,
             sessions: Sessions::new(getrandom::u64().unwrap_or(1)),
             intent: None,
             links: Arc::default(),
@@ -261,7 +276,7 @@ impl Watcher {
 
     /// Other members take new flows while this one drains.
     fn leave_or_stay(&mut self, phase: Phase) {
-        let is_leaving = phase != Phase::Serving;
+        let is_leaving = self.is_ending || phase != Phase::Serving;
         if self.is_leaving == is_leaving {
             return;
         }
@@ -292,6 +307,13 @@ impl Watcher {
                 if is_other {
                     self.configure();
                 }
+            }
+            Order::Leave(reply) => {
+                self.is_ending = true;
+                self.leave_or_stay(Phase::Drained);
+                let actions = self.sessions.handle(Event::Tick, Instant::now());
+                self.act(actions);
+                let _ = reply.send(());
             }
             Order::Show(reply) => {
                 let _ = reply.send(self.picture());

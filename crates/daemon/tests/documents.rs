@@ -58,6 +58,7 @@ fn every_path_of_the_api_is_documented() {
         path::MAPPINGS,
         path::BGP,
         path::BFD,
+        path::CLUSTER,
         path::DRAIN,
         path::DROPS,
         path::COUNTERS,

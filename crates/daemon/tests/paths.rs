@@ -3,8 +3,8 @@
 use api::{
     Problems,
     http::{
-        ApiError, Applied, Bfd, Bgp, Counters, Drain, Drops, Flow, Flows, Mapping, Mappings, Pools,
-        Status, Who, path,
+        ApiError, Applied, Bfd, Bgp, Cluster, Counters, Drain, Drops, Flow, Flows, Mapping,
+        Mappings, Pools, Status, Who, path,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -70,6 +70,7 @@ fn is_understood(name: &str, body: &Value) -> bool {
         "Mapping" => taken::<Mapping>(body),
         "Bgp" => taken::<Bgp>(body),
         "Bfd" => taken::<Bfd>(body),
+        "Cluster" => taken::<Cluster>(body),
         "Drain" => taken::<Drain>(body),
         "Drops" => taken::<Drops>(body),
         "Counters" => taken::<Counters>(body),
@@ -107,7 +108,7 @@ fn every_documented_path_is_served_with_the_documented_body() {
         check(&document, operation, &format!("GET {path}"), &answer);
         asked += 1;
     }
-    assert_eq!(asked, 16);
+    assert_eq!(asked, 17);
 }
 
 #[test]

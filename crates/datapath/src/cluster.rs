@@ -143,9 +143,9 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
             bucket_of(arrival.key.tuple.target_port)
         }
     };
-    match next(world, me, bucket, is_inside) {
-        Step::Begin => {}
-        step => return step,
+    let step = next(world, me, bucket, is_inside);
+    if !matches!(step, Step::Begin) {
+        return step;
     }
     // Another member has the flows of the port that is called, which is an external remote as any other:
     // routers bring the packet back to it.

@@ -145,14 +145,10 @@ pub fn translate<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + 
     // Looked at last, and in memory, so that to the verifier all that comes before is one way.
     let error = &room.error;
     let is_read = *core::hint::black_box(&error.total) != 0;
-    match left.reason {
-        Reason::IcmpError
-            if is_read && cluster::is_elsewhere(world, error.protocol, &error.key) =>
-        {
-            Some(Stage::Relay)
-        }
-        _ => None,
-    }
+    let is_ours = left.reason as u8 == Reason::IcmpError as u8;
+    let is_elsewhere =
+        is_ours && is_read && cluster::is_elsewhere(world, error.protocol, &error.key);
+    is_elsewhere.then_some(Stage::Relay)
 }
 
 /// Translates an error about this flow, and says by which interface it leaves if not by the one that it

@@ -15,6 +15,7 @@ use crate::{
     cluster,
     frame::{Ipv4, Ipv6, Link, Packet, Wire, ethertype},
     icmp, icmp6, leave,
+    reset::put,
     route::{self, next_hop},
     unless_fixed,
     world::{Route, RouteQuery, World},
@@ -125,44 +126,46 @@ fn way<W: World>(world: &W, ingress: u32, number: u8) -> Option<u32> {
 pub fn relay<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     let bytes = packet.len() as u64;
     let mut left = Left::new(Reason::Internal, packet.ingress());
-    if let Some(done) = hand(packet, world) {
-        left = done;
-    }
+    hand(packet, world, &mut left);
     Next::Leave(leave(packet, world, bytes, left))
 }
 
-/// The same; says why and by which interface it leaves.
+/// The same; says why and by which interface it leaves, if it can.
 #[inline(never)]
-fn hand<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<Left> {
-    let ingress = packet.ingress();
-    let (config, trip) = (world.config()?, world.trip()?);
+fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
+    let (Some(config), Some(trip)) = (world.config(), world.trip()) else {
+        return;
+    };
     let hops = Came::of(trip.came.get()).hops();
     let Sent { to, note } = Sent::of(trip.to.get());
     if hops == 0 {
-        return Some(Left::new(Reason::RelayHops, ingress));
+        left.reason = Reason::RelayHops;
+        return;
     }
     let (me, to) = (config.me as u8 % MEMBERS_MAX as u8, to % MEMBERS_MAX as u8);
-    if way(world, ingress, to).is_none() {
-        return Some(Left::new(Reason::RelayUnreachable, ingress));
+    if way(world, left.ifindex, to).is_none() {
+        left.reason = Reason::RelayUnreachable;
+        return;
     }
-    let (member, source) = (world.member(to)?, world.member(me)?.address);
-    let (hop, target) = (member.next_hop(), member.address);
-    let (protocol, total) = match packet.at::<Link>(0)?.ethertype {
-        ethertype::IPV6 => (SIX_IN_FOUR, packet.at::<Ipv6>(Link::LEN)?.total()),
-        _ => (IPIP, packet.at::<Ipv4>(Link::LEN)?.total() as usize),
+    let (Some(member), Some(own)) = (world.member(to), world.member(me)) else {
+        return;
+    };
+    let (hop, source, target) = (member.next_hop(), own.address, member.address);
+    let Some((protocol, total)) = carried(packet) else {
+        return;
     };
     if total + OVERHEAD > hop.mtu as usize {
         let mtu = hop.mtu.saturating_sub(OVERHEAD as u16);
-        return Some(Left::new(too_big(packet, world, mtu), ingress));
+        left.reason = too_big(packet, world, mtu);
+        return;
     }
     // An outer header says how long it is, so what pads a short frame must not become part of it.
     if packet.len() > Link::LEN + total && !packet.resize(Link::LEN + total) {
-        return None;
+        return;
     }
     if !packet.prepend(OVERHEAD) {
-        return None;
+        return;
     }
-    *packet.at::<Link>(0)? = Link::of(hop.macs, ethertype::IPV4);
     let mut outer = Ipv4 {
         version_ihl: 0x45,
         tos: 0,
@@ -184,8 +187,20 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<Left> {
         .add(source)
         .add(target)
         .checksum();
-    *packet.at::<Ipv4>(Link::LEN)? = outer;
-    Some(Left::new(Reason::Relayed, hop.ifindex))
+    let is_put =
+        put(packet, 0, Link::of(hop.macs, ethertype::IPV4)) && put(packet, Link::LEN, outer);
+    if is_put {
+        *left = Left::new(Reason::Relayed, hop.ifindex);
+    }
+}
+
+/// The number by which an outer header says what it carries, and how long that is, in bytes.
+#[inline(always)]
+fn carried<P: Packet>(packet: &mut P) -> Option<(u8, usize)> {
+    match packet.at::<Link>(0)?.ethertype {
+        ethertype::IPV6 => Some((SIX_IN_FOUR, packet.at::<Ipv6>(Link::LEN)?.total())),
+        _ => Some((IPIP, packet.at::<Ipv4>(Link::LEN)?.total() as usize)),
+    }
 }
 
 /// Tells the sender how large a packet may be that is handed to another member.
@@ -206,10 +221,10 @@ fn too_big<P: Packet, W: World>(packet: &mut P, world: &W, mtu: u16) -> Reason {
         true => icmp6::too_big(packet, world, mtu),
         false => icmp::too_big(packet, world, mtu),
     };
-    match reason {
-        Reason::TooBig => Reason::RelayTooBig,
-        reason => reason,
+    if let Reason::TooBig = reason {
+        return Reason::RelayTooBig;
     }
+    reason
 }
 
 #[inline(always)]

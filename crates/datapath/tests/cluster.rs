@@ -179,10 +179,6 @@ impl Members {
         };
         self.send(to, OUTSIDE, answer.frame())
     }
-
-    fn holder(&self, me: usize, bucket: u8) -> Holder {
-        self.sites[me].memory.buckets.holder(bucket)
-    }
 }
 
 fn outer_is_right(frame: &[u8]) -> bool {

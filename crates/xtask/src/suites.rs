@@ -130,7 +130,7 @@ static NEEDS: [Need; 5] = [
         find: scapy,
     },
     Need {
-        suites: &["bgp", "bfd"],
+        suites: &["bgp", "bfd", "cluster"],
         variable: "EGRET_FRR",
         find: || router("frr"),
     },

@@ -244,6 +244,25 @@ fn nothing_watched_by_bfd_is_no_table() {
 }
 
 #[test]
+fn members_of_a_cluster_are_listed_with_what_they_hold() {
+    check("cluster", &cluster::show(&cluster::sample(), PIPE));
+}
+
+#[test]
+fn a_gateway_that_is_alone_says_so_and_one_that_knows_nobody_yet_too() {
+    let alone = cluster::show(&api::http::Cluster::default(), PIPE);
+    assert_eq!(
+        alone,
+        "this gateway is alone: it is a member of no cluster\n"
+    );
+    let unsettled = api::http::Cluster {
+        settled: false,
+        ..cluster::sample()
+    };
+    assert!(cluster::show(&unsettled, PIPE).contains("not known yet who holds"));
+}
+
+#[test]
 fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
     let at = |phase: &str, ready, packets_per_second, ended: Option<&str>| api::http::Drain {
         phase: phase.to_owned(),

@@ -6,8 +6,8 @@ use abi::limits::POOLS_MAX;
 use api::{
     Problems,
     http::{
-        ApiError, Applied, ApplyRequest, Bfd, Bgp, BgpRequest, Counters, Drain, Drops, Flow,
-        FlowQuery, Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who,
+        ApiError, Applied, ApplyRequest, Bfd, Bgp, BgpRequest, Cluster, Counters, Drain, Drops,
+        Flow, FlowQuery, Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who,
         WhoQuery, WithdrawQuery, path,
     },
 };
@@ -28,7 +28,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     answers::{
-        ReadError, exits, flows, mappings, pools, routing, selection::Selection, status, tuple, who,
+        ReadError, cluster, exits, flows, mappings, pools, routing, selection::Selection, status,
+        tuple, who,
     },
     metrics::{self, Readings},
     routing::{Order, Picture},
@@ -131,6 +132,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(list_mappings, ask_for_mapping, withdraw_mapping))
         .routes(routes!(show_bgp, ask_bgp))
         .routes(routes!(show_bfd))
+        .routes(routes!(show_cluster))
         .routes(routes!(show_drain, drain, undrain))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
@@ -354,6 +356,21 @@ async fn show_bgp(State(context): State<Context>) -> Result<Json<Bgp>, Failure> 
 async fn show_bfd(State(context): State<Context>) -> Result<Json<Bfd>, Failure> {
     match timeout(COMMAND_TIME_MAX, context.shared.ways.picture()).await {
         Ok(Some(picture)) => Ok(Json(routing::bfd(&picture))),
+        Ok(None) | Err(_) => Err(unanswered()),
+    }
+}
+
+/// Show the gateways that share external addresses
+///
+/// The members of the cluster, how they stand, and what each holds, as this one sees it.
+#[utoipa::path(get, path = path::CLUSTER, tag = "see", responses(
+    (status = 200, body = Cluster, description = "The members; none where a gateway is alone."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn show_cluster(State(context): State<Context>) -> Result<Json<Cluster>, Failure> {
+    match timeout(COMMAND_TIME_MAX, context.shared.ways.picture()).await {
+        Ok(Some(picture)) => Ok(Json(cluster::cluster(picture.cluster.as_ref()))),
         Ok(None) | Err(_) => Err(unanswered()),
     }
 }

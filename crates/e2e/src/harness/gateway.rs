@@ -140,11 +140,26 @@ impl Gateway {
     ///
     /// If it does not run, or does not end in time.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.end(Signal::SIGTERM)
+    }
+
+    /// Ends the daemon with SIGUSR1, as before another one takes over.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or does not end well and in time.
+    pub fn hand_over(&mut self) -> Result<()> {
+        let ended = self.end(Signal::SIGUSR1)?;
+        ensure!(ended.success(), "the daemon ended with {ended}");
+        Ok(())
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
         let daemon = self.running()?;
-        daemon.signal(Signal::SIGTERM)?;
+        daemon.signal(signal)?;
         let ended = daemon
             .wait(END_LIMIT)?
-            .context("the daemon ignores SIGTERM")?;
+            .with_context(|| format!("the daemon ignores {signal}"))?;
         self.daemon = None;
         Ok(ended)
     }

@@ -4,6 +4,7 @@
 //! `EGRET_TIMES=50` and `EGRET_SECONDS=3600` measure for as long as one wants; what runs by itself is short.
 
 use std::{
+    net::{Ipv4Addr, SocketAddrV4},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use lab::{Brand, Signal};
+use lab::{Brand, Flows, Generator, Signal};
 
 use super::scene::{Scene, policy};
 
@@ -88,31 +89,52 @@ fn a_busy_machine_says_of_no_way_that_it_is_gone() -> Result<()> {
     let seconds = number("EGRET_SECONDS", 10);
     let scene = Scene::start(Brand::Frr, Duration::from_millis(50))?;
     scene.up()?;
+    // Inside nobody speaks BGP.
+    let inside = scene.site.host("inside")?;
+    inside.ip("route replace default via 172.31.1.11")?;
     let before = scene.session()?;
     let is_over = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..4)
-        .map(|_| {
-            let is_over = is_over.clone();
-            thread::spawn(move || {
-                let mut number = 1_u64;
-                while !is_over.load(Ordering::Relaxed) {
-                    number = std::hint::black_box(number.wrapping_mul(3));
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let is_over = is_over.clone();
+        busy.push(thread::spawn(move || {
+            let mut number = 1_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                number = std::hint::black_box(number.wrapping_mul(3));
+            }
+            0
+        }));
+    }
+    for first in [1_024, 32_768] {
+        let is_over = is_over.clone();
+        let target = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 11), 9);
+        let pod = scene.site.host("a1")?;
+        let flows = Flows::udp(pod.address()?, target).ports(first, 1_000);
+        let mut generator = Generator::new(pod, flows)?;
+        busy.push(thread::spawn(move || {
+            let mut packets = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                match generator.send(0..1_000) {
+                    Ok(sent) => packets += sent.packets,
+                    Err(_) => break,
                 }
-            })
-        })
-        .collect();
+            }
+            packets
+        }));
+    }
     thread::sleep(Duration::from_secs(seconds));
     is_over.store(true, Ordering::Relaxed);
-    for each in busy {
-        let _ = each.join();
-    }
+    let packets: u64 = busy.into_iter().filter_map(|it| it.join().ok()).sum();
+    let forwarded = scene.gateway.counter("translated_out")?.packets;
     let after = scene.session()?;
     println!(
-        "{seconds} s at 3 x 50 ms with both cores busy: {} false alarms, longest silence {:?} ms, {} late ticks",
+        "{seconds} s at 3 x 50 ms with both cores busy, {packets} packets sent and {forwarded} forwarded: \
+         {} false alarms, longest silence {:?} ms, {} late ticks",
         after.downs - before.downs,
         after.longest_gap_ms,
         after.late_ticks
     );
+    ensure!(forwarded > 0, "nothing was forwarded");
     // The router's own daemon has no priority: what it misses is not ours.
     let is_ours = after.diagnostic == "Control Detection Time Expired";
     ensure!(after.downs == before.downs || !is_ours, "{after:?}");

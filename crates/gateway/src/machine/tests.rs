@@ -527,17 +527,16 @@ fn who_holds_what_is_forgotten_before_a_cluster_is_joined_and_after_it_is_left_a
          {{name: gw2, address: 10.0.0.12}}]}}"
     ));
     let (mut gateway, mut world) = (Gateway::new(World::default().found()), World::default());
+    let is_forgetting = |it: &Action| matches!(it, Action::ForgetHolders { .. });
     let mut tell = |gateway: &mut Gateway, event| {
         let actions = gateway.handle(event).expect("there is room");
         world.forgotten = None;
         actions.iter().for_each(|action| world.apply(action));
         let order: Vec<bool> = actions
             .iter()
-            .filter_map(|it| match it {
-                Action::ForgetHolders { .. } => Some(true),
-                Action::SetConfig(config) if config.version != 0 => Some(false),
-                _ => None,
-            })
+            .map(|it| (is_forgetting(it), matches!(it, Action::SetConfig(_))))
+            .filter(|(forgets, sets)| *forgets || *sets)
+            .map(|(forgets, _)| forgets)
             .collect();
         (world.clone(), order)
     };

@@ -1,0 +1,122 @@
+//! Gateways that share one external address, behind real routers that spread packets over them by ECMP: each
+//! way of a connection comes by whichever gateway a router's hash says.
+
+mod load;
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::Transfer;
+
+use load::Load;
+use scene::{ADDRESS, Scene};
+
+/// Long connections beside the short ones, and how fast each is: slow enough for two cores that do everything.
+const LONG: usize = 8;
+const RATE: u64 = 250_000;
+
+/// A number from the environment, or the usual one.
+fn number(variable: &str, usual: u32) -> u32 {
+    let written = std::env::var(variable).ok();
+    written.and_then(|it| it.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn connections_pass_by_whichever_gateway_their_packets_come() -> Result<()> {
+    let scene = Scene::start()?;
+
+    let seen = Load::start(&scene.site, 200)?.run_for(Duration::from_secs(4))?;
+
+    println!("{seen}");
+    ensure!(seen.failed == 0 && seen.done > 100, "{seen}");
+    ensure!(
+        seen.addresses.iter().eq([ADDRESS]),
+        "not all leave from the one address: {:?}",
+        seen.addresses
+    );
+    for (index, gateway) in scene.gateways.iter().enumerate() {
+        let relayed = gateway.counter("relayed")?.packets;
+        let translated = gateway.counter("translated_out")?.packets;
+        println!("gateway {index}: {relayed} packets handed over, {translated} sent on");
+        ensure!(relayed > 0 && translated > 0, "gateway {index} has no part");
+    }
+    scene.finish()
+}
+
+#[test]
+fn a_gateway_is_drained_and_comes_back_and_no_connection_is_lost() -> Result<()> {
+    let scene = Scene::start()?;
+    let long = scene.transfers(LONG, RATE)?;
+    let load = Load::start(&scene.site, number("EGRET_RATE", 300))?;
+
+    scene.drain(0)?;
+    scene.owns([0, 256])?;
+    scene.ways(1)?;
+    scene.undrain(0)?;
+    scene.ways(2)?;
+    scene.shares()?;
+    scene.go_on(&long, RATE / 2)?;
+
+    let seen = load.stop()?;
+    println!("short connections: {seen}");
+    end(long)?;
+    ensure!(seen.failed == 0 && seen.done > 300, "{seen}");
+    scene.finish()
+}
+
+#[test]
+fn daemons_are_replaced_one_after_the_other_and_no_connection_is_lost() -> Result<()> {
+    let mut scene = Scene::start()?;
+    let long = scene.transfers(LONG, RATE)?;
+    let load = Load::start(&scene.site, 200)?;
+
+    for gateway in 0..2 {
+        scene.gateways[gateway].hand_over()?;
+        // The other one takes new flows meanwhile.
+        scene.owner_is(1 - gateway)?;
+        scene.gateways[gateway].start()?;
+        scene.shares()?;
+        scene.ways(2)?;
+    }
+    scene.go_on(&long, RATE / 2)?;
+
+    let seen = load.stop()?;
+    println!("short connections: {seen}");
+    end(long)?;
+    ensure!(seen.failed == 0 && seen.done > 300, "{seen}");
+    scene.finish()
+}
+
+/// Ends long connections; every byte has arrived.
+fn end(transfers: Vec<Transfer>) -> Result<()> {
+    for transfer in transfers {
+        let received = transfer.finish()?;
+        ensure!(received.wrong_at.is_none());
+        println!(
+            "long connection: {} bytes, nothing for {:?} at most",
+            received.bytes, received.longest_stall
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_gateway_that_dies_leaves_its_part_to_the_other_within_the_detection_time() -> Result<()> {
+    let scene = Scene::start()?;
+    // Its cables are cut: it says nothing any more, and hears nothing.
+    let began = Instant::now();
+    for interface in ["in0", "out0"] {
+        let dead = scene.site.host("gw2")?;
+        dead.ip(&format!("link set {interface} down"))?;
+    }
+    scene.owner_is(0)?;
+    println!("the other owns everything after {:?}", began.elapsed());
+    scene.ways(1)?;
+
+    let seen = Load::start(&scene.site, 100)?.run_for(Duration::from_secs(2))?;
+
+    println!("{seen}");
+    ensure!(seen.failed == 0 && seen.done > 50, "{seen}");
+    scene.finish()
+}
