@@ -28,7 +28,7 @@ pub enum Event<'a> {
     Disconnected,
     /// Bytes came.
     Received(&'a [u8]),
-    /// The transport took so many of the bytes that it was given.
+    /// The transport took so many of the bytes that it was given for this connection.
     Room(usize),
     /// These buckets are the receiver's to hold, and no others.
     Assign(Buckets),
@@ -324,9 +324,9 @@ impl Sender {
         for bucket in self.assigned.all().without(&buckets).iter() {
             self.queue.purge(bucket);
             self.snapshots.purge(bucket);
-            if self.assigned.remove(bucket) && !self.snapshots.forgets(bucket) {
-                self.snapshots.push(Item::Forget(bucket));
-            }
+            self.assigned.remove(bucket);
+            // Even if nothing of it was sent: the receiver may have something from before we began.
+            self.snapshots.push(Item::Forget(bucket));
         }
         self.assigned.add(buckets);
     }
@@ -495,16 +495,9 @@ impl Sender {
     fn frame(&mut self, items: Vec<Item>, since: Instant) {
         let first = self.window.last() + 1;
         for (number, item) in (first..).zip(&items) {
-            match item {
-                Item::Begin(bucket) => self.assigned.tell(*bucket),
-                Item::Forget(bucket) => self.assigned.untell(*bucket),
-                Item::Complete(bucket) => {
-                    self.assigned.finish(*bucket, number);
-                    self.queue.release(*bucket);
-                }
-                Item::Start(_) => {}
-                Item::Put { .. } => {}
-                Item::Remove { .. } => {}
+            if let Item::Complete(bucket) = item {
+                self.assigned.finish(*bucket, number);
+                self.queue.release(*bucket);
             }
         }
         self.window.push(Batch { first, items }, since);

@@ -43,15 +43,9 @@ impl Snapshots {
         Some(item)
     }
 
-    /// Whether it waits to be sent that a bucket is to be forgotten.
-    pub fn forgets(&self, bucket: u8) -> bool {
-        self.items.contains(&Item::Forget(bucket))
-    }
-
-    /// Takes a bucket's snapshot out again. That it is to be forgotten stays.
+    /// Takes out whatever is of a bucket.
     pub fn purge(&mut self, bucket: u8) {
-        let stays = |item: &Item| item.bucket() != Some(bucket) || *item == Item::Forget(bucket);
-        self.items.retain(stays);
+        self.items.retain(|item| item.bucket() != Some(bucket));
         self.records = self.items.iter().filter(|item| is_record(item)).count();
         self.bytes = self.items.iter().map(Item::length).sum();
     }

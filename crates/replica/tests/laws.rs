@@ -18,6 +18,8 @@ enum Step {
     Capacity(usize),
     Put(usize, u8, usize, bool),
     Remove(usize, u8),
+    /// It comes, and goes at once or after a while.
+    Flap(usize, u8, u64),
     Burst(usize, u64),
     Assign(u8),
     RestartSender,
@@ -38,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0_usize..5, 0_u8..6, length(), any::<bool>())
             .prop_map(|(bucket, key, length, opens)| Step::Put(bucket, key, length, opens)),
         4 => (0_usize..5, 0_u8..6).prop_map(|(bucket, key)| Step::Remove(bucket, key)),
-        2 => (1_usize..60, any::<u64>()).prop_map(|(count, seed)| Step::Burst(count, seed)),
+        3 => (0_usize..5, 0_u8..40, 0_u64..6).prop_map(|(bucket, key, time)| Step::Flap(bucket, key, time)),
+        2 => (1_usize..150, any::<u64>()).prop_map(|(count, seed)| Step::Burst(count, seed)),
         2 => (0_u8..32).prop_map(Step::Assign),
         1 => Just(Step::RestartSender),
         1 => any::<bool>().prop_map(Step::RestartReceiver),
@@ -48,16 +51,20 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// So small that everything runs full.
-fn narrow() -> Limits {
-    Limits {
-        queue: 12,
+fn narrow() -> impl Strategy<Value = Limits> {
+    let queue = prop::sample::select(vec![1_usize, 12, 100]);
+    let snapshot = prop::sample::select(vec![1_usize, 8, 50]);
+    let acknowledge_count = prop::sample::select(vec![1_u64, 7, 256]);
+    let each = (queue, snapshot, 1_u32..4, acknowledge_count);
+    each.prop_map(|(queue, snapshot, reading, acknowledge_count)| Limits {
+        queue,
         window: FRAME_MAX,
         transport: FRAME_MAX,
-        snapshot: 8,
-        reading: 2,
-        acknowledge_count: 7,
+        snapshot,
+        reading,
+        acknowledge_count,
         ..Limits::default()
-    }
+    })
 }
 
 fn buckets(bits: u8) -> Buckets {
@@ -96,9 +103,17 @@ fn act(network: &mut Network, step: Step) {
         Step::Remove(bucket, key) => {
             network.remove((BUCKETS[bucket], vec![key; usize::from(key)]));
         }
+        Step::Flap(bucket, key, time) => {
+            put(network, bucket, key, 3, false);
+            network.pass(MS * u32::try_from(time).unwrap());
+            network.remove((BUCKETS[bucket], vec![key; usize::from(key)]));
+        }
         Step::Burst(count, seed) => {
             let mut draw = seed;
-            for _ in 0..count {
+            for number in 0..count {
+                if seed % 2 == 1 && number % 16 == 15 {
+                    network.pass(6 * MS);
+                }
                 draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let [a, b, c, d, ..] = draw.to_be_bytes();
                 let (bucket, key) = (usize::from(a) % 5, b % 40);
@@ -131,9 +146,10 @@ proptest! {
     #[test]
     fn whatever_happens_the_copy_is_the_table_once_it_is_quiet(
         steps in prop::collection::vec(step(), 1..80),
+        limits in narrow(),
         seed in any::<u64>(),
     ) {
-        let mut network = Network::new(seed, narrow());
+        let mut network = Network::new(seed, limits);
         network.assign(buckets(0b111));
         network.connect();
         for step in steps {

@@ -9,15 +9,15 @@ use std::{
 };
 
 use replica::{
-    Buckets, Change, Importance, KEY_MAX, Limits, Name, Reason, Receiver, Record, Sender, Settings,
-    VALUE_MAX, VERSIONS, What,
+    Buckets, Change, Importance, KEY_MAX, Limits, Name, RECORD_MAX, Reason, Receiver, Record,
+    Sender, Settings, VALUE_MAX, VERSIONS, What,
     frame::{Frame, Item, Reader},
     receiver, sender,
 };
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
-/// Bytes that a frame and its head may be more than a bound of bytes says.
+/// Bytes that a hello may have, which does not ask whether there is room.
 const HELLO: usize = 1024;
 
 pub type Key = (u8, Vec<u8>);
@@ -268,9 +268,13 @@ impl Network {
         assert!(status.window_bytes <= limits.window);
         assert!(status.snapshot_records <= limits.snapshot);
         assert!(status.untaken_bytes <= limits.transport + HELLO);
-        let each = limits.queue + limits.snapshot;
-        let small = 3 * 256 * 2;
-        assert!(status.lag.bytes <= limits.window + each * (5 + KEY_MAX + VALUE_MAX) + small);
+        // What is in neither the queue nor the window is of snapshots: records, and a beginning, a completion
+        // and a farewell of each bucket.
+        let queued = u64::try_from(status.queued).unwrap();
+        let others = status.lag.changes - (status.sent - status.acknowledged) - queued;
+        assert!(usize::try_from(others).unwrap() <= status.snapshot_records + 3 * 256);
+        let records = limits.queue + limits.snapshot;
+        assert!(status.lag.bytes <= limits.window + records * RECORD_MAX + 3 * 256 * 2);
         assert!(status.acknowledged <= status.sent);
         assert!(status.complete.without(&status.assigned).is_empty());
     }

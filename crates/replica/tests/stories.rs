@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use replica::{
-    Buckets, Change, Importance, KEY_MAX, Limits, Receiver, Record, Sender, VALUE_MAX, What,
+    Buckets, Change, FRAME_MAX, Importance, KEY_MAX, Limits, Receiver, Record, Sender, VALUE_MAX,
+    What,
     frame::{Batch, Frame, Hello, Item, Reader, Role},
     receiver, sender,
 };
@@ -165,6 +166,28 @@ fn a_bucket_that_is_no_longer_assigned_is_forgotten_at_once_or_when_there_is_a_c
 }
 
 #[test]
+fn a_bucket_that_was_assigned_and_did_not_begin_to_come_is_forgotten_too() {
+    let limits = Limits {
+        reading: 1,
+        ..Limits::default()
+    };
+    let mut network = Network::up(9, limits, &[1, 2]);
+    network.put((2, key(2)), vec![2], ESTABLISHED);
+    network.pass(SECOND);
+    network.restart_sender();
+    network.is_lazy = true;
+    network.connect();
+    network.pass(50 * MS);
+    assert_eq!(network.copy().len(), 1);
+    network.assign([1].into_iter().collect());
+    network.pass(50 * MS);
+
+    assert_eq!(network.copy().len(), 0);
+    network.calm();
+    network.check_equal();
+}
+
+#[test]
 fn a_quiet_stream_stays() {
     let mut network = Network::up(7, Limits::default(), &[1]);
     let before = network.bytes;
@@ -183,6 +206,8 @@ struct Lone {
     items: Vec<Vec<Item>>,
     needs: Vec<(u8, u64)>,
     said: Vec<sender::Happening>,
+    /// The transport takes nothing.
+    is_stuck: bool,
 }
 
 impl Lone {
@@ -193,6 +218,7 @@ impl Lone {
             items: Vec::new(),
             needs: Vec::new(),
             said: Vec::new(),
+            is_stuck: false,
         };
         lone.tell(sender::Event::Assign(buckets.iter().copied().collect()));
         lone.connect(None);
@@ -220,8 +246,10 @@ impl Lone {
                     if let Frame::Batch(Batch { items, .. }) = frame {
                         self.items.push(items);
                     }
-                    self.sender
-                        .handle(sender::Event::Room(bytes.len()), self.now);
+                    if !self.is_stuck {
+                        self.sender
+                            .handle(sender::Event::Room(bytes.len()), self.now);
+                    }
                 }
                 sender::Action::Need { bucket, request } => self.needs.push((bucket, request)),
                 sender::Action::Close(reason) => panic!("{reason}"),
@@ -380,6 +408,35 @@ fn a_change_that_comes_while_its_bucket_is_read_is_sent_behind_the_snapshot() {
     ];
     let wanted = [&snapshot[..], &[Item::Complete(1)], &rest].concat();
     assert_eq!(all, wanted);
+}
+
+#[test]
+fn a_change_that_comes_while_a_snapshot_waits_to_be_sent_is_sent_behind_it() {
+    let limits = Limits {
+        transport: FRAME_MAX,
+        ..Limits::default()
+    };
+    let mut lone = Lone::new(limits, &[1, 2]);
+    let [first, second] = lone.needs[..] else {
+        panic!("{:?}", lone.needs);
+    };
+    lone.answer(second, &[], true);
+    lone.is_stuck = true;
+    for number in 0..3000 {
+        lone.put(2, number, 1, false);
+    }
+    lone.taken();
+    lone.answer(first, &[10, 11], true);
+    lone.put(1, 10, 7, false);
+    lone.now += Limits::default().delay;
+    assert_eq!(lone.items.len(), 0);
+    lone.is_stuck = false;
+    lone.tell(sender::Event::Room(usize::MAX));
+
+    let sent = lone.taken().concat().into_iter();
+    let its: Vec<Item> = sent.filter(|item| item.bucket() == Some(1)).collect();
+    let snapshot = [item(1, 10, 0), item(1, 11, 0), Item::Complete(1)];
+    assert_eq!(its, [&snapshot[..], &[item(1, 10, 7)]].concat());
 }
 
 #[test]

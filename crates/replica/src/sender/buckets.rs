@@ -28,8 +28,6 @@ pub(super) struct Assigned {
     sending: Buckets,
     /// Those of which a change was left out since their snapshot was asked for.
     gaps: Buckets,
-    /// Of which the receiver may hold something; assigned or not.
-    told: Buckets,
     requests: u64,
     /// The one that was asked for last: the next is behind it, so that each has its turn.
     last: u8,
@@ -88,28 +86,17 @@ impl Assigned {
         }
     }
 
-    /// Takes one out; whether the receiver may hold something of it.
-    pub fn remove(&mut self, bucket: u8) -> bool {
+    pub fn remove(&mut self, bucket: u8) {
         self.leave(bucket);
         self.stages.remove(&bucket);
         self.gaps.remove(bucket);
-        self.told.contains(bucket)
     }
 
     /// The receiver knows nothing, or what is of another start: all must be sent.
     pub fn start(&mut self) {
-        self.told = self.all();
-        for bucket in self.told.iter() {
+        for bucket in self.all().iter() {
             self.set(bucket, Stage::Waiting);
         }
-    }
-
-    pub fn tell(&mut self, bucket: u8) {
-        self.told.insert(bucket);
-    }
-
-    pub fn untell(&mut self, bucket: u8) {
-        self.told.remove(bucket);
     }
 
     /// How a change of a bucket comes into the queue; not at all if a snapshot will have it.
