@@ -106,7 +106,20 @@ impl FromIterator<u8> for Buckets {
 }
 
 impl fmt::Debug for Buckets {
+    /// As ranges, because all of them are many: `{0..=7, 9}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
+        let mut set = f.debug_set();
+        let mut buckets = self.iter().peekable();
+        while let Some(first) = buckets.next() {
+            let mut last = first;
+            while let Some(next) = buckets.next_if(|next| *next == last.saturating_add(1)) {
+                last = next;
+            }
+            match first == last {
+                true => set.entry(&first),
+                false => set.entry(&(first..=last)),
+            };
+        }
+        set.finish()
     }
 }

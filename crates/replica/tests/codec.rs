@@ -167,6 +167,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_set_of_buckets_is_told_by_its_ranges() {
+    let set: Buckets = [0, 1, 2, 9, 254, 255].into_iter().collect();
+
+    assert_eq!(format!("{set:?}"), "{0..=2, 9, 254..=255}");
+    assert_eq!(
+        format!("{:?} {:?}", Buckets::NONE, Buckets::ALL),
+        "{} {0..=255}"
+    );
+}
+
 /// Bytes of a batch whose first number is 1.
 fn batch(items: &[u8]) -> Vec<u8> {
     let length = u16::try_from(1 + 8 + items.len()).unwrap();

@@ -95,7 +95,7 @@ const CRATES: [Crate; 16] = [
     },
     Crate {
         folder: "fuzz",
-        may_use: &["abi", "api", "bfd", "bgp", "datapath", "gateway"],
+        may_use: &["abi", "api", "bfd", "bgp", "datapath", "gateway", "replica"],
         tests_may_use: &[],
     },
     Crate {
