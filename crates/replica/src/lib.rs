@@ -18,8 +18,8 @@
 //! [`receiver::Action::Begin`] and [`receiver::Action::Complete`], after which whatever was not put since is
 //! gone. Changes that come while its snapshot is read go behind it, because what was read may be older than
 //! they are. So at its completion the receiver has a picture of some moment, and every change after that
-//! moment follows. Changes wait in a queue that has one for each key, the latest, and is bounded; a bucket of
-//! which it left out a change gets another snapshot when there is room.
+//! moment follows. Changes wait in a queue that has one for each key, the latest, and is bounded. A bucket of
+//! which it left out a change is complete at neither side until it got another snapshot, when there is room.
 #![forbid(unsafe_code)]
 
 mod buckets;

@@ -344,6 +344,7 @@ fn place(item: &Item) -> Option<(u8, Vec<u8>)> {
         Item::Start(_) => None,
         Item::Begin(_) => None,
         Item::Complete(_) => None,
+        Item::Gap(_) => None,
         Item::Forget(_) => None,
     }
 }

@@ -288,6 +288,7 @@ impl Receiver {
                     continue;
                 }
                 Item::Complete(bucket) => (*bucket, "the completion"),
+                Item::Gap(bucket) => (*bucket, "a gap"),
                 Item::Put { bucket, .. } => (*bucket, "a record"),
                 Item::Remove { bucket, .. } => (*bucket, "a removal"),
             };
@@ -320,6 +321,7 @@ impl Receiver {
                 self.complete.insert(bucket);
                 actions.push(Action::Complete(bucket));
             }
+            Item::Gap(bucket) => self.complete.remove(bucket),
             Item::Forget(bucket) => {
                 self.held.remove(bucket);
                 self.begun.remove(bucket);

@@ -348,7 +348,9 @@ impl Sender {
         }
         if let Some(bucket) = self.queue.push(change, coming) {
             self.skipped += 1;
-            self.assigned.leave_gap(bucket);
+            if self.assigned.leave_gap(bucket) {
+                self.snapshots.push(Item::Gap(bucket));
+            }
         }
     }
 
@@ -390,6 +392,9 @@ impl Sender {
         if is_last {
             self.assigned.was_read(bucket);
             self.snapshots.push(Item::Complete(bucket));
+            if self.assigned.has_gap(bucket) {
+                self.snapshots.push(Item::Gap(bucket));
+            }
         }
     }
 

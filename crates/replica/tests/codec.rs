@@ -18,6 +18,7 @@ fn item() -> impl Strategy<Value = Item> {
     prop_oneof![
         any::<u8>().prop_map(Item::Begin),
         any::<u8>().prop_map(Item::Complete),
+        any::<u8>().prop_map(Item::Gap),
         any::<u8>().prop_map(Item::Forget),
         (any::<u8>(), key(), value).prop_map(|(bucket, key, value)| Item::Put {
             bucket,

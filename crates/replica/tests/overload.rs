@@ -74,6 +74,8 @@ fn a_full_queue_keeps_established_flows_before_opening_ones_and_the_newest_of_th
     network.pass(100 * MS);
 
     assert_eq!(held(&network, 2), (240..250).collect());
+    // Whoever would take over knows that something is missing.
+    assert!(network.receiver.status().complete.is_empty());
 }
 
 #[test]
@@ -172,6 +174,7 @@ proptest! {
         let incomplete = status.assigned.without(&status.complete);
         prop_assert_eq!(incomplete.len(), status.snapshots_to_do);
         prop_assert_eq!(incomplete.len() > 1, skipped > 0);
+        prop_assert_eq!(network.receiver.status().complete, status.complete);
 
         network.calm();
         network.check_equal();

@@ -456,6 +456,37 @@ fn an_answer_to_what_is_no_longer_asked_for_is_not_taken() {
 }
 
 #[test]
+fn what_is_left_out_while_its_bucket_is_read_is_told_behind_the_snapshot_and_mended() {
+    let limits = Limits {
+        queue: 1,
+        ..Limits::default()
+    };
+    let mut lone = Lone::new(limits, &[1]);
+    lone.taken();
+    lone.put(1, 10, 1, true);
+    lone.put(1, 11, 1, true);
+    assert_eq!(lone.sender.status(lone.now).skipped, 1);
+    let first = lone.needs[0];
+    lone.answer(first, &[10], true);
+
+    let whole = [Item::Begin(1), item(1, 10, 0), Item::Complete(1)];
+    assert_eq!(
+        lone.taken().concat(),
+        [&whole[1..], &[Item::Gap(1)]].concat()
+    );
+    // It is mended once the change that waits is sent.
+    assert_eq!(lone.needs.len(), 1);
+    lone.tick();
+    let second = lone.needs[1];
+    lone.answer(second, &[10], true);
+    assert_eq!(
+        lone.taken().concat(),
+        [&[item(1, 11, 1)], &whole[..]].concat()
+    );
+    assert_eq!(lone.sender.status(lone.now).snapshots_to_do, 0);
+}
+
+#[test]
 fn a_snapshot_that_comes_faster_than_it_may_is_asked_for_again() {
     let limits = Limits {
         snapshot: 3,

@@ -12,6 +12,7 @@ const COMPLETE: u8 = 2;
 const FORGET: u8 = 3;
 const PUT: u8 = 4;
 const REMOVE: u8 = 5;
+const GAP: u8 = 6;
 
 /// Items with numbers that follow on each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Item {
     Begin(u8),
     /// The snapshot of a bucket is complete: what was not put since it began is not there.
     Complete(u8),
+    /// A change of a bucket was left out: it is not complete until its next snapshot is.
+    Gap(u8),
     /// A bucket is no longer assigned.
     Forget(u8),
     /// A record is there, or is another one.
@@ -58,6 +61,7 @@ impl Item {
             Self::Start(_) => 1 + 32,
             Self::Begin(_) => 2,
             Self::Complete(_) => 2,
+            Self::Gap(_) => 2,
             Self::Forget(_) => 2,
             Self::Put { key, value, .. } => 5 + key.len() + value.len(),
             Self::Remove { key, .. } => 3 + key.len(),
@@ -70,6 +74,7 @@ impl Item {
             Self::Start(_) => None,
             Self::Begin(bucket) => Some(*bucket),
             Self::Complete(bucket) => Some(*bucket),
+            Self::Gap(bucket) => Some(*bucket),
             Self::Forget(bucket) => Some(*bucket),
             Self::Put { bucket, .. } => Some(*bucket),
             Self::Remove { bucket, .. } => Some(*bucket),
@@ -84,6 +89,7 @@ impl Item {
             }
             Self::Begin(bucket) => bytes.extend([BEGIN, *bucket]),
             Self::Complete(bucket) => bytes.extend([COMPLETE, *bucket]),
+            Self::Gap(bucket) => bytes.extend([GAP, *bucket]),
             Self::Forget(bucket) => bytes.extend([FORGET, *bucket]),
             Self::Put { bucket, key, value } => {
                 bytes.extend([PUT, *bucket, short(key.len())]);
@@ -105,6 +111,7 @@ impl Item {
             START => cursor.array().map(Buckets::from_bytes).map(Self::Start),
             BEGIN => cursor.u8().map(Self::Begin),
             COMPLETE => cursor.u8().map(Self::Complete),
+            GAP => cursor.u8().map(Self::Gap),
             FORGET => cursor.u8().map(Self::Forget),
             PUT => Ok(Self::Put {
                 bucket: cursor.u8()?,

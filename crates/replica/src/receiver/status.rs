@@ -21,7 +21,7 @@ pub struct Status {
     pub bytes: u64,
     /// Buckets that began to come.
     pub begun: Buckets,
-    /// Those that came whole.
+    /// Those that came whole, and of which nothing was left out since.
     pub complete: Buckets,
 }
 

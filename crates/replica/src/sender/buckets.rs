@@ -115,8 +115,16 @@ impl Assigned {
         })
     }
 
-    pub fn leave_gap(&mut self, bucket: u8) {
+    /// Notes that a change was left out. Whether the receiver must be told now: it takes the bucket for
+    /// complete, or will.
+    pub fn leave_gap(&mut self, bucket: u8) -> bool {
+        let is_new = !self.gaps.contains(bucket);
         self.gaps.insert(bucket);
+        is_new && !self.reading.contains(bucket)
+    }
+
+    pub fn has_gap(&self, bucket: u8) -> bool {
+        self.gaps.contains(bucket)
     }
 
     /// Takes the next to be read: one that waits, or if it may be, one that has a gap.
