@@ -1,6 +1,6 @@
 //! A stream's life, from both sides.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use replica::{
     Buckets, Change, FRAME_MAX, Importance, KEY_MAX, Limits, Receiver, Record, Sender, VALUE_MAX,
@@ -239,7 +239,8 @@ impl Lone {
     }
 
     fn tell(&mut self, event: sender::Event<'_>) {
-        for action in self.sender.handle(event, self.now) {
+        let mut actions: VecDeque<sender::Action> = self.sender.handle(event, self.now).into();
+        while let Some(action) = actions.pop_front() {
             match action {
                 sender::Action::Send(bytes) => {
                     let frame = Reader::default().read(&mut &bytes[..]).unwrap().unwrap();
@@ -247,8 +248,8 @@ impl Lone {
                         self.items.push(items);
                     }
                     if !self.is_stuck {
-                        self.sender
-                            .handle(sender::Event::Room(bytes.len()), self.now);
+                        let room = sender::Event::Room(bytes.len());
+                        actions.extend(self.sender.handle(room, self.now));
                     }
                 }
                 sender::Action::Need { bucket, request } => self.needs.push((bucket, request)),
@@ -410,8 +411,9 @@ fn a_change_that_comes_while_its_bucket_is_read_is_sent_behind_the_snapshot() {
     assert_eq!(all, wanted);
 }
 
-#[test]
-fn a_change_that_comes_while_a_snapshot_waits_to_be_sent_is_sent_behind_it() {
+/// A sender whose transport takes nothing any more; the last frame was of bucket 2's snapshot, and more of it
+/// waits. What was asked for of bucket 1 stands behind that.
+fn stuck() -> (Lone, (u8, u64)) {
     let limits = Limits {
         transport: FRAME_MAX,
         ..Limits::default()
@@ -420,23 +422,59 @@ fn a_change_that_comes_while_a_snapshot_waits_to_be_sent_is_sent_behind_it() {
     let [first, second] = lone.needs[..] else {
         panic!("{:?}", lone.needs);
     };
-    lone.answer(second, &[], true);
     lone.is_stuck = true;
-    for number in 0..3000 {
-        lone.put(2, number, 1, false);
-    }
+    let numbers: Vec<u16> = (0..3000).collect();
+    lone.answer(second, &numbers, true);
     lone.taken();
-    lone.answer(first, &[10, 11], true);
-    lone.put(1, 10, 7, false);
-    lone.now += Limits::default().delay;
+    (lone, first)
+}
+
+/// What is sent of bucket 1 when the transport takes everything.
+fn freed(mut lone: Lone) -> Vec<Item> {
     assert_eq!(lone.items.len(), 0);
     lone.is_stuck = false;
     lone.tell(sender::Event::Room(usize::MAX));
-
     let sent = lone.taken().concat().into_iter();
-    let its: Vec<Item> = sent.filter(|item| item.bucket() == Some(1)).collect();
+    sent.filter(|item| item.bucket() == Some(1)).collect()
+}
+
+#[test]
+fn a_change_that_comes_while_a_snapshot_waits_to_be_sent_is_sent_behind_it() {
+    let (mut lone, need) = stuck();
+    lone.answer(need, &[10, 11], true);
+    lone.put(1, 10, 7, false);
+    lone.now += Limits::default().delay;
+
     let snapshot = [item(1, 10, 0), item(1, 11, 0), Item::Complete(1)];
-    assert_eq!(its, [&snapshot[..], &[item(1, 10, 7)]].concat());
+    assert_eq!(freed(lone), [&snapshot[..], &[item(1, 10, 7)]].concat());
+}
+
+#[test]
+fn nothing_is_sent_of_a_snapshot_whose_bucket_was_taken_away() {
+    let (mut lone, need) = stuck();
+    lone.answer(need, &[10, 11], true);
+    lone.tell(sender::Event::Assign([2].into_iter().collect()));
+
+    assert_eq!(freed(lone), [Item::Forget(1)]);
+}
+
+#[test]
+fn a_bucket_that_is_being_read_is_not_asked_for_again_to_mend_it() {
+    let limits = Limits {
+        queue: 2,
+        ..Limits::default()
+    };
+    let mut lone = Lone::new(limits, &[1, 2]);
+    let second = lone.needs[1];
+    lone.answer(second, &[], true);
+    lone.put(1, 10, 1, true);
+    lone.put(2, 20, 1, true);
+    lone.put(1, 11, 1, true);
+    assert_eq!(lone.sender.status(lone.now).skipped, 1);
+    lone.tick();
+
+    assert_eq!(lone.sender.status(lone.now).queued, 1);
+    assert_eq!(lone.needs.len(), 2);
 }
 
 #[test]
@@ -661,9 +699,10 @@ fn acknowledgements_are_few() {
 fn a_receiver_that_claims_what_was_never_sent_gets_everything() {
     let mut lone = Lone::new(Limits::default(), &[1]);
     lone.answer_all();
-    for known in [(1, 99), (2, 1), (1, 2)] {
+    let claims: [fn(u64) -> (u64, u64); 3] = [|sent| (1, sent + 1), |sent| (2, sent), |_| (1, 0)];
+    for known in claims {
         let before = lone.sender.status(lone.now).sent;
-        lone.connect(Some(known));
+        lone.connect(Some(known(before)));
         assert_eq!(
             lone.said.last(),
             Some(&sender::Happening::Started { buckets: 1 })
