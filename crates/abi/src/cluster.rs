@@ -9,7 +9,7 @@ use crate::{
     Address, Ip4, Live, NextHop, Picture, Port, Protocol, Shared, View,
     hash::hash,
     limits::MEMBERS_MAX,
-    ports::{CLASS_WORDS, CLASSES},
+    ports::{CLASS_WORDS, CLASSES, WORDS},
 };
 
 /// Buckets of flows: as many as residue classes of ports.
@@ -60,8 +60,8 @@ impl Holder {
 pub struct Buckets {
     /// [`Holder::word`] of each bucket.
     pub holders: [Shared<u16>; BUCKETS],
-    /// Ports of each class that this member does not give to new flows, see [`crate::ports::place`].
-    pub withheld: [[Shared<u64>; CLASS_WORDS]; CLASSES],
+    /// Ports that this member does not give to new flows, by the words of [`crate::ports::place`].
+    pub withheld: [Shared<u64>; WORDS],
 }
 
 impl Buckets {
@@ -69,7 +69,7 @@ impl Buckets {
     pub fn alone() -> Self {
         Self {
             holders: core::array::from_fn(|_| Shared::from(0)),
-            withheld: core::array::from_fn(|_| core::array::from_fn(|_| Shared::from(0))),
+            withheld: core::array::from_fn(|_| Shared::from(0)),
         }
     }
 
@@ -77,10 +77,7 @@ impl Buckets {
     /// port.
     pub fn forget(&self, is_alone: bool) {
         let withheld = if is_alone { 0 } else { u64::MAX };
-        self.withheld
-            .iter()
-            .flatten()
-            .for_each(|word| word.set(withheld));
+        self.withheld.iter().for_each(|word| word.set(withheld));
         let nobody = Holder::NONE.word();
         self.holders.iter().for_each(|word| word.set(nobody));
     }
@@ -89,10 +86,7 @@ impl Buckets {
     /// owners where some are taken away, and after them where some are added: so none is ever given that is
     /// another's.
     pub fn set(&self, holders: &[Holder; BUCKETS], withheld: &[[u64; CLASS_WORDS]; CLASSES]) {
-        let words = || {
-            let pairs = self.withheld.iter().zip(withheld);
-            pairs.flat_map(|(words, wanted)| words.iter().zip(wanted))
-        };
+        let words = || self.withheld.iter().zip(withheld.iter().flatten());
         words().for_each(|(word, wanted)| word.set(word.get() | wanted));
         for (word, holder) in self.holders.iter().zip(holders) {
             word.set(holder.word());
@@ -103,7 +97,8 @@ impl Buckets {
     /// Who holds a bucket.
     #[inline(always)]
     pub fn holder(&self, bucket: u8) -> Holder {
-        Holder::of(self.holders[bucket as usize].get())
+        // Masked where the compiler would see no need to: Linux 6.1 has forgotten by here that it is a byte.
+        Holder::of(self.holders[core::hint::black_box(bucket as usize) % BUCKETS].get())
     }
 }
 

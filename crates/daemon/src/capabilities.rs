@@ -3,12 +3,13 @@
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
 /// What a running daemon still needs: to read and write maps, to attach to an interface that
-/// appears, move its packets and set its sysctls, to sign segments to BGP peers, and to wait for these on
-/// port 179 when a reload asks for it.
-const KEPT: [Capability; 3] = [
+/// appears, move its packets and set its sysctls, to sign segments to BGP peers, to wait for these on
+/// port 179 when a reload asks for it, and to look for them by router advertisements.
+const KEPT: [Capability; 4] = [
     Capability::CAP_BPF,
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_NET_RAW,
 ];
 
 /// What it needs beside to load programs: without, the kernel verifies them as a stranger's. It is kept

@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -25,10 +25,12 @@ use gateway::{
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod adjacent;
 mod lines;
 mod listeners;
 pub(crate) mod password;
 
+use adjacent::Adjacent;
 use lines::{Happened, Lines};
 use listeners::Listeners;
 
@@ -173,6 +175,7 @@ struct Runner {
     links: Arc<Vec<Link>>,
     lines: Lines,
     listeners: Listeners,
+    adjacent: Adjacent,
     notes: BTreeMap<&'static str, String>,
     shown: watch::Sender<Standing>,
     news: mpsc::Receiver<(ConnectionId, Happened)>,
@@ -188,6 +191,7 @@ impl Runner {
             links: Arc::default(),
             lines: Lines::new(sender),
             listeners: Listeners::default(),
+            adjacent: Adjacent::default(),
             notes: BTreeMap::new(),
             shown,
             news,
@@ -212,6 +216,8 @@ impl Runner {
                     self.tell(Event::Tick { packets });
                 }
                 () = until(listen) => self.listen(),
+                () = until(self.adjacent.deadline()) => self.adjacent.advertise(),
+                () = self.adjacent.readable() => self.meet(),
             }
             self.show();
         }
@@ -231,10 +237,12 @@ impl Runner {
                     is_restarting,
                 });
                 self.listen();
+                self.look_around();
             }
             Order::Links(links) => {
                 let before = self.router_id();
                 self.links = links;
+                self.look_around();
                 let router_id = self.router_id();
                 // The first one counts: another would end all sessions for an address that nobody asks for.
                 if let (None, Some(_), Some(intent)) = (before, router_id, self.intent.clone()) {
@@ -340,7 +348,46 @@ impl Runner {
         }
     }
 
-    fn accept(&mut self, accepted: io::Result<(tokio::net::TcpStream, std::net::SocketAddr)>) {
+    /// Looks for peers of which only the interface is known.
+    fn look_around(&mut self) {
+        let bgp = self.intent.as_ref().and_then(|it| it.bgp.as_ref());
+        match self.adjacent.configure(bgp, &self.links) {
+            None => drop(self.notes.remove("adjacent")),
+            Some(note) => {
+                if self.notes.get("adjacent") != Some(&note) {
+                    tracing::error!("{note}");
+                }
+                self.notes.insert("adjacent", note);
+            }
+        }
+    }
+
+    /// Calls those at once who have just been found, unless there is a session already.
+    fn meet(&mut self) {
+        for interface in self.adjacent.hear() {
+            let is_there = |place: &Place| *place == Place::Interface(interface.clone());
+            let mut peers = self.routing.peers();
+            let Some((id, _)) = peers.find(|(_, peer)| is_there(&peer.place)) else {
+                continue;
+            };
+            drop(peers);
+            let snapshot = self.routing.snapshot();
+            let is_open = |it: &PeerSnapshot| it.id == id && it.state == State::Established;
+            if !snapshot.iter().any(is_open) {
+                self.tell(Event::Bgp(bgp::Event::Reset(id)));
+            }
+        }
+    }
+
+    /// The interface that somebody on its link called by.
+    fn called_by(&self, remote: SocketAddr) -> Option<&str> {
+        match remote {
+            SocketAddr::V6(remote) => self.adjacent.interface(remote.scope_id()),
+            SocketAddr::V4(_) => None,
+        }
+    }
+
+    fn accept(&mut self, accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>) {
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -351,9 +398,10 @@ impl Runner {
         let Ok(local) = stream.local_addr() else {
             return;
         };
+        let ends = self.ends(local);
+        let called_by = self.called_by(remote).map(str::to_owned);
+        let interface = called_by.or_else(|| self.interface_of(canonical(local.ip())));
         let remote = canonical(remote.ip());
-        let ends = self.ends(canonical(local.ip()));
-        let interface = self.interface_of(canonical(local.ip()));
         let id = self.routing.caller(remote, interface.as_deref());
         let peer = id.and_then(|id| Some((id, self.routing.peer(id)?)));
         let Some((id, peer)) = peer else {
@@ -380,7 +428,7 @@ impl Runner {
                 let Ok(local) = stream.local_addr() else {
                     return;
                 };
-                let ends = self.ends(canonical(local.ip()));
+                let ends = self.ends(local);
                 self.lines.add(connection, stream);
                 bgp::Event::Connected { connection, ends }
             }
@@ -406,7 +454,14 @@ impl Runner {
         match action {
             bgp::Action::Connect { connection, peer } => {
                 if let Some(peer) = self.routing.peer(peer) {
-                    self.lines.call(connection, peer);
+                    let to = match &peer.place {
+                        Place::Address(address) => Some(SocketAddr::new(*address, peer.port)),
+                        Place::Interface(name) => {
+                            self.adjacent.address(name, peer.port).map(SocketAddr::V6)
+                        }
+                        Place::Range(_) => None,
+                    };
+                    self.lines.call(connection, peer, to);
                 }
             }
             bgp::Action::Send { connection, bytes } => self.lines.send(connection, bytes),
@@ -445,8 +500,15 @@ impl Runner {
     }
 
     /// What our addresses on the way to a peer are, by our end of a connection.
-    fn ends(&self, local: IpAddr) -> Ends {
-        let link = self.link_of(local);
+    fn ends(&self, local: SocketAddr) -> Ends {
+        let of_link = match local {
+            SocketAddr::V6(it) if it.scope_id() != 0 => {
+                self.links.iter().find(|link| link.ifindex == it.scope_id())
+            }
+            SocketAddr::V6(_) | SocketAddr::V4(_) => None,
+        };
+        let local = canonical(local.ip());
+        let link = of_link.or_else(|| self.link_of(local));
         let other = link.and_then(|link| match local {
             IpAddr::V4(_) => link.addresses6.first().map(|it| IpAddr::V6(*it)),
             IpAddr::V6(_) => link.addresses.first().map(|it| IpAddr::V4(*it)),

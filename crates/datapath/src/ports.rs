@@ -104,9 +104,9 @@ const fn class_at(class: usize, round: usize) -> usize {
 /// The ports of a word that may be given out: of those that are held back, the ones in `kept` are not.
 #[inline(always)]
 fn free((words, buckets): (&PortWords, &Buckets), index: usize, kept: u64) -> u64 {
-    let PortWord { taken, held } = &words[index % WORDS];
-    let withheld = &buckets.withheld[index / CLASS_WORDS % CLASSES][index % CLASS_WORDS];
-    !(taken.get() | held.get() & kept | withheld.get())
+    let index = index % WORDS;
+    let PortWord { taken, held } = &words[index];
+    !(taken.get() | held.get() & kept | buckets.withheld[index].get())
 }
 
 /// A word of a class, the first from `turn` on in which a wanted port is free, and which are; if none

@@ -21,6 +21,7 @@ pub mod links;
 pub mod netlink;
 pub mod probe;
 pub mod programs;
+pub mod routers;
 pub mod state;
 pub mod sysctl;
 pub mod tables;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bgp::ConnectionId;
-use gateway::intent::routing::{Peer, Place};
+use gateway::intent::routing::Peer;
 use ipnet::IpNet;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -76,11 +76,11 @@ impl Lines {
         }
     }
 
-    /// Calls a peer.
-    pub fn call(&mut self, connection: ConnectionId, peer: &Peer) {
+    /// Calls a peer where it is; without, nobody knows that yet.
+    pub fn call(&mut self, connection: ConnectionId, peer: &Peer, to: Option<SocketAddr>) {
         let (news, peer) = (self.news.clone(), peer.clone());
         let task = tokio::spawn(async move {
-            let happened = match call(&peer).await {
+            let happened = match call(&peer, to).await {
                 Ok(stream) => Happened::Connected(stream),
                 Err(error) => {
                     tracing::debug!(peer = peer.name, %error, "a BGP peer cannot be called");
@@ -167,11 +167,9 @@ impl Lines {
     }
 }
 
-async fn call(peer: &Peer) -> io::Result<TcpStream> {
-    let Place::Address(address) = peer.place else {
-        // Where it is, nobody knows before it calls.
-        return Err(ErrorKind::AddrNotAvailable.into());
-    };
+async fn call(peer: &Peer, to: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let to = to.ok_or(ErrorKind::AddrNotAvailable)?;
+    let address = to.ip();
     let socket = match address.is_ipv4() {
         true => TcpSocket::new_v4()?,
         false => TcpSocket::new_v6()?,
@@ -187,7 +185,7 @@ async fn call(peer: &Peer) -> io::Result<TcpStream> {
         let password = password::read(path)?;
         kernel::tcp::set_password(&socket, IpNet::from(address), &password)?;
     }
-    socket.connect(SocketAddr::new(address, peer.port)).await
+    socket.connect(to).await
 }
 
 async fn read(connection: ConnectionId, mut reading: OwnedReadHalf, news: News) {

@@ -119,8 +119,7 @@ impl Twins {
         for (ours, kernels) in ours.holders.iter().zip(&kernels.holders) {
             kernels.set(ours.get());
         }
-        let withheld = kernels.withheld.iter().flatten();
-        for (ours, kernels) in ours.withheld.iter().flatten().zip(withheld) {
+        for (ours, kernels) in ours.withheld.iter().zip(&kernels.withheld) {
             kernels.set(ours.get());
         }
         copy(memory.v4.externals.all(), &tables.externals)?;
