@@ -59,7 +59,12 @@ fn leave(site: &lab::Site, routers: &Pair, first: &Gateway, narrator: &mut Narra
         Ok("one by each gateway".to_owned())
     })?;
     narrator.printed("egret bgp", &first.egret(&["bgp"])?);
-    narrator.printed("egret bfd", &first.egret(&["bfd"])?);
+    let watched = wait_for(LIMIT, "BFD is up", || {
+        let shown = first.egret(&["bfd"])?;
+        let is_up = |line: &str| line.split_whitespace().nth(2) == Some("up");
+        Ok(shown.lines().skip(1).all(is_up).then_some(shown))
+    })?;
+    narrator.printed("egret bfd", &watched);
     narrator.claim("both carry traffic", || {
         let (seen, failed) = pair::fetch(site, CONNECTIONS)?;
         ensure!(seen.len() == 2 && failed == 0, "{seen:?}, {failed} failed");
