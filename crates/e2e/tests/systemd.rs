@@ -25,8 +25,8 @@ const WATCHDOG: Duration = Duration::from_millis(500);
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN` and `CAP_BPF`, as bits (`linux/capability.h`).
-const KEPT: u64 = 1 << 10 | 1 << 12 | 1 << 39;
+/// `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN`, `CAP_NET_RAW` and `CAP_BPF`, as bits (`linux/capability.h`).
+const KEPT: u64 = 1 << 10 | 1 << 12 | 1 << 13 | 1 << 39;
 /// `CAP_PERFMON`, which only loading programs needs.
 const PERFMON: u64 = 1 << 38;
 

@@ -81,6 +81,8 @@ pub struct RouterPlan {
 pub struct Neighbour {
     /// Its address.
     pub address: IpAddr,
+    /// The interface that it is behind, where no address is to be known (FRR only).
+    pub interface: Option<String>,
     /// Its autonomous system.
     pub asn: u32,
     /// The password of TCP-MD5.
@@ -104,6 +106,7 @@ impl Neighbour {
     pub fn new(address: impl Into<IpAddr>, asn: u32) -> Self {
         Self {
             address: address.into(),
+            interface: None,
             asn,
             password: None,
             ttl_security: false,

@@ -93,15 +93,17 @@ fn run(command: Command, given: &[String]) -> Result<ExitCode> {
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds),
         Command::Demo { arguments } => {
             needs_root("it makes network namespaces and loads BPF programs")?;
-            programs::become_program(&workspace, "egret-demo", &arguments)
+            programs::become_program(&workspace, "egret-demo", &arguments, |program| {
+                suites::provide("demo", program)
+            })
         }
         Command::Lab { arguments } => {
             needs_root("it makes network namespaces")?;
-            programs::become_program(&workspace, "egret-lab", &arguments)
+            programs::become_program(&workspace, "egret-lab", &arguments, |_| {})
         }
         Command::Bench { arguments } => {
             needs_root("it makes network namespaces and loads BPF programs")?;
-            programs::become_program(&workspace, "egret-bench", &arguments)
+            programs::become_program(&workspace, "egret-bench", &arguments, |_| {})
         }
     };
     done.map(|()| ExitCode::SUCCESS)

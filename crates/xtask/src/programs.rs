@@ -60,12 +60,18 @@ pub fn say_where(workspace: &Workspace) {
 /// # Errors
 ///
 /// If something on the way fails; otherwise this does not return.
-pub fn become_program(workspace: &Workspace, name: &str, arguments: &[String]) -> Result<()> {
+pub fn become_program(
+    workspace: &Workspace,
+    name: &str,
+    arguments: &[String],
+    provide: impl FnOnce(&mut Command),
+) -> Result<()> {
     if let Some(toolchain) = setup::ensure(&[Part::Bpf, Part::Lab])? {
         ebpf::build(workspace, &toolchain)?;
     }
     build(workspace)?;
     let mut program = Command::new(workspace.program(name));
     program.args(arguments);
+    provide(&mut program);
     process::become_command(&mut program)
 }

@@ -130,7 +130,7 @@ static NEEDS: [Need; 5] = [
         find: scapy,
     },
     Need {
-        suites: &["bgp", "bfd", "cluster"],
+        suites: &["bgp", "bfd", "cluster", "demo"],
         variable: "EGRET_FRR",
         find: || router("frr"),
     },
@@ -148,11 +148,11 @@ static NEEDS: [Need; 5] = [
 
 /// Fetches what a suite needs, and says by the environment where it is. What cannot be fetched is said;
 /// then the tests that need it fail.
-fn provide(suite: &str, cargo: &mut Command) {
+pub fn provide(suite: &str, command: &mut Command) {
     for need in NEEDS.iter().filter(|need| need.suites.contains(&suite)) {
         match (need.find)() {
             Ok(Some(folder)) => {
-                cargo.env(need.variable, folder);
+                command.env(need.variable, folder);
             }
             Ok(None) => {}
             Err(error) => eprintln!("xtask: {error:#}"),

@@ -3,11 +3,12 @@
 //! The acts, in order; each one states claims and looks whether they hold:
 //!
 //! ```text
-//! refused ─► gateway starts ─► passing ─► tables ─► killed ─► runs on until Ctrl-C │ removed
+//! refused ─► gateway starts ─► passing ─► tables ─► killed ─► drained ─► runs on until Ctrl-C │ removed
 //! ```
 //!
 //! A claim that does not hold is shown and counted, and the demo goes on: what follows may say why.
 
+mod drained;
 mod interrupt;
 mod killed;
 mod narrator;
@@ -49,10 +50,12 @@ pub fn play(options: &Options, narrator: &mut Narrator) -> Result<()> {
     refused::show(&site, narrator)?;
 
     let mut gateway = Gateway::prepare(site.host("gw")?, stage::POLICY)?;
-    let shown = acts(&site, &mut gateway, narrator).and_then(|()| match options.once {
-        true => Ok(()),
-        false => next::stay(&site, &mut gateway, narrator),
-    });
+    let shown = acts(&site, &mut gateway, narrator)
+        .and_then(|()| drained::show(&options.name, narrator))
+        .and_then(|()| match options.once {
+            true => Ok(()),
+            false => next::stay(&site, &mut gateway, narrator),
+        });
     match shown {
         Ok(()) if narrator.broken() == 0 => remove(site, gateway, narrator),
         // Dropped unfinished, a gateway says what may have gone wrong.

@@ -42,6 +42,7 @@ mod files;
 mod gateway;
 mod http;
 mod notify;
+pub mod pair;
 mod programs;
 mod wait;
 

@@ -6,6 +6,7 @@ mod rubbish;
 mod scene;
 mod sentences;
 mod shared;
+mod unnumbered;
 
 use lab::Brand;
 

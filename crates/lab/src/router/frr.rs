@@ -4,7 +4,7 @@ use std::{net::IpAddr, process::Command};
 
 use serde_json::Value;
 
-use super::{Path, Router, RouterPlan, Session, control::Control};
+use super::{Neighbour, Path, Router, RouterPlan, Session, control::Control};
 use crate::Error;
 
 /// Behind a command's answer stand three zeros and what it returned.
@@ -60,10 +60,13 @@ fn configuration(plan: &RouterPlan) -> String {
     ];
     let mut announced = [Vec::new(), Vec::new()];
     for neighbour in &plan.neighbours {
-        let it = neighbour.address;
+        let it = called(neighbour);
         let hold = neighbour.hold_time.as_secs();
         let mut say = |words: &str| lines.push(format!(" neighbor {it} {words}"));
-        say(&format!("remote-as {}", neighbour.asn));
+        match &neighbour.interface {
+            Some(_) => say(&format!("interface remote-as {}", neighbour.asn)),
+            None => say(&format!("remote-as {}", neighbour.asn)),
+        }
         say(&format!("timers {} {hold}", hold / 3));
         say("timers connect 1");
         say("advertisement-interval 0");
@@ -91,12 +94,20 @@ fn configuration(plan: &RouterPlan) -> String {
             lines.push(format!("  network {prefix}"));
         }
         for neighbour in &plan.neighbours {
-            lines.push(format!("  neighbor {} activate", neighbour.address));
+            lines.push(format!("  neighbor {} activate", called(neighbour)));
         }
         lines.push(" exit-address-family".to_owned());
     }
     lines.push("exit".to_owned());
     lines.join("\n") + "\n"
+}
+
+/// What the configuration calls a neighbour.
+fn called(neighbour: &Neighbour) -> String {
+    match &neighbour.interface {
+        Some(interface) => interface.clone(),
+        None => neighbour.address.to_string(),
+    }
 }
 
 fn ask(router: &Router, program: &str, question: &str) -> Result<String, Error> {
