@@ -9,7 +9,7 @@ use crate::{
     Address, Ip4, Live, NextHop, Picture, Port, Protocol, Shared, View,
     hash::hash,
     limits::MEMBERS_MAX,
-    ports::{CLASS_WORDS, CLASSES, WORDS},
+    ports::{CLASS_WORDS, CLASSES},
 };
 
 /// Buckets of flows: as many as residue classes of ports.
@@ -53,15 +53,29 @@ impl Holder {
     }
 }
 
-/// Who holds which bucket, and which ports of it are not this member's to give, as a map value. All zero
-/// where a gateway is alone, which looks only at the ports.
+/// Who holds which bucket, and which ports are this member's to give, as a map value. All zero where a
+/// gateway is alone: then all are.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Buckets {
     /// [`Holder::word`] of each bucket.
     pub holders: [Shared<u16>; BUCKETS],
-    /// Ports that this member does not give to new flows, by the words of [`crate::ports::place`].
-    pub withheld: [Shared<u64>; WORDS],
+    /// The rank by which this member gives ports of each class, [`NOBODY`] if it gives none. A flow's port is
+    /// taken from classes of its bucket's rank.
+    pub ranks: [Shared<u8>; CLASSES],
+    /// By rank, the ports of a class that it does not give, in the order of [`crate::ports::place`].
+    pub withheld: [[Shared<u64>; CLASS_WORDS]; MEMBERS_MAX],
+}
+
+/// What [`Buckets`] say, as plain values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// See [`Buckets::holders`].
+    pub holders: [Holder; BUCKETS],
+    /// See [`Buckets::ranks`].
+    pub ranks: [u8; CLASSES],
+    /// See [`Buckets::withheld`].
+    pub withheld: [[u64; CLASS_WORDS]; MEMBERS_MAX],
 }
 
 impl Buckets {
@@ -69,29 +83,41 @@ impl Buckets {
     pub fn alone() -> Self {
         Self {
             holders: core::array::from_fn(|_| Shared::from(0)),
-            withheld: core::array::from_fn(|_| Shared::from(0)),
+            ranks: core::array::from_fn(|_| Shared::from(0)),
+            withheld: core::array::from_fn(|_| core::array::from_fn(|_| Shared::from(0))),
         }
     }
 
     /// Forgets who holds which bucket: in a cluster nobody does; a gateway that is alone may give away every
     /// port.
     pub fn forget(&self, is_alone: bool) {
-        let withheld = if is_alone { 0 } else { u64::MAX };
-        self.withheld.iter().for_each(|word| word.set(withheld));
+        let rank = if is_alone { 0 } else { NOBODY };
+        self.ranks.iter().for_each(|word| word.set(rank));
+        if is_alone {
+            self.withheld.iter().flatten().for_each(|word| word.set(0));
+        }
         let nobody = Holder::NONE.word();
         self.holders.iter().for_each(|word| word.set(nobody));
     }
 
-    /// Says who holds which bucket, and which ports are not this member's to give. New ports before new
-    /// owners where some are taken away, and after them where some are added: so none is ever given that is
-    /// another's.
-    pub fn set(&self, holders: &[Holder; BUCKETS], withheld: &[[u64; CLASS_WORDS]; CLASSES]) {
-        let words = || self.withheld.iter().zip(withheld.iter().flatten());
-        words().for_each(|(word, wanted)| word.set(word.get() | wanted));
-        for (word, holder) in self.holders.iter().zip(holders) {
+    /// Says who holds which bucket, and which ports are this member's to give: of a bucket that it loses it gives
+    /// none before the new owner is known, of one that it gets none before it is.
+    pub fn set(&self, division: &Division) {
+        for (word, rank) in self.ranks.iter().zip(&division.ranks) {
+            if *rank != word.get() {
+                word.set(NOBODY);
+            }
+        }
+        let words = self.withheld.iter().flatten();
+        for (word, wanted) in words.zip(division.withheld.iter().flatten()) {
+            word.set(*wanted);
+        }
+        for (word, holder) in self.holders.iter().zip(&division.holders) {
             word.set(holder.word());
         }
-        words().for_each(|(word, wanted)| word.set(*wanted));
+        for (word, rank) in self.ranks.iter().zip(&division.ranks) {
+            word.set(*rank);
+        }
     }
 
     /// Who holds a bucket.
@@ -216,6 +242,8 @@ pub struct Trip {
     pub came: Shared<u32>,
     /// [`Sent::word`].
     pub to: Shared<u32>,
+    /// Not zero if the external port that it calls is another member's, so that it goes out to a router.
+    pub is_out: Shared<u32>,
 }
 
 /// How a packet came.
@@ -354,10 +382,10 @@ impl Sent {
     }
 }
 
-const _: () = assert!(size_of::<Buckets>() == 2 * BUCKETS + 65_536 / 8);
+const _: () = assert!(size_of::<Buckets>() == 3 * BUCKETS + 32 * MEMBERS_MAX);
 const _: () = assert!(size_of::<Member>() == 32);
 const _: () = assert!(size_of::<Member>() == size_of::<Member<Picture>>());
-const _: () = assert!(size_of::<Trip>() == 8);
+const _: () = assert!(size_of::<Trip>() == 12);
 const _: () = assert!(BUCKETS == 256, "a bucket is a byte");
 const _: () = assert!(
     MEMBERS_MAX <= 16,

@@ -31,6 +31,12 @@ pub enum Stage {
     Tunnel = 9,
     /// A packet of a flow that another member holds: handed to it.
     Relay = 10,
+    /// Before [`Stage::Open`] in a cluster: whether this member is to begin the flow.
+    Own = 11,
+    /// The same before [`Stage::SixOpen`].
+    SixOwn = 12,
+    /// The same before [`Stage::CrossOpen`].
+    CrossOwn = 13,
 }
 
 /// What a gateway has to do with, beside flows of IPv4.
@@ -64,7 +70,7 @@ impl Needs {
 
 impl Stage {
     /// All of them, by index.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Open,
         Self::Part,
         Self::Six,
@@ -76,6 +82,9 @@ impl Stage {
         Self::SixFixed,
         Self::Tunnel,
         Self::Relay,
+        Self::Own,
+        Self::SixOwn,
+        Self::CrossOwn,
     ];
 
     /// Whether a gateway with these needs needs it.
@@ -85,7 +94,8 @@ impl Stage {
             Self::Six | Self::SixOpen | Self::SixPart | Self::Cross | Self::CrossOpen => needs.ipv6,
             Self::Fixed => needs.fixed,
             Self::SixFixed => needs.fixed && needs.ipv6,
-            Self::Tunnel | Self::Relay => needs.cluster,
+            Self::Tunnel | Self::Relay | Self::Own => needs.cluster,
+            Self::SixOwn | Self::CrossOwn => needs.cluster && needs.ipv6,
         }
     }
 
@@ -103,6 +113,9 @@ impl Stage {
             Self::SixFixed => "egret_six_fixed",
             Self::Tunnel => "egret_tunnel",
             Self::Relay => "egret_relay",
+            Self::Own => "egret_own",
+            Self::SixOwn => "egret_six_own",
+            Self::CrossOwn => "egret_cross_own",
         }
     }
 }

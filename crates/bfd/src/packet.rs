@@ -56,6 +56,8 @@ impl Diagnostic {
     pub const NEIGHBOR_SIGNALED_DOWN: Self = Self(3);
     /// Its operator does not want it.
     pub const ADMINISTRATIVELY_DOWN: Self = Self(7);
+    /// Whoever says so forwards nothing any more that it forwarded before.
+    pub const FORWARDING_PLANE_RESET: Self = Self(4);
 
     /// The RFC's words.
     pub const fn words(self) -> &'static str {

@@ -32,6 +32,9 @@ pub struct Settings {
     pub authentication: Option<Authentication>,
     /// Whether its operator does not want it now.
     pub is_admin_down: bool,
+    /// Whether to say, when it is not administratively down any more, that what was forwarded before is not
+    /// now.
+    pub is_reset: bool,
 }
 
 /// How a session is, for people and metrics.
@@ -227,7 +230,13 @@ impl Session {
             (true, State::Down | State::Init | State::Up) => {
                 self.go(State::AdminDown, Diagnostic::ADMINISTRATIVELY_DOWN, now)
             }
-            (false, State::AdminDown) => self.go(State::Down, Diagnostic::NONE, now),
+            (false, State::AdminDown) => {
+                let why = match self.settings.is_reset {
+                    true => Diagnostic::FORWARDING_PLANE_RESET,
+                    false => Diagnostic::NONE,
+                };
+                self.go(State::Down, why, now)
+            }
             (true, State::AdminDown) | (false, State::Down | State::Init | State::Up) => None,
         };
         self.say_intervals();

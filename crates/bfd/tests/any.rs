@@ -28,6 +28,7 @@ pub fn hear(mut bytes: &[u8]) {
         lowest_ttl: 255,
         authentication: None,
         is_admin_down: false,
+        is_reset: false,
     };
     let mut sessions = Sessions::new(1);
     sessions.handle(Event::Configure([(key, settings)].into()), now);

@@ -36,6 +36,7 @@ pub fn settings(interval: Duration, multiplier: u8) -> Settings {
         lowest_ttl: 255,
         authentication: None,
         is_admin_down: false,
+        is_reset: false,
     }
 }
 

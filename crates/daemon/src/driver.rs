@@ -241,7 +241,8 @@ impl Driver {
         };
         systemd::stopping();
         // Other members count on the packet path, which goes on.
-        self.shared.ways.leave().await;
+        let is_empty = matches!(end, End::Leave) && self.routes.standing().is_ebbed;
+        self.shared.ways.leave(is_empty).await;
         let last_words = match end {
             End::Leave => self.routes.ask(routing::Order::Stop).await,
             End::HandOver => self.routes.ask(routing::Order::Restart).await,

@@ -94,6 +94,8 @@ pub struct Standing {
     pub phase: drain::Phase,
     /// Sessions that are established.
     pub established: usize,
+    /// Whether it has ended because no traffic came any more.
+    pub is_ebbed: bool,
 }
 
 /// The way to the thread.
@@ -133,6 +135,7 @@ impl Routes {
         let (shown, standing) = watch::channel(Standing {
             phase: drain::Phase::Serving,
             established: 0,
+            is_ebbed: false,
         });
         let thread = Unstarted {
             orders: received,
@@ -565,6 +568,7 @@ impl Runner {
         let standing = Standing {
             phase: self.routing.drain().phase(),
             established: snapshots.iter().filter(is_up).count(),
+            is_ebbed: self.routing.drain().ended() == Some(drain::Ended::Ebbed),
         };
         self.shown.send_if_modified(|before| {
             let is_other = *before != standing;

@@ -19,8 +19,8 @@ use std::{
 
 use abi::cluster::Holder;
 use bfd::{
-    Action, Authentication, Datagram, Digest, Event, Hops, Key, Refused, Secret, Sessions,
-    Settings, State, Status,
+    Action, Authentication, Datagram, Diagnostic, Digest, Event, Hops, Key, Refused, Secret,
+    Sessions, Settings, State, Status,
 };
 use gateway::{
     cluster::{self, Cluster, Member, Standing},
@@ -51,6 +51,10 @@ const ORDERS_MAX: usize = 64;
 const DATAGRAM_MAX: usize = 256;
 /// Datagrams that are read from one socket before another has its turn.
 const READ_AT_ONCE: usize = 256;
+/// How often members that leave are looked after: as often as they speak (RFC 5880 §6.8.3).
+const LOOK: Duration = Duration::from_secs(1);
+/// After so much silence one that leaves is taken to have stopped its daemon.
+const SILENCE: Duration = Duration::from_secs(4);
 /// How long the word that this gateway goes may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long to wait before a port that is taken is tried again.
@@ -64,8 +68,14 @@ pub enum Order {
     Configure(Box<Intent>),
     /// The interfaces of this host.
     Links(Arc<Vec<Link>>),
-    /// The daemon ends: other members of the cluster are told; then who waits is.
-    Leave(oneshot::Sender<()>),
+    /// The daemon ends: other members of the cluster are told; then who waits is. Either its packet path goes on
+    /// with flows that there are, or there are none.
+    Leave {
+        /// Whether there are none.
+        is_empty: bool,
+        /// Who waits.
+        reply: oneshot::Sender<()>,
+    },
     /// How it is.
     Show(oneshot::Sender<Picture>),
 }
@@ -157,10 +167,16 @@ impl Ways {
         answer.await.ok()
     }
 
-    /// Tells other members of the cluster that this one goes, and waits until it is said.
-    pub async fn leave(&self) {
+    /// Tells other members of the cluster that this one goes, and whether no flow is left here; waits until it is
+    /// said.
+    pub async fn leave(&self, is_empty: bool) {
         let (reply, said) = oneshot::channel();
-        if self.orders.send(Order::Leave(reply)).await.is_ok() {
+        if self
+            .orders
+            .send(Order::Leave { is_empty, reply })
+            .await
+            .is_ok()
+        {
             let _ = tokio::time::timeout(LAST_WORDS, said).await;
         }
     }
@@ -189,10 +205,7 @@ impl Flows {
     /// Takes in what happened, and tells the packet path what follows.
     fn handle(&mut self, event: cluster::Event, now: Instant) {
         if let Some(picture) = self.cluster.handle(event, now) {
-            self.tables
-                .buckets
-                .at(0)
-                .set(&picture.holders, &picture.withheld);
+            self.tables.buckets.at(0).set(&picture);
             let me = self.cluster.me();
             let own = |it: &&Holder| usize::from(it.owner) == me;
             let owned = picture.holders.iter().filter(own).count();
@@ -214,6 +227,11 @@ struct Watcher {
     is_leaving: bool,
     /// Whether the daemon ends, and with that nothing brings it back.
     is_ending: bool,
+    /// Whether nothing is left here that others need to ask for.
+    is_gone: bool,
+    /// Members that leave: how many packets had come from each when that was last looked at, and since when
+    /// there have not been more.
+    leaving: BTreeMap<Key, (u64, Instant)>,
     sessions: Sessions,
     intent: Option<Box<Intent>>,
     links: Arc<Vec<Link>>,
@@ -233,6 +251,8 @@ impl Watcher {
             members: BTreeSet::new(),
             is_leaving: false,
             is_ending: false,
+            is_gone: false,
+            leaving: BTreeMap::new(),
             sessions: Sessions::new(getrandom::u64().unwrap_or(1)),
             intent: None,
             links: Arc::default(),
@@ -249,7 +269,12 @@ impl Watcher {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut routes = self.routes.clone();
         loop {
-            let deadlines = [self.sessions.deadline(), self.flows.cluster.deadline()];
+            let look = (!self.leaving.is_empty()).then(|| Instant::now() + LOOK);
+            let deadlines = [
+                self.sessions.deadline(),
+                self.flows.cluster.deadline(),
+                look,
+            ];
             let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 () = routes.changed() => self.leave_or_stay(routes.standing().phase),
@@ -268,8 +293,35 @@ impl Watcher {
                 let actions = self.sessions.handle(Event::Tick, now);
                 self.act(actions);
             }
+            self.look_after_leaving(now);
             if self.flows.cluster.deadline().is_some_and(|at| at <= now) {
                 self.flows.handle(cluster::Event::Tick, now);
+            }
+        }
+    }
+
+    /// Notices that a member that leaves has fallen silent: its session is down, so BFD does not.
+    fn look_after_leaving(&mut self, now: Instant) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let snapshot: BTreeMap<Key, Status> = self.sessions.snapshot().into_iter().collect();
+        let mut silent = Vec::new();
+        self.leaving.retain(|key, (received, since)| {
+            let found = snapshot.get(key).map_or(0, |it| it.received);
+            if found != *received {
+                (*received, *since) = (found, now);
+            }
+            let is_silent = now.duration_since(*since) >= SILENCE;
+            if is_silent {
+                silent.push(key.peer);
+            }
+            !is_silent
+        });
+        for peer in silent {
+            if let IpAddr::V4(address) = peer {
+                let event = cluster::Event::Heard(address, Standing::Down);
+                self.flows.handle(event, now);
             }
         }
     }
@@ -308,9 +360,13 @@ impl Watcher {
                     self.configure();
                 }
             }
-            Order::Leave(reply) => {
+            Order::Leave { is_empty, reply } => {
                 self.is_ending = true;
                 self.leave_or_stay(Phase::Drained);
+                if is_empty {
+                    self.is_gone = true;
+                    self.configure();
+                }
                 let actions = self.sessions.handle(Event::Tick, Instant::now());
                 self.act(actions);
                 let _ = reply.send(());
@@ -335,7 +391,8 @@ impl Watcher {
                         members.insert(key);
                         // Told by this, others send what they begin elsewhere, and know that it is no
                         // failure (RFC 5882 §3.2).
-                        settings.is_admin_down = self.is_leaving;
+                        settings.is_admin_down = self.is_leaving && !self.is_gone;
+                        settings.is_reset = self.is_gone;
                     }
                     names.insert(key, way.name);
                     wanted.insert(key, settings);
@@ -463,13 +520,19 @@ impl Watcher {
                 } => {
                     if let (true, IpAddr::V4(address)) = (self.members.contains(&key), key.peer) {
                         // A session that this side has ended says nothing of the other one.
+                        let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
                         let standing = match (to, remote_state) {
+                            (State::Init, _) if is_reset => Some(Standing::Gone),
                             (State::Up, _) => Some(Standing::Up),
                             (State::Down, State::AdminDown) => Some(Standing::Leaving),
                             (State::Down, _) if from == State::Up => Some(Standing::Down),
                             (State::Down | State::Init | State::AdminDown, _) => None,
                         };
                         if let Some(standing) = standing {
+                            self.leaving.remove(&key);
+                            if standing == Standing::Leaving {
+                                self.leaving.insert(key, (0, Instant::now()));
+                            }
                             let event = cluster::Event::Heard(address, standing);
                             self.flows.handle(event, Instant::now());
                         }
@@ -597,6 +660,7 @@ fn settings(way: &Watched, links: &[Link]) -> Result<(Key, Settings), String> {
         lowest_ttl: way.lowest_ttl(),
         authentication,
         is_admin_down: false,
+        is_reset: false,
     };
     Ok((key, settings))
 }

@@ -132,7 +132,7 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
                 // The client has a port here, and keeps it (RFC 4787 REQ-1).
                 return Step::Begin;
             }
-            sender(world, known, arrival, beginning)
+            sender(known, arrival, beginning)
         }
         false => {
             let end = (beginning.target, arrival.key.tuple.target_port);
@@ -147,30 +147,57 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
     if !matches!(step, Step::Begin) {
         return step;
     }
-    // Another member has the flows of the port that is called, which is an external remote as any other:
-    // routers bring the packet back to it.
-    if let Way::Hairpin = beginning.way
-        && holder(world, bucket_of(arrival.key.tuple.target_port)).owner != me
+    let called = bucket_of(arrival.key.tuple.target_port);
+    let is_out = matches!(beginning.way, Way::Hairpin) && holder(world, called).owner != me;
+    match world.trip() {
+        Some(trip) => {
+            trip.is_out.set(is_out as u32);
+            Step::Begin
+        }
+        None => Step::Leave(Reason::Internal),
+    }
+}
+
+/// Has a packet go out to a router whose flow would be another member's too: the external port that it calls is
+/// a remote as any other then, and routers bring the packet back.
+#[inline(never)]
+pub fn let_out<A: Address, W: World>(world: &W, beginning: &mut Beginning<A>) {
+    if matches!(beginning.way, Way::Hairpin)
+        && beginning.is_clustered
+        && world.trip().is_some_and(|trip| trip.is_out.get() != 0)
     {
         beginning.way = Way::Out;
     }
-    Step::Begin
 }
+
+/// The stage of packets that no flow wants: first the one that finds out whose they are, where there are other
+/// members.
+#[inline(always)]
+pub fn unless_alone<W: World>(world: &W, open: Stage) -> Stage {
+    if world.config().is_none_or(|config| config.members == 0) {
+        return open;
+    }
+    match open as u32 {
+        OPEN => Stage::Own,
+        SIX_OPEN => Stage::SixOwn,
+        CROSS_OPEN => Stage::CrossOwn,
+        _ => open,
+    }
+}
+
+const OPEN: u32 = Stage::Open as u32;
+const SIX_OPEN: u32 = Stage::SixOpen as u32;
+const CROSS_OPEN: u32 = Stage::CrossOpen as u32;
 
 /// The bucket of a client that may have a port.
 #[inline(always)]
-fn sender<A: Address, W: World>(
-    world: &W,
-    known: Port,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> u8 {
+fn sender<A: Address>(known: Port, arrival: &Arrival<A>, beginning: &Beginning<A>) -> u8 {
     // What has no ports is in one bucket, so that both directions are.
     if arrival.protocol.is_by_address() {
         return bucket_of(Port::new(0));
     }
     match known.get() {
-        0 => start(world, arrival, beginning) as u8,
+        0 => start(arrival, beginning) as u8,
         _ => bucket_of(known),
     }
 }

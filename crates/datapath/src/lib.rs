@@ -202,6 +202,9 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
             Next::Go(Stage::SixFixed) => six_fixed(packet, world),
             Next::Go(Stage::Tunnel) => tunnel(packet, world),
             Next::Go(Stage::Relay) => relay(packet, world),
+            Next::Go(Stage::Own) => own(packet, world),
+            Next::Go(Stage::SixOwn) => six_own(packet, world),
+            Next::Go(Stage::CrossOwn) => cross_own(packet, world),
         };
     }
 }
@@ -225,6 +228,24 @@ pub fn tunnel<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 #[inline(always)]
 pub fn relay<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     tunnel::relay(packet, world)
+}
+
+/// The program for IPv4 packets that no flow wants, in a cluster.
+#[inline(always)]
+pub fn own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    owned::<V4, Ip4, _, _>(packet, world, Stage::Open)
+}
+
+/// The same of IPv6 packets.
+#[inline(always)]
+pub fn six_own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    owned::<V6, Ip6, _, _>(packet, world, Stage::SixOpen)
+}
+
+/// The same of IPv4 packets to those who have IPv6.
+#[inline(always)]
+pub fn cross_own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    owned::<V4, Ip6, _, _>(packet, world, Stage::CrossOpen)
 }
 
 /// An IPv4 packet that comes by an interface, or from another member of the cluster.
@@ -255,7 +276,7 @@ fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> 
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return go(Stage::Open);
+        return go(cluster::unless_alone(world, Stage::Open));
     };
     let Some(config) = world.config() else {
         return as_it_came(packet, world, Reason::Internal);
@@ -308,7 +329,8 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                return Next::Go(six_unless_fixed(world, Stage::SixOpen));
+                let open = cluster::unless_alone(world, Stage::SixOpen);
+                return Next::Go(six_unless_fixed(world, open));
             };
             let Some(config) = world.config() else {
                 return as_it_came(packet, world, Reason::Internal);
@@ -423,7 +445,7 @@ fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables
         Turn::Follow => {
             let is_later = matches!(arrival.piece, Piece::Later);
             match Tables::<A>::flow(world, &arrival.key) {
-                None if !is_later => return Next::Go(open),
+                None if !is_later => return Next::Go(cluster::unless_alone(world, open)),
                 None if open::has_wide_flow(world, &arrival.key) => {
                     return Next::Go(Stage::Cross);
                 }
@@ -615,6 +637,41 @@ fn newcomer<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Table
     }
 }
 
+/// Hands a packet that no flow wants to the member that is to begin one, or that may have one; all others go on
+/// to who begins flows, or says why there is none.
+#[inline(always)]
+fn owned<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
+    packet: &mut P,
+    world: &W,
+    open: Stage,
+) -> Next {
+    let mut arrival = Arrival::later(packet.len() as u64);
+    let mut reason = Reason::Internal;
+    let parsed = parse::<V, A, _, _>(packet, world, &mut arrival, &mut reason);
+    let (Parsed::Arrival, Some(mut room)) = (parsed, Tables::<A>::room(world)) else {
+        return as_it_came(packet, world, Reason::Internal);
+    };
+    let beginning = &mut room.beginning;
+    let mut step = open::judge::<V, _, _, _>(packet, world, &arrival, beginning);
+    if let Step::Begin = step {
+        step = open::own_port(packet.ingress(), world, &arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::redirect(world, beginning);
+    }
+    if let Step::Begin = step {
+        step = open::from_inside::<V, _, _>(world, &arrival, beginning);
+    }
+    if let Step::Begin = step {
+        step = cluster::unless_mine::<V, _, _>(world, &arrival, beginning);
+    }
+    match step {
+        Step::Relay => remember::<V, _, _>(world, &arrival, Next::Go(Stage::Relay)),
+        Step::Leave(Reason::NoOwner) => as_it_came(packet, world, Reason::NoOwner),
+        Step::Begin | Step::Answer | Step::Cross | Step::Leave(_) => Next::Go(open),
+    }
+}
+
 /// Begins a flow for a packet that has none, or says what becomes of it instead. Nothing, if there is a
 /// flow now; perhaps because another CPU was faster.
 #[inline(always)]
@@ -641,9 +698,7 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     if let Step::Begin = step {
         step = open::from_inside::<V, _, _>(world, arrival, beginning);
     }
-    if let Step::Begin = step {
-        step = cluster::unless_mine::<V, _, _>(world, arrival, beginning);
-    }
+    cluster::let_out(world, beginning);
     if let Step::Begin = step {
         step = open::call::<V, _, _>(world, arrival, beginning);
     }

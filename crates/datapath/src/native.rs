@@ -323,6 +323,7 @@ impl Memory {
             trip: Rc::new(Trip {
                 came: Shared::from(0),
                 to: Shared::from(0),
+                is_out: Shared::from(0),
             }),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),

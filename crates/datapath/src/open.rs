@@ -25,10 +25,7 @@ use crate::{
     route::{self, next_hop},
     world::{InsertError, Route, RouteQuery, Tables, World},
 };
-pub use mappings::known_port;
-pub use place::start;
-pub use redirect::redirect;
-pub use spare::choose;
+pub use {mappings::known_port, place::start, redirect::redirect, spare::choose};
 
 use mappings::{is_asked_for, is_permitted, map, mapped, permit};
 use place::{claim, place};
@@ -87,6 +84,9 @@ pub struct Beginning<A> {
     pub(crate) seed: u64,
     /// [`abi::Config::key`].
     pub(crate) key: u64,
+    /// Whether there are other members, and the rank by which its port is given.
+    pub(crate) is_clustered: bool,
+    rank: u8,
     pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
     called: Behaviour,
@@ -146,6 +146,8 @@ impl<A: Address> Beginning<A> {
         place: 0,
         seed: 0,
         key: 0,
+        is_clustered: false,
+        rank: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,
@@ -235,6 +237,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     beginning.is_charged = false;
     beginning.rule = rule;
     beginning.client = 0;
+    beginning.is_clustered = config.members != 0;
     (beginning.seed, beginning.key) = (config.seed, config.key);
     beginning.generation = route::generation(config.generation, world.now());
     beginning.known_by = Prefix64::NONE;

@@ -19,7 +19,7 @@ use crate::world::{PortWords, World};
 ///
 /// By itself, so that the verifier walks what follows once, whether there was a search or not.
 #[inline(never)]
-pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u32 {
+pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, (wanted, rank): (&Ranks, u8)) -> u32 {
     let (Some(words), Some(place), Some(buckets)) =
         (world.ports(bitmap), world.place(), world.buckets())
     else {
@@ -33,7 +33,8 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u3
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
         let class = class_at(class, round % CLASSES);
-        let (index, free) = in_class((&words, &buckets), (class, &wanted), turn, kept);
+        let (index, free) = in_class(&words, (class, &wanted), turn, kept);
+        let free = free & given(&buckets, class, rank);
         // Through memory, so that to the verifier it is any word, and not one of four.
         place.set(index as u32);
         if free != 0
@@ -48,7 +49,12 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, wanted: &Ranks) -> u3
 
 /// The same among the ports of one word of each class.
 #[inline(never)]
-pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): (u32, u64)) -> u32 {
+pub fn claim_within<W: World>(
+    world: &W,
+    bitmap: u32,
+    start: u64,
+    ((word, bits), rank): ((u32, u64), u8),
+) -> u32 {
     let (Some(words), Some(buckets), true) = (world.ports(bitmap), world.buckets(), bits != 0)
     else {
         return NO_PORT;
@@ -58,8 +64,10 @@ pub fn claim_within<W: World>(world: &W, bitmap: u32, start: u64, (word, bits): 
     let mut round = 0;
     while round < 2 * CLASSES {
         let kept = if round < CLASSES { u64::MAX } else { 0 };
-        let index = class_at(class, round % CLASSES) * CLASS_WORDS + word as usize % CLASS_WORDS;
-        let free = free((&words, &buckets), black_box(index), kept) & bits;
+        let class = class_at(class, round % CLASSES);
+        let index = class * CLASS_WORDS + word as usize % CLASS_WORDS;
+        let PortWord { taken, held } = &words[black_box(index) % WORDS];
+        let free = !(taken.get() | held.get() & kept) & bits & given(&buckets, class, rank);
         if free != 0
             && let Some(port) = take(&words, index, free, bit)
         {
@@ -101,12 +109,12 @@ const fn class_at(class: usize, round: usize) -> usize {
     (class + skip) % CLASSES
 }
 
-/// The ports of a word that may be given out: of those that are held back, the ones in `kept` are not.
+/// All ports of a class if they are given by this rank, and none if they are not: without a branch.
 #[inline(always)]
-fn free((words, buckets): (&PortWords, &Buckets), index: usize, kept: u64) -> u64 {
-    let index = index % WORDS;
-    let PortWord { taken, held } = &words[index];
-    !(taken.get() | held.get() & kept | buckets.withheld[index].get())
+fn given(buckets: &Buckets, class: usize, rank: u8) -> u64 {
+    let difference = u64::from(buckets.ranks[class % CLASSES].get() ^ rank);
+    // Only of zero the one below has its highest bit set.
+    0_u64.wrapping_sub(difference.wrapping_sub(1) >> 63)
 }
 
 /// A word of a class, the first from `turn` on in which a wanted port is free, and which are; if none
@@ -115,13 +123,16 @@ fn free((words, buckets): (&PortWords, &Buckets), index: usize, kept: u64) -> u6
 /// All words are read before one is chosen, so that a class costs one branch.
 #[inline(always)]
 fn in_class(
-    tables: (&PortWords, &Buckets),
+    words: &PortWords,
     (class, wanted): (usize, &Ranks),
     turn: usize,
     kept: u64,
 ) -> (usize, u64) {
     let index = |at| class * CLASS_WORDS + (turn + at) % CLASS_WORDS;
-    let free = |at| free(tables, index(at), kept) & wanted[at];
+    let free = |at| {
+        let PortWord { taken, held } = &words[index(at) % WORDS];
+        !(taken.get() | held.get() & kept) & wanted[at]
+    };
     let [a, b, c, d]: [u64; CLASS_WORDS] = [free(0), free(1), free(2), free(3)];
     if a | b | c | d == 0 {
         return (0, 0);

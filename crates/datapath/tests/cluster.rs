@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 
 use abi::{
     Ip4, Port, Protocol, Reason, Tuple,
-    cluster::{HOPS, Holder, NOBODY},
+    cluster::{Division, HOPS, Holder, NOBODY},
 };
 use datapath::{Exit, native::Frame};
 use gateway::{
@@ -109,7 +109,7 @@ impl Members {
     fn tell(&mut self, me: usize, event: Event) {
         if let Some(picture) = self.beliefs[me].handle(event, self.now) {
             let buckets = &self.sites[me].memory.buckets;
-            buckets.set(&picture.holders, &picture.withheld);
+            buckets.set(&picture);
         }
     }
 
@@ -359,8 +359,11 @@ fn members_that_do_not_agree_hand_a_packet_on_a_few_times_and_then_drop_it() {
             before: NOBODY,
         };
         let buckets = &members.sites[me].memory.buckets;
-        let withheld = [[0; 4]; 256];
-        buckets.set(&[not_me; 256], &withheld);
+        buckets.set(&Division {
+            holders: [not_me; 256],
+            ranks: [NOBODY; 256],
+            withheld: [[0; 4]; 16],
+        });
     }
     let ended = members.first(0, Protocol::Tcp, ([10, 1, 0, 1], 4000));
     assert_eq!(

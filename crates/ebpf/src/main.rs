@@ -89,6 +89,24 @@ pub fn egret_relay(ctx: XdpContext) -> u32 {
     go_on(&ctx, datapath::relay)
 }
 
+/// [`abi::Stage::Own`].
+#[xdp]
+pub fn egret_own(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::own)
+}
+
+/// [`abi::Stage::SixOwn`].
+#[xdp]
+pub fn egret_six_own(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::six_own)
+}
+
+/// [`abi::Stage::CrossOwn`].
+#[xdp]
+pub fn egret_cross_own(ctx: XdpContext) -> u32 {
+    go_on(&ctx, datapath::cross_own)
+}
+
 /// Takes the packet through one part of the packet path, and on to the next if it is not done.
 #[inline(always)]
 fn go_on(ctx: &XdpContext, part: impl FnOnce(&mut Frame, &Kernel) -> Next) -> u32 {

@@ -21,7 +21,7 @@ use std::{
 };
 
 use abi::{
-    cluster::{BUCKETS, Holder, NOBODY},
+    cluster::{BUCKETS, Division, Holder, NOBODY},
     hash::hash,
     ports::CLASS_WORDS,
 };
@@ -33,7 +33,7 @@ pub const RESERVE: u32 = 8;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a member that said that it goes is taken to forward all the same when it falls silent: its
 /// packet path goes on while its daemon is replaced.
-pub const ABSENCE: Duration = Duration::from_secs(60);
+pub const ABSENCE: Duration = Duration::from_secs(30);
 
 /// A member as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Standing {
     Leaving,
     /// It does not forward.
     Down,
+    /// It does not forward, and said so: nothing of it is left to be asked for.
+    Gone,
 }
 
 impl Standing {
@@ -64,7 +66,7 @@ impl Standing {
             Self::Unknown => "unknown",
             Self::Up => "up",
             Self::Leaving => "leaving",
-            Self::Down => "down",
+            Self::Down | Self::Gone => "down",
         }
     }
 
@@ -93,15 +95,6 @@ pub enum Event {
     Tick,
 }
 
-/// What the packet path is to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Who holds each bucket.
-    pub holders: [Holder; BUCKETS],
-    /// The ports of each that this member must not give away.
-    pub withheld: [[u64; CLASS_WORDS]; BUCKETS],
-}
-
 #[derive(Clone, Debug)]
 struct Peer {
     member: Member,
@@ -125,7 +118,7 @@ pub struct Cluster {
 impl Cluster {
     /// Takes in what happened; returns what the packet path is to know if that is something else than
     /// before. Until it is known who is there, nothing.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Option<Picture> {
+    pub fn handle(&mut self, event: Event, now: Instant) -> Option<Division> {
         match event {
             Event::Configure { members, me } => self.configure(members, me, now),
             Event::Heard(address, standing) => self.hear(address, standing, now),
@@ -242,7 +235,7 @@ impl Cluster {
     }
 
     /// Computes who holds what; returns it if it is something else than before.
-    fn settle(&mut self) -> Option<Picture> {
+    fn settle(&mut self) -> Option<Division> {
         if self.peers.is_empty() || self.patience.is_some() {
             return None;
         }
@@ -251,9 +244,11 @@ impl Cluster {
             return None;
         }
         self.holders = Some(Box::new(holders));
-        Some(Picture {
+        let members = self.peers.len();
+        Some(Division {
             holders,
-            withheld: std::array::from_fn(|bucket| self.withheld(bucket, &holders)),
+            ranks: std::array::from_fn(|bucket| self.rank(bucket, &holders)),
+            withheld: std::array::from_fn(|rank| share(rank, members).map(|word| !word)),
         })
     }
 
@@ -284,14 +279,14 @@ impl Cluster {
         }
     }
 
-    /// The ports of a bucket that are not ours to give.
-    fn withheld(&self, bucket: usize, holders: &[Holder; BUCKETS]) -> [u64; CLASS_WORDS] {
+    /// By which rank we give ports of a bucket, if we do.
+    fn rank(&self, bucket: usize, holders: &[Holder; BUCKETS]) -> u8 {
         let me = self.me as u8;
         let is_ours = holders.get(bucket).is_some_and(|it| it.owner == me);
         let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
         match order.iter().position(|it| *it == me) {
-            Some(rank) if is_ours => share(rank, order.len()).map(|word| !word),
-            Some(_) | None => [u64::MAX; CLASS_WORDS],
+            Some(rank) if is_ours => rank as u8,
+            Some(_) | None => NOBODY,
         }
     }
 }

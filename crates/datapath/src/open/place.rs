@@ -3,7 +3,13 @@
 
 use core::hint::black_box;
 
-use abi::{Address, Ip4, Pool, Port, blocks::NOBODY, cluster, ports::bitmap_towards};
+use abi::{
+    Address, Ip4, Pool, Port,
+    blocks::NOBODY,
+    cluster,
+    limits::MEMBERS_MAX,
+    ports::{CLASS_WORDS, CLASSES, bitmap_towards},
+};
 
 use super::Beginning;
 use crate::{
@@ -44,15 +50,10 @@ fn find_block<A: Address>(pool: &Pool, client: Ip4, beginning: &mut Beginning<A>
 /// Where the search for the port of the packet's source begins, and with that its bucket. Members of a cluster
 /// must find that alike also where they do not know the pool: so all buckets keep parity.
 #[inline(always)]
-pub fn start<A: Address, W: World>(
-    world: &W,
-    arrival: &Arrival<A>,
-    beginning: &Beginning<A>,
-) -> u64 {
+pub fn start<A: Address>(arrival: &Arrival<A>, beginning: &Beginning<A>) -> u64 {
     let asked = &arrival.key.tuple;
     let client = (asked.source, asked.source_port);
-    let is_clustered = world.config().is_some_and(|config| config.members != 0);
-    let keeps_parity = is_clustered || beginning.behaviour.keeps_parity();
+    let keeps_parity = beginning.is_clustered | beginning.behaviour.keeps_parity();
     cluster::start(beginning.key, client, arrival.protocol, keeps_parity)
 }
 
@@ -65,15 +66,44 @@ pub fn claim<A: Address, W: World + Tables<A>>(
     beginning: &mut Beginning<A>,
 ) -> Option<Port> {
     let (protocol, seed) = (arrival.protocol, beginning.seed);
-    let start = start(world, arrival, beginning);
+    let start = start(arrival, beginning);
     let address = (beginning.slot.index, beginning.slot.planes);
     let remote = (beginning.sent.target, beginning.sent.target_port);
     let bitmap = bitmap_towards(seed, address, protocol, remote);
     beginning.bitmap = bitmap;
     // Through memory, so that to the verifier what follows is one way.
-    beginning.found = ports::claim_within(world, bitmap, start, beginning.block);
+    beginning.rank = 0;
+    if beginning.is_clustered {
+        give(world, start as u8, beginning);
+    }
+    let rank = beginning.rank;
+    beginning.found = ports::claim_within(world, bitmap, start, (beginning.block, rank));
     if *black_box(&beginning.found) == NO_PORT {
-        beginning.found = ports::claim(world, bitmap, start, &beginning.rest);
+        beginning.found = ports::claim(world, bitmap, start, (&beginning.rest, rank));
     }
     ports::found(*black_box(&beginning.found))
+}
+
+/// Leaves a client the ports of its bucket's rank: others are other members' to give.
+#[inline(never)]
+fn give<A: Address, W: World>(world: &W, bucket: u8, beginning: &mut Beginning<A>) {
+    let Some(buckets) = world.buckets() else {
+        return;
+    };
+    let rank = buckets.ranks[black_box(bucket as usize) % CLASSES].get();
+    beginning.rank = rank;
+    if rank as usize >= MEMBERS_MAX {
+        // The bucket has just become another member's.
+        beginning.block.1 = 0;
+        beginning.rest = [0; CLASS_WORDS];
+        return;
+    }
+    let withheld = &buckets.withheld[rank as usize % MEMBERS_MAX];
+    let word = beginning.block.0 as usize % CLASS_WORDS;
+    beginning.block.1 &= !withheld[word].get();
+    let mut word = 0;
+    while word < CLASS_WORDS {
+        beginning.rest[word] &= !withheld[word].get();
+        word += 1;
+    }
 }

@@ -42,7 +42,7 @@ fn every_port_of_an_address_can_be_claimed_and_the_one_that_is_freed_again() {
         let internal = Port::new(client);
         let address = Ip4([10, 0, 0, (client % 200) as u8]);
         let start = start(7, (address, internal), Protocol::Tcp, true);
-        found(claim(&memory, bitmap, start, &ALL))
+        found(claim(&memory, bitmap, start, (&ALL, 0)))
     };
 
     let mut seen = vec![false; 65_536];
@@ -74,7 +74,7 @@ fn a_port_that_is_held_goes_behind_all_that_are_not() {
         let (word, bit) = place(port);
         words[word].held.fetch_or(1 << bit);
     }
-    let claim = |hash| found(claim(&memory, 0, like(hash, Port::new(8000)), &ALL));
+    let claim = |hash| found(claim(&memory, 0, like(hash, Port::new(8000)), (&ALL, 0)));
 
     assert_eq!(claim(1), Some(odd));
     let rest = [claim(2), claim(3)];
@@ -88,7 +88,7 @@ fn only_wanted_ports_are_claimed_and_all_of_them() {
     let block = [0, 0b1111 << 20, 0, 0];
     for (wanted, count) in [(block, 1024), (block.map(|ranks| !ranks), 64_512)] {
         let memory = Memory::new(1);
-        let next = |turn| found(claim(&memory, 0, turn, &wanted));
+        let next = |turn| found(claim(&memory, 0, turn, (&wanted, 0)));
         let mut turns = (0..).map(|turn: u64| turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
 
         for _ in 0..count {
@@ -109,7 +109,7 @@ fn without_parity_all_ports_are_alike() {
             Protocol::Udp,
             false,
         );
-        let port = found(claim(&Memory::new(1), 0, start, &ALL)).expect("all are free");
+        let port = found(claim(&Memory::new(1), 0, start, (&ALL, 0))).expect("all are free");
         port.get() % 2 == 1
     });
     assert!((25..75).contains(&odd.count()));
@@ -139,7 +139,7 @@ proptest! {
         };
         let before: Vec<u16> = (0..=u16::MAX).filter(|port| free(*port)).collect();
 
-        match found(claim(&memory, 0, like(hash, Port::new(internal)), &ALL)) {
+        match found(claim(&memory, 0, like(hash, Port::new(internal)), (&ALL, 0))) {
             None => prop_assert!(before.is_empty()),
             Some(port) => {
                 prop_assert!(before.contains(&port.get()) && !free(port.get()));

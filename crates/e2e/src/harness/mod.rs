@@ -41,6 +41,7 @@ mod ask;
 mod files;
 mod gateway;
 mod http;
+pub mod load;
 mod notify;
 pub mod pair;
 mod programs;

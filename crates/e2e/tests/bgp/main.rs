@@ -5,7 +5,6 @@
 mod rubbish;
 mod scene;
 mod sentences;
-mod shared;
 mod unnumbered;
 
 use lab::Brand;

@@ -1,16 +1,14 @@
 //! Gateways that share one external address, behind real routers that spread packets over them by ECMP: each
 //! way of a connection comes by whichever gateway a router's hash says.
 
-mod load;
-mod scene;
-
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use e2e::harness::{
+    load::Load,
+    pair::{self, ADDRESS, Pair},
+};
 use lab::Transfer;
-
-use load::Load;
-use scene::{ADDRESS, Scene};
 
 /// Long connections beside the short ones, and how fast each is: slow enough for two cores that do everything.
 const LONG: usize = 8;
@@ -22,9 +20,14 @@ fn number(variable: &str, usual: u32) -> u32 {
     written.and_then(|it| it.parse().ok()).unwrap_or(usual)
 }
 
+fn start() -> Result<Pair> {
+    let root = pair::frr().context("`cargo xtask e2e cluster` says where FRR is")?;
+    Pair::start(&format!("cluster-{}", std::process::id()), &root)
+}
+
 #[test]
 fn connections_pass_by_whichever_gateway_their_packets_come() -> Result<()> {
-    let scene = Scene::start()?;
+    let scene = start()?;
 
     let seen = Load::start(&scene.site, 200)?.run_for(Duration::from_secs(4))?;
 
@@ -46,7 +49,7 @@ fn connections_pass_by_whichever_gateway_their_packets_come() -> Result<()> {
 
 #[test]
 fn a_gateway_is_drained_and_comes_back_and_no_connection_is_lost() -> Result<()> {
-    let scene = Scene::start()?;
+    let scene = start()?;
     let long = scene.transfers(LONG, RATE)?;
     let load = Load::start(&scene.site, number("EGRET_RATE", 300))?;
 
@@ -67,7 +70,7 @@ fn a_gateway_is_drained_and_comes_back_and_no_connection_is_lost() -> Result<()>
 
 #[test]
 fn daemons_are_replaced_one_after_the_other_and_no_connection_is_lost() -> Result<()> {
-    let mut scene = Scene::start()?;
+    let mut scene = start()?;
     let long = scene.transfers(LONG, RATE)?;
     let load = Load::start(&scene.site, 200)?;
 
@@ -103,7 +106,7 @@ fn end(transfers: Vec<Transfer>) -> Result<()> {
 
 #[test]
 fn a_gateway_that_dies_leaves_its_part_to_the_other_within_the_detection_time() -> Result<()> {
-    let scene = Scene::start()?;
+    let scene = start()?;
     // Its cables are cut: it says nothing any more, and hears nothing.
     let began = Instant::now();
     for interface in ["in0", "out0"] {

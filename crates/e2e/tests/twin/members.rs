@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use abi::{
     Protocol,
-    cluster::{Holder, NOBODY, Note},
+    cluster::{Division, Holder, NOBODY, Note},
 };
 use datapath::native::Frame;
 use gateway::{cluster::Member, intent::cluster::Cluster};
@@ -55,7 +55,7 @@ pub fn play() -> Play {
 
 /// Divides the buckets, so that everything that may be met with one is.
 fn divide(site: &Site) -> Vec<Frame> {
-    let holders = std::array::from_fn(|bucket| {
+    let holders: [Holder; 256] = std::array::from_fn(|bucket| {
         let (owner, before) = match bucket / 2 % 16 {
             0..=5 => (0, NOBODY),
             6 | 7 => (0, 1),
@@ -67,11 +67,20 @@ fn divide(site: &Site) -> Vec<Frame> {
         };
         Holder { owner, before }
     });
-    let withheld = std::array::from_fn(|bucket| match holders[bucket].owner {
-        0 => [0x8080_8080_8080_8080; 4],
-        _ => [u64::MAX; 4],
+    // Of its own buckets it is first in most, and second in the others.
+    let ranks = std::array::from_fn(|bucket| match (holders[bucket].owner, bucket % 32) {
+        (0, 0..=7) => 1,
+        (0, _) => 0,
+        _ => NOBODY,
     });
-    site.memory.buckets.set(&holders, &withheld);
+    let mut withheld = [[u64::MAX; 4]; 16];
+    withheld[0] = [0x8080_8080_8080_8080; 4];
+    withheld[1] = [!0x8080_8080_8080_8080; 4];
+    site.memory.buckets.set(&Division {
+        holders,
+        ranks,
+        withheld,
+    });
     handed_over()
 }
 

@@ -119,7 +119,11 @@ impl Twins {
         for (ours, kernels) in ours.holders.iter().zip(&kernels.holders) {
             kernels.set(ours.get());
         }
-        for (ours, kernels) in ours.withheld.iter().zip(&kernels.withheld) {
+        for (ours, kernels) in ours.ranks.iter().zip(&kernels.ranks) {
+            kernels.set(ours.get());
+        }
+        let withheld = kernels.withheld.iter().flatten();
+        for (ours, kernels) in ours.withheld.iter().flatten().zip(withheld) {
             kernels.set(ours.get());
         }
         copy(memory.v4.externals.all(), &tables.externals)?;

@@ -11,7 +11,7 @@ fn address(index: usize) -> Ipv4Addr {
 /// The same cluster as each of its members sees it.
 struct Site {
     members: Vec<Cluster>,
-    pictures: Vec<Option<Picture>>,
+    pictures: Vec<Option<Division>>,
     now: Instant,
 }
 
@@ -66,11 +66,11 @@ impl Site {
     /// The ports that a member gives away now.
     fn given(&self, me: usize) -> Vec<[u64; CLASS_WORDS]> {
         let picture = self.pictures[me].as_ref().expect("it is settled");
-        picture
-            .withheld
-            .iter()
-            .map(|it| it.map(|word| !word))
-            .collect()
+        let ports = |rank: &u8| match picture.withheld.get(usize::from(*rank)) {
+            Some(withheld) => withheld.map(|word| !word),
+            None => [0; CLASS_WORDS],
+        };
+        picture.ranks.iter().map(ports).collect()
     }
 }
 
@@ -157,6 +157,15 @@ fn a_member_that_leaves_serves_what_it_has_and_is_asked_for_it() {
     assert_eq!(site.holder(0, owned[0]).before, 1);
     site.pass(ABSENCE);
     assert_eq!(site.holder(0, owned[0]).before, NOBODY);
+}
+
+#[test]
+fn nobody_asks_a_member_that_said_that_nothing_is_left() {
+    let mut site = Site::start(2);
+    site.tell(1, Event::Leave);
+    site.hear(1, Standing::Leaving);
+    site.hear(1, Standing::Gone);
+    assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).before == NOBODY));
 }
 
 #[test]

@@ -16,13 +16,14 @@ use std::{
 use anyhow::{Context, Result};
 use lab::Site;
 
-use crate::scene::HTTP;
+use super::pair::HTTP;
 
 /// Callers at one time.
 const CALLERS: u32 = 8;
 /// How long a connection may take before it counts as lost.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Connections that are begun at a rate, until it is enough.
 pub struct Load {
     enough: Arc<AtomicBool>,
     callers: Vec<JoinHandle<Seen>>,
@@ -31,7 +32,9 @@ pub struct Load {
 /// What became of the connections.
 #[derive(Default)]
 pub struct Seen {
+    /// Those that ended well.
     pub done: u64,
+    /// Those that did not.
     pub failed: u64,
     /// The addresses that they came from, as the target saw them.
     pub addresses: BTreeSet<String>,
@@ -53,6 +56,10 @@ impl fmt::Display for Seen {
 
 impl Load {
     /// Begins so many connections a second, or as many as the machine can.
+    ///
+    /// # Errors
+    ///
+    /// If the site has no such pod.
     pub fn start(site: &Site, rate: u32) -> Result<Self> {
         let enough = Arc::new(AtomicBool::new(false));
         let pause = Duration::from_secs(1) * CALLERS / rate;
@@ -68,12 +75,20 @@ impl Load {
     }
 
     /// Goes on for a while, and ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::stop`].
     pub fn run_for(self, time: Duration) -> Result<Seen> {
         std::thread::sleep(time);
         self.stop()
     }
 
     /// Ends when the last connections have.
+    ///
+    /// # Errors
+    ///
+    /// If a caller broke off.
     pub fn stop(self) -> Result<Seen> {
         self.enough.store(true, Ordering::Relaxed);
         let mut all = Seen::default();
