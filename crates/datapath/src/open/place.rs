@@ -72,11 +72,8 @@ pub fn claim<A: Address, W: World + Tables<A>>(
     let bitmap = bitmap_towards(seed, address, protocol, remote);
     beginning.bitmap = bitmap;
     // Through memory, so that to the verifier what follows is one way.
-    beginning.rank = 0;
-    if beginning.is_clustered {
-        give(world, start as u8, beginning);
-    }
-    let rank = beginning.rank;
+    give(world, start as u8, beginning);
+    let rank = *black_box(&beginning.rank);
     beginning.found = ports::claim_within(world, bitmap, start, (beginning.block, rank));
     if *black_box(&beginning.found) == NO_PORT {
         beginning.found = ports::claim(world, bitmap, start, (&beginning.rest, rank));
@@ -84,7 +81,8 @@ pub fn claim<A: Address, W: World + Tables<A>>(
     ports::found(*black_box(&beginning.found))
 }
 
-/// Leaves a client the ports of its bucket's rank: others are other members' to give.
+/// Leaves a client the ports of its bucket's rank: others are other members' to give. A gateway that is alone has
+/// one rank, which gives all.
 #[inline(never)]
 fn give<A: Address, W: World>(world: &W, bucket: u8, beginning: &mut Beginning<A>) {
     let Some(buckets) = world.buckets() else {
