@@ -214,9 +214,14 @@ interfaces:
     check_capabilities(pid, KEPT | PERFMON)?;
 
     // With all that any configuration can ask for, there is nothing left to be loaded.
+    let secret = gw.directory().context("it is a gateway")?.join("secret");
+    fs::write(&secret, "all members have it\n")?;
     gateway.write_policy(&format!(
-        "{POLICY}nat64: {{prefixes: ['64:ff9b::/96']}}\n\
-         prefixes: [{{name: all, internal: 10.9.0.0/24, external: 198.18.9.0/24}}]\n"
+        "{POLICY}cluster: {{name: west, self: gw1, secret_file: {}, members: [\
+         {{name: gw1, address: 172.31.1.11}}, {{name: gw2, address: 172.31.1.12}}]}}\n\
+         nat64: {{prefixes: ['64:ff9b::/96']}}\n\
+         prefixes: [{{name: all, internal: 10.9.0.0/24, external: 198.18.9.0/24}}]\n",
+        secret.display()
     ))?;
     gateway.reload()?;
     wait_for(SOON, "all programs are loaded", || {
