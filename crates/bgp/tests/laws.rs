@@ -36,7 +36,11 @@ fn said() -> impl Strategy<Value = Said> {
         2 => any::<u8>().prop_map(Said::Update),
         1 => any::<u8>().prop_map(Said::Refresh),
         1 => any::<[u8; 2]>().prop_map(Said::Notification),
-        1 => (0_u8..7, prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(kind, body)| Said::Framed(kind, body)),
+        1 => (0_u8..7, prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(kind, body)| match (kind, body.as_slice()) {
+            // By chance it is one.
+            (4, []) => Said::Keepalive,
+            _ => Said::Framed(kind, body),
+        }),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Said::Bytes),
     ]
 }
