@@ -40,6 +40,14 @@ pub struct Config {
     pub prefixes: [Prefix64; PREFIXES64_MAX],
 }
 
+impl Config {
+    /// Whether there are other members.
+    #[inline(always)]
+    pub const fn is_clustered(&self) -> bool {
+        self.members != 0
+    }
+}
+
 /// Which realm an interface faces (RFC 2663).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Realm {

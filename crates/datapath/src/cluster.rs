@@ -62,7 +62,7 @@ pub fn is_anothers<A: Address, W: World>(
     key: &FlowKey<A>,
     flow: &Flow<Live, A>,
 ) -> bool {
-    if config.members == 0 || came.note().asks() {
+    if !config.is_clustered() || came.note().asks() {
         return false;
     }
     let port = match flow.side() {
@@ -119,7 +119,7 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
     let Some(config) = world.config() else {
         return Step::Leave(Reason::Internal);
     };
-    if config.members == 0 {
+    if !config.is_clustered() {
         return Step::Begin;
     }
     let is_inside = !matches!(beginning.way, Way::In);
@@ -173,21 +173,18 @@ pub fn let_out<A: Address, W: World>(world: &W, beginning: &mut Beginning<A>) {
 /// The stage of packets that no flow wants: first the one that finds out whose they are, where there are other
 /// members.
 #[inline(always)]
-pub fn unless_alone<W: World>(world: &W, open: Stage) -> Stage {
-    if world.config().is_none_or(|config| config.members == 0) {
-        return open;
-    }
-    match open as u32 {
-        OPEN => Stage::Own,
-        SIX_OPEN => Stage::SixOwn,
-        CROSS_OPEN => Stage::CrossOwn,
-        _ => open,
+pub fn unless_alone<W: World>(world: &W, (own, open): (Stage, Stage)) -> Stage {
+    match is_in(world) {
+        true => own,
+        false => open,
     }
 }
 
-const OPEN: u32 = Stage::Open as u32;
-const SIX_OPEN: u32 = Stage::SixOpen as u32;
-const CROSS_OPEN: u32 = Stage::CrossOpen as u32;
+/// Whether there are other members.
+#[inline(always)]
+pub fn is_in<W: World>(world: &W) -> bool {
+    world.config().is_some_and(|config| config.is_clustered())
+}
 
 /// The bucket of a client that may have a port.
 #[inline(always)]
@@ -236,7 +233,7 @@ pub fn is_elsewhere<A: Address, W: World + Tables<A>>(
     let Some(config) = world.config() else {
         return false;
     };
-    if config.members == 0 {
+    if !config.is_clustered() {
         return false;
     }
     let tuple = &key.tuple;

@@ -118,7 +118,7 @@ impl Header4 {
     #[inline(always)]
     pub fn bytes(&self) -> Ipv4 {
         let (source, target) = self.addresses;
-        let mut ip = Ipv4 {
+        Ipv4 {
             version_ihl: 0x45,
             tos: self.tos,
             total: self.total.to_be_bytes(),
@@ -129,17 +129,8 @@ impl Header4 {
             check: [0; 2],
             source,
             target,
-        };
-        ip.check = Sum::ZERO
-            .add2([ip.version_ihl, ip.tos])
-            .add2(ip.total)
-            .add2(ip.id)
-            .add2(ip.fragment)
-            .add2([ip.ttl, ip.protocol])
-            .add4(source.0)
-            .add4(target.0)
-            .checksum();
-        ip
+        }
+        .sealed()
     }
 }
 

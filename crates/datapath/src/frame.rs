@@ -11,6 +11,8 @@ use core::hint::black_box;
 
 use abi::{Ip4, Ip6, NextHop, Port};
 
+use crate::checksum::Sum;
+
 /// A header: `repr(C)`, alignment 1, any bytes valid.
 ///
 /// # Safety
@@ -206,6 +208,21 @@ impl Ipv4 {
     #[inline(always)]
     pub const fn dont_fragment(&self) -> bool {
         self.fragment[0] & 0x40 != 0
+    }
+
+    /// The same header, which has no options, with its checksum.
+    #[inline(always)]
+    pub fn sealed(mut self) -> Self {
+        self.check = Sum::ZERO
+            .add2([self.version_ihl, self.tos])
+            .add2(self.total)
+            .add2(self.id)
+            .add2(self.fragment)
+            .add2([self.ttl, self.protocol])
+            .add4(self.source.0)
+            .add4(self.target.0)
+            .checksum();
+        self
     }
 }
 

@@ -209,6 +209,14 @@ pub fn process<P: Packet, W: World>(packet: &mut P, world: &W) -> Exit {
     }
 }
 
+/// The programs for packets that no flow wants: the one that finds out whose they are, where there are other
+/// members of a cluster, and the one that begins flows.
+const OPEN: (Stage, Stage) = (Stage::Own, Stage::Open);
+/// The same of IPv6 packets.
+const SIX_OPEN: (Stage, Stage) = (Stage::SixOwn, Stage::SixOpen);
+/// The same of IPv4 packets to those who have IPv6.
+const CROSS_OPEN: (Stage, Stage) = (Stage::CrossOwn, Stage::CrossOpen);
+
 /// The first program: packets of known flows, and those that are plainly the kernel's.
 #[inline(always)]
 pub fn enter<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
@@ -233,19 +241,19 @@ pub fn relay<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv4 packets that no flow wants, in a cluster.
 #[inline(always)]
 pub fn own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    owned::<V4, Ip4, _, _>(packet, world, Stage::Open)
+    owned::<V4, Ip4, _, _>(packet, world, OPEN.1)
 }
 
 /// The same of IPv6 packets.
 #[inline(always)]
 pub fn six_own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    owned::<V6, Ip6, _, _>(packet, world, Stage::SixOpen)
+    owned::<V6, Ip6, _, _>(packet, world, SIX_OPEN.1)
 }
 
 /// The same of IPv4 packets to those who have IPv6.
 #[inline(always)]
 pub fn cross_own<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    owned::<V4, Ip6, _, _>(packet, world, Stage::CrossOpen)
+    owned::<V4, Ip6, _, _>(packet, world, CROSS_OPEN.1)
 }
 
 /// An IPv4 packet that comes by an interface, or from another member of the cluster.
@@ -261,7 +269,7 @@ fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> 
         Ok(arrival) => arrival,
         Err(Unusual::Leaves(reason)) => return as_it_came(packet, world, reason),
         Err(Unusual::Part(Reason::Protocol))
-            if !came.is_by_member() && is_in_cluster(world) && tunnel::may_be_one(packet) =>
+            if !came.is_by_member() && cluster::is_in(world) && tunnel::may_be_one(packet) =>
         {
             return Next::Go(Stage::Tunnel);
         }
@@ -276,7 +284,7 @@ fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> 
     // A copy, which the look-up may have in memory; the rest of `arrival` stays in registers.
     let key = arrival.key;
     let Some(flow) = world.flow(&key) else {
-        return go(cluster::unless_alone(world, Stage::Open));
+        return go(cluster::unless_alone(world, OPEN));
     };
     let Some(config) = world.config() else {
         return as_it_came(packet, world, Reason::Internal);
@@ -286,12 +294,6 @@ fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> 
     }
     let left = hit::<V4, _, _, _>(packet, world, &arrival, &flow);
     Next::Leave(leave(packet, world, bytes, left))
-}
-
-/// Whether there are other members.
-#[inline(always)]
-fn is_in_cluster<W: World>(world: &W) -> bool {
-    world.config().is_some_and(|config| config.members != 0)
 }
 
 /// The stage of packets that no flow wants: first the one for addresses that are translated one to one, if
@@ -319,7 +321,7 @@ pub fn open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv4 fragments and for packets whose ports are not where a flow's are.
 #[inline(always)]
 pub fn part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    unusual::<V4, Ip4, _, _>(packet, world, Stage::Open)
+    unusual::<V4, Ip4, _, _>(packet, world, OPEN)
 }
 
 /// The program for IPv6 packets.
@@ -329,7 +331,7 @@ pub fn six<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
     match ip6::plain(packet, bytes) {
         Ok(arrival) => {
             let Some(flow) = world.flow(&arrival.key) else {
-                let open = cluster::unless_alone(world, Stage::SixOpen);
+                let open = cluster::unless_alone(world, SIX_OPEN);
                 return Next::Go(six_unless_fixed(world, open));
             };
             let Some(config) = world.config() else {
@@ -366,13 +368,13 @@ pub fn six_open<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
 /// The program for IPv6 packets whose transport header does not follow the IP header.
 #[inline(always)]
 pub fn six_part<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    unusual::<V6, Ip6, _, _>(packet, world, Stage::SixOpen)
+    unusual::<V6, Ip6, _, _>(packet, world, SIX_OPEN)
 }
 
 /// The program for IPv4 packets to those who have IPv6.
 #[inline(always)]
 pub fn cross<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
-    unusual::<V4, Ip6, _, _>(packet, world, Stage::CrossOpen)
+    unusual::<V4, Ip6, _, _>(packet, world, CROSS_OPEN)
 }
 
 /// The program for IPv4 packets to those who have IPv6 that no flow wants.
@@ -427,7 +429,7 @@ enum Turn {
 fn unusual<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V::Own>>(
     packet: &mut P,
     world: &W,
-    open: Stage,
+    open: (Stage, Stage),
 ) -> Next {
     let bytes = packet.len() as u64;
     let mut left = Left::new(Reason::Internal, packet.ingress());

@@ -237,7 +237,7 @@ pub fn judge<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A>>(
     beginning.is_charged = false;
     beginning.rule = rule;
     beginning.client = 0;
-    beginning.is_clustered = config.members != 0;
+    beginning.is_clustered = config.is_clustered();
     (beginning.seed, beginning.key) = (config.seed, config.key);
     beginning.generation = route::generation(config.generation, world.now());
     beginning.known_by = Prefix64::NONE;

@@ -139,7 +139,7 @@ pub fn header(
     tos: u8,
 ) -> Ipv4 {
     let total = ((Ipv4::LEN + payload) as u16).to_be_bytes();
-    let mut ip = Ipv4 {
+    Ipv4 {
         version_ihl: 0x45,
         tos,
         total,
@@ -150,16 +150,8 @@ pub fn header(
         check: [0; 2],
         source,
         target,
-    };
-    ip.check = Sum::ZERO
-        .add2([ip.version_ihl, ip.tos])
-        .add2(total)
-        .add2(ip.fragment)
-        .add2([ip.ttl, ip.protocol])
-        .add4(source.0)
-        .add4(target.0)
-        .checksum();
-    ip
+    }
+    .sealed()
 }
 
 #[inline(always)]

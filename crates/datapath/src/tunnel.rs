@@ -10,9 +10,7 @@ use abi::{
 };
 
 use crate::{
-    Left, Next,
-    checksum::Sum,
-    cluster,
+    Left, Next, cluster,
     frame::{Ipv4, Ipv6, Link, Packet, Wire, ethertype},
     icmp, icmp6, leave,
     reset::put,
@@ -166,7 +164,7 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
     if !packet.prepend(OVERHEAD) {
         return;
     }
-    let mut outer = Ipv4 {
+    let outer = Ipv4 {
         version_ihl: 0x45,
         tos: 0,
         total: ((total + OVERHEAD) as u16).to_be_bytes(),
@@ -178,17 +176,8 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
         source,
         target,
     };
-    outer.check = Sum::ZERO
-        .add2([outer.version_ihl, outer.tos])
-        .add2(outer.total)
-        .add2(outer.id)
-        .add2(outer.fragment)
-        .add2([outer.ttl, outer.protocol])
-        .add(source)
-        .add(target)
-        .checksum();
-    let is_put =
-        put(packet, 0, Link::of(hop.macs, ethertype::IPV4)) && put(packet, Link::LEN, outer);
+    let is_put = put(packet, 0, Link::of(hop.macs, ethertype::IPV4))
+        && put(packet, Link::LEN, outer.sealed());
     if is_put {
         *left = Left::new(Reason::Relayed, hop.ifindex);
     }
