@@ -21,6 +21,21 @@ pub struct Cluster {
     pub hops: u8,
     /// The MTU of the network between the members, in bytes.
     pub mtu: u16,
+    /// How flows are copied to the others, if they are.
+    pub replication: Option<Replication>,
+}
+
+/// How members copy flows to each other: by TCP between their addresses, with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    /// The port that all members listen on, which is not zero.
+    pub port: u16,
+    /// The file with the certificate of who signs the members'.
+    pub ca: PathBuf,
+    /// The file with this member's certificate, and those between it and the one in `ca`.
+    pub certificate: PathBuf,
+    /// The file with the key of this member's certificate.
+    pub key: PathBuf,
 }
 
 impl Cluster {
