@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
+use super::words;
 use crate::cluster::Member;
 
 /// The cluster that this gateway is a member of.
@@ -56,4 +57,18 @@ impl Cluster {
         // The outer header, and IPv6's and TCP's, which are the largest without options.
         self.mtu - 20 - 40 - 20
     }
+}
+
+/// Whether a word can be a cluster's name.
+pub fn is_name(word: &str) -> bool {
+    words::name("cluster", word).is_ok()
+}
+
+/// Whether a word can be the name of a member of whom there is a certificate: not a number, for which others
+/// would look among addresses (RFC 3986 §3.2.2).
+pub fn is_certifiable(word: &str) -> bool {
+    let is_decimal = word.chars().all(|it| it.is_ascii_digit());
+    let hexadecimal = word.strip_prefix("0x");
+    let is_hexadecimal = hexadecimal.is_some_and(|it| it.chars().all(|it| it.is_ascii_hexdigit()));
+    is_name(word) && !is_decimal && !is_hexadecimal
 }

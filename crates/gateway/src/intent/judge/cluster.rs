@@ -7,7 +7,7 @@ use api::{Config, config};
 
 use super::{
     super::{
-        cluster::{Cluster, Replication},
+        cluster::{Cluster, Replication, is_certifiable, is_name},
         report::{Path, Report},
         routing::BfdProfile,
         words::{self, Complaint, complaint, quoted},
@@ -68,6 +68,9 @@ pub(super) fn judge(
         .map_or(Some(None), |(path, written)| {
             replication(written, &path, report).map(Some)
         });
+    if written.replication.is_some() {
+        certifiable(written, &path, report);
+    }
     Some(Cluster {
         name: name?,
         members,
@@ -78,6 +81,24 @@ pub(super) fn judge(
         mtu: mtu?,
         replication: replication?,
     })
+}
+
+/// Members who copy flows know each other by certificates, which are of names.
+fn certifiable(written: &config::Cluster, path: &Path, report: &mut Report<'_>) {
+    for (index, member) in written.members.iter().flatten().enumerate() {
+        let path = path.field("members").item(index).field("name");
+        if let Some(name) = &member.name
+            && is_name(name)
+            && !is_certifiable(name)
+        {
+            let message = format!(
+                "{} is a number, of which there is no certificate",
+                quoted(name)
+            );
+            let help = format!("rename the member, such as `gw-{name}`, or remove `replication`");
+            report.error(&path, complaint(message, help));
+        }
+    }
 }
 
 fn replication(
