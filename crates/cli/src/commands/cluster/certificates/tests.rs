@@ -375,3 +375,17 @@ fn what_was_made_is_said_with_where_it_goes() {
 
     super::super::super::tests::check("cluster-certificates", &show(&made, Look::default()));
 }
+
+#[test]
+fn every_name_that_a_member_can_have_is_one_for_tls() {
+    let letters = ["", "0", "1", "x", "a", "g", "-"];
+    let mut words = vec![String::new()];
+    for _ in 0..4 {
+        let longer = |word: &String| letters.map(|letter| format!("{word}{letter}"));
+        words = words.iter().flat_map(longer).collect();
+    }
+    for word in words {
+        let is_dns = matches!(ServerName::try_from(&*word), Ok(ServerName::DnsName(_)));
+        assert_eq!(is_certifiable(&word), is_dns, "{word}");
+    }
+}
