@@ -10,7 +10,7 @@ mod routing;
 
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{Cluster, Member};
+pub use cluster::{Cluster, Member, Replication};
 pub use routing::{Announcement, Bfd, BfdAuthentication, BfdProfile, BfdSession, Bgp, BgpPeer};
 
 /// Everything one gateway is told.

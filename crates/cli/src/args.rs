@@ -13,6 +13,10 @@ use clap_complete::Shell;
 /// Flows in a table, unless one asks for more: a screen or two.
 const LIMIT_DEFAULT: u32 = 100;
 
+/// How long a member's certificate is valid unless one says otherwise: more than two years, and not so long
+/// that nobody remembers how it is renewed.
+const DAYS_DEFAULT: u16 = 825;
+
 /// Between two refreshes of `watch`. Below, asking would be a load of its own.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
@@ -25,8 +29,8 @@ const GLOBAL: &str = "Global options";
 const AFTER_HELP: &str = "\
 JSON is for programs: numbers are exact, and within version 1 of the API fields are added, never \
 renamed or removed. On a terminal it is indented. What the daemon does not answer in JSON \
-(`config`, `metrics`) is printed as it is; `check` and `watch` print JSON of their own, `bgp show` an \
-object for each peer, `drain` one for each change.
+(`config`, `metrics`) is printed as it is; `check`, `watch` and `cluster certificates` print JSON of \
+their own, `bgp show` an object for each peer, `drain` one for each change.
 
 Exit status:
   0  it did what was asked
@@ -130,11 +134,19 @@ Examples:
     /// one the way is gone. GAP is the longest time between two packets since the session came up: near
     /// DETECT, the timers are too fast for this way or this machine.
     Bfd,
-    /// Show the gateways that share external addresses with this one.
+    /// Show the gateways that share external addresses with this one, or make their certificates.
     ///
     /// Flows are divided into buckets, by external port. OWNS says in how many of them a member begins flows;
     /// SERVES TOO, in how many more it still has flows from before another came to own them.
-    Cluster,
+    #[command(after_help = "\
+Examples:
+  egret cluster
+  egret cluster certificates --name west --directory west gw1 gw2 gw3")]
+    Cluster {
+        /// What is to be done [default: show].
+        #[command(subcommand)]
+        command: Option<ClusterCommand>,
+    },
     /// Have routers send elsewhere, and wait until no traffic comes any more.
     ///
     /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`
@@ -336,6 +348,45 @@ pub enum BgpCommand {
         #[arg(value_name = "NAME")]
         peer: String,
     },
+}
+
+/// What is done about a cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show the gateways.
+    Show,
+    /// Make the certificates by which members know each other, without a daemon.
+    ///
+    /// What members need to copy flows to each other: for each a certificate and its key, signed by a CA that
+    /// is the cluster's own. If the directory has no CA yet, one is made there. No file is ever overwritten: a
+    /// later run adds members, or renews one whose files were moved away.
+    Certificates(CertificatesArgs),
+}
+
+/// Whose certificates, and where.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  egret cluster certificates --name west --directory west gw1 gw2 gw3
+  egret cluster certificates --directory west gw4        another member, later")]
+pub struct CertificatesArgs {
+    /// The members, by their names in `cluster.members`.
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Where the files are, and those of the CA; it is made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The cluster's name, which its CA has in its own; wanted if the CA is to be made.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// For how many days members' certificates are valid, if the CA is for so long.
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = DAYS_DEFAULT,
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
+    pub days: u16,
 }
 
 /// Which external port, for whom, and for how long.

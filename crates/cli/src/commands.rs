@@ -15,6 +15,8 @@ mod status;
 mod watch;
 mod who;
 
+pub use cluster::CertificatesError;
+
 use std::{
     future::Future,
     io::{self, Read},
@@ -52,12 +54,7 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Pools => waiting(ask(&daemon, output, Request::get(path::POOLS), pools::show)),
         Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
         Command::Bgp { command } => waiting(bgp::run(&daemon, output, command)),
-        Command::Cluster => waiting(ask(
-            &daemon,
-            output,
-            Request::get(path::CLUSTER),
-            cluster::show,
-        )),
+        Command::Cluster { command } => cluster::run(&daemon, output, command),
         Command::Bfd => waiting(ask(&daemon, output, Request::get(path::BFD), bfd::show)),
         Command::Drain { no_wait } => waiting(drain::run(&daemon, output, no_wait)),
         Command::Undrain => waiting(drain::end(&daemon, output)),

@@ -5,7 +5,11 @@ use std::{io, path::PathBuf, process::ExitCode};
 use api::Problems;
 use thiserror::Error;
 
-use crate::{daemon::CallError, text::excerpt};
+use crate::{
+    commands::CertificatesError,
+    daemon::CallError,
+    text::{excerpt, printable},
+};
 
 /// What a program that runs `egret` learns from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,9 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// Certificates cannot be made.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     /// Man pages cannot be written.
     #[error("cannot write man pages to {}", directory.display())]
     Manual {
@@ -82,6 +89,7 @@ impl Failure {
             Self::Problems(_) => Exit::Refused,
             Self::NoPeer { .. } => Exit::Refused,
             Self::Read { .. } => Exit::Usage,
+            Self::Certificates(_) => Exit::Usage,
             Self::Manual { .. } => Exit::Usage,
             Self::Screen(_) => Exit::Usage,
             Self::Wait { .. } => Exit::Unreachable,
@@ -97,6 +105,13 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
             Self::Problems(problems) => format!("{problems}\n"),
             Self::Call(error) => format!("error: {}\nhelp: {}\n", chain(error), error.help()),
+            Self::Certificates(error) => {
+                format!(
+                    "error: {}\nhelp: {}\n",
+                    printable(&chain(error)),
+                    error.help()
+                )
+            }
             Self::NoPeer { .. } => {
                 format!(
                     "error: {}\nhelp: `egret bgp` lists them\n",

@@ -3,6 +3,7 @@
 //! What stands behind the socket is a thin fake. It proves how the command speaks HTTP and ends;
 //! that the real daemon's answers are understood is the business of `e2e`.
 
+mod certificates;
 mod check;
 mod drain;
 mod ends;

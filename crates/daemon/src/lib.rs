@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod options;
 pub mod quotas;
 mod refused;
+pub mod replication;
 pub mod routing;
 pub mod sessions;
 pub mod sweeper;

@@ -81,6 +81,7 @@ impl Members {
                 bfd: None,
                 hops: 1,
                 mtu: 1500,
+                replication: None,
             };
             let mut site = Site::new(
                 Intent {

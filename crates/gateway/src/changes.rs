@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::intent::{
     Action, FixedPrefix, Forward, Intent, Interface, Pool, PortRange, Prefix64, Protocol, Refusal,
-    Rule, Service, SessionLog, Target, Timeouts,
+    Rule, Service, SessionLog, Target, Timeouts, cluster::Cluster,
 };
 
 /// The differences between two configurations; none if there are none.
@@ -65,9 +65,11 @@ pub fn between(before: &Intent, after: &Intent) -> Vec<String> {
         });
     }
     log(before.log.as_ref(), after.log.as_ref(), &mut changes);
-    if before.cluster != after.cluster {
-        changes.push(cluster(after));
-    }
+    cluster(
+        before.cluster.as_ref(),
+        after.cluster.as_ref(),
+        &mut changes,
+    );
     routing::between(before, after, &mut changes);
     changes
 }
@@ -454,16 +456,33 @@ fn log(before: Option<&SessionLog>, after: Option<&SessionLog>, changes: &mut Ve
     }
 }
 
-fn cluster(after: &Intent) -> String {
-    match &after.cluster {
-        None => "the gateway is alone: its external addresses are nobody else's".to_owned(),
-        Some(cluster) => {
-            let names: Vec<&str> = cluster.members.iter().map(|it| it.name.as_str()).collect();
-            format!(
-                "the gateway is a member of cluster {}, of {}: who holds which flows is found out anew",
-                cluster.name,
-                names.join(", ")
-            )
-        }
+fn cluster(before: Option<&Cluster>, after: Option<&Cluster>, changes: &mut Vec<String>) {
+    let without_copies = |cluster: &Cluster| Cluster {
+        replication: None,
+        ..cluster.clone()
+    };
+    if before.map(without_copies) != after.map(without_copies) {
+        changes.push(match after {
+            None => "the gateway is alone: its external addresses are nobody else's".to_owned(),
+            Some(cluster) => {
+                let names: Vec<&str> = cluster.members.iter().map(|it| it.name.as_str()).collect();
+                format!(
+                    "the gateway is a member of cluster {}, of {}: who holds which flows is found out anew",
+                    cluster.name,
+                    names.join(", ")
+                )
+            }
+        });
+    }
+    let copies = |cluster: Option<&Cluster>| cluster.and_then(|it| it.replication.clone());
+    let (before, after) = (copies(before), copies(after));
+    if before != after {
+        changes.push(match (before, after) {
+            (Some(_), None) => "flows are no longer copied to other members".to_owned(),
+            (_, Some(after)) => {
+                format!("flows are copied to other members by port {}", after.port)
+            }
+            (None, None) => return,
+        });
     }
 }

@@ -1,11 +1,18 @@
 //! `egret cluster`: the gateways that share external addresses.
 
-use api::http::Cluster;
+mod certificates;
+
+pub use certificates::CertificatesError;
+
 #[cfg(test)]
 use api::http::ClusterMember;
+use api::http::{Cluster, path};
 
 use crate::{
-    output::Look,
+    args::ClusterCommand,
+    daemon::{Daemon, Request},
+    failure::{Exit, Failure},
+    output::{Look, Output},
     table::{Table, Tone, cell, numbers, toned, words},
     text::printable,
 };
@@ -13,6 +20,23 @@ use crate::{
 /// What is said while no flow is begun.
 const UNSETTLED: &str = "it is not known yet who holds which flows: none is begun until others are heard, or not \
                          for five seconds";
+
+/// Shows them, or makes their certificates.
+pub fn run(
+    daemon: &Daemon,
+    output: &mut Output,
+    command: Option<ClusterCommand>,
+) -> Result<Exit, Failure> {
+    match command.unwrap_or(ClusterCommand::Show) {
+        ClusterCommand::Show => super::waiting(super::ask(
+            daemon,
+            output,
+            Request::get(path::CLUSTER),
+            show,
+        )),
+        ClusterCommand::Certificates(wanted) => certificates::run(output, &wanted),
+    }
+}
 
 /// Says which member this is, then one line for each.
 pub fn show(cluster: &Cluster, look: Look) -> String {

@@ -404,7 +404,7 @@ fn watch_says_that_the_daemon_does_not_answer() {
 
 /// What is shown must be what is expected.
 #[track_caller]
-fn check(name: &str, shown: &str) {
+pub(super) fn check(name: &str, shown: &str) {
     let path: PathBuf = [
         env!("CARGO_MANIFEST_DIR"),
         "tests/expected",

@@ -41,6 +41,7 @@ pub fn play() -> Play {
         bfd: None,
         hops: 1,
         mtu: 1500,
+        replication: None,
     });
     Play {
         name: "twin-cluster",

@@ -727,3 +727,53 @@ fn an_endpoint_is_a_rule_before_all_others_whose_flows_go_to_its_target() {
     assert_eq!(any.target, target(5, 0));
     assert!(intent.rules[2..].iter().all(|rule| rule.target.is_none()));
 }
+
+const CLUSTER: &str = "cluster:
+  name: west
+  self: gw1
+  secret_file: /etc/egret/cluster.secret
+  members: [{name: gw1, address: 10.0.0.11}, {name: gw2, address: 10.0.0.12}]
+";
+
+const REPLICATION: &str = "  replication:
+    ca_file: /etc/egret/ca.pem
+    certificate_file: /etc/egret/gw1.pem
+    key_file: /etc/egret/gw1.key
+";
+
+#[test]
+fn flows_are_copied_only_if_that_is_said_and_by_one_port_unless_another_is_named() {
+    let replication = |text: &str| {
+        let cluster = intent(&format!("{ONE_ARM}{CLUSTER}{text}")).cluster;
+        cluster.expect("it is a member").replication
+    };
+
+    assert_eq!(replication(""), None);
+    let expected = cluster::Replication {
+        port: 3473,
+        ca: "/etc/egret/ca.pem".into(),
+        certificate: "/etc/egret/gw1.pem".into(),
+        key: "/etc/egret/gw1.key".into(),
+    };
+    assert_eq!(replication(REPLICATION), Some(expected.clone()));
+    let expected = cluster::Replication {
+        port: 65535,
+        ..expected
+    };
+    let other = format!("{REPLICATION}    port: 65535\n");
+    assert_eq!(replication(&other), Some(expected));
+}
+
+#[test]
+fn to_copy_flows_changes_nothing_about_who_holds_them() {
+    let alone = intent(ONE_ARM);
+    let without = intent(&format!("{ONE_ARM}{CLUSTER}"));
+    let with = intent(&format!("{ONE_ARM}{CLUSTER}{REPLICATION}"));
+
+    let begun = ["flows are copied to other members by port 3473"];
+    assert_eq!(crate::changes::between(&without, &with), begun);
+    let ended = ["flows are no longer copied to other members"];
+    assert_eq!(crate::changes::between(&with, &without), ended);
+    assert_eq!(crate::changes::between(&alone, &with).len(), 2);
+    assert_eq!(crate::changes::between(&with, &with), [""; 0]);
+}

@@ -17,7 +17,7 @@ use super::{
         words::{self, Complaint, complaint, quoted, spelled},
     },
     Names, accept, bfd, each, given, required,
-    settings::{PATH_MAX, absolute},
+    settings::{PATH_MAX, absolute, port},
 };
 
 /// The port of BGP (RFC 4271 §4.2).
@@ -65,7 +65,7 @@ pub(super) fn judge(
     let router_id = given(report, &path, "router_id", &written.router_id)
         .and_then(|(path, word)| accept(report, &path, router_id(word)));
     let port = given(report, &path, "port", &written.port).map_or(Some(PORT), |(path, number)| {
-        accept(report, &path, port(*number))
+        accept(report, &path, port(*number, PORT))
     });
     let graceful_restart = match given(report, &path, "graceful_restart", &written.graceful_restart)
     {
@@ -112,16 +112,6 @@ fn router_id(word: &str) -> Result<Ipv4Addr, Complaint> {
     id.ok_or_else(|| {
         let help = "write an IPv4 address of this gateway's: it must be unique in the network";
         complaint(format!("{} is no BGP identifier", quoted(word)), help)
-    })
-}
-
-fn port(number: u64) -> Result<u16, Complaint> {
-    let port = u16::try_from(number).ok().filter(|port| *port != 0);
-    port.ok_or_else(|| {
-        complaint(
-            format!("{number} is no port"),
-            "write a number from 1 to 65535, or leave it out for 179",
-        )
     })
 }
 
@@ -190,7 +180,7 @@ fn peer(
     let remote = required(report, path, "as", &written.asn, help)
         .and_then(|(path, word)| accept(report, &path, words::remote_system(word)));
     let port = given(report, path, "port", &written.port).map_or(Some(PORT), |(path, number)| {
-        accept(report, &path, port(*number))
+        accept(report, &path, port(*number, PORT))
     });
     let source = given(report, path, "source", &written.source)
         .and_then(|(path, word)| accept(report, &path, words::router(word)));

@@ -7,13 +7,13 @@ use api::{Config, config};
 
 use super::{
     super::{
-        cluster::Cluster,
+        cluster::{Cluster, Replication, is_certifiable, is_name},
         report::{Path, Report},
         routing::BfdProfile,
         words::{self, Complaint, complaint, quoted},
     },
     Names, accept, bfd, given, required,
-    settings::{PATH_MAX, absolute},
+    settings::{self, PATH_MAX, absolute},
 };
 use crate::cluster::Member;
 
@@ -23,6 +23,9 @@ const MTU_DEFAULT: u16 = 1500;
 const MTU_MIN: u16 = 1300;
 /// As large as any link's.
 const MTU_MAX: u16 = 9216;
+/// Where members listen for each other's flows unless the configuration says otherwise: below those
+/// that a kernel gives to who connects (RFC 6335 §6).
+const PORT_DEFAULT: u16 = 3473;
 
 pub(super) fn judge(
     config: &Config,
@@ -61,6 +64,13 @@ pub(super) fn judge(
         .map_or(Some(MTU_DEFAULT), |(path, number)| {
             accept(report, &path, mtu(*number))
         });
+    let replication = given(report, &path, "replication", &written.replication)
+        .map_or(Some(None), |(path, written)| {
+            replication(written, &path, report).map(Some)
+        });
+    if written.replication.is_some() {
+        certifiable(written, &path, report);
+    }
     Some(Cluster {
         name: name?,
         members,
@@ -69,6 +79,55 @@ pub(super) fn judge(
         bfd: profile,
         hops: hops?,
         mtu: mtu?,
+        replication: replication?,
+    })
+}
+
+/// Members who copy flows know each other by certificates, which are of names.
+fn certifiable(written: &config::Cluster, path: &Path, report: &mut Report<'_>) {
+    for (index, member) in written.members.iter().flatten().enumerate() {
+        let path = path.field("members").item(index).field("name");
+        if let Some(name) = &member.name
+            && is_name(name)
+            && !is_certifiable(name)
+        {
+            let message = format!(
+                "{} is a number, of which there is no certificate",
+                quoted(name)
+            );
+            let help = format!("rename the member, such as `gw-{name}`, or remove `replication`");
+            report.error(&path, complaint(message, help));
+        }
+    }
+}
+
+fn replication(
+    written: &config::Replication,
+    path: &Path,
+    report: &mut Report<'_>,
+) -> Option<Replication> {
+    let port = given(report, path, "port", &written.port)
+        .map_or(Some(PORT_DEFAULT), |(path, number)| {
+            accept(report, &path, settings::port(*number, PORT_DEFAULT))
+        });
+    let mut file = |name, value: &Option<String>, example: &str| {
+        let help =
+            format!("add `{name}: {example}`; `egret cluster certificates` makes such files");
+        let (path, word) = required(report, path, name, value, &help)?;
+        accept(report, &path, absolute(word, PATH_MAX, example))
+    };
+    let ca = file("ca_file", &written.ca_file, "/etc/egret/ca.pem");
+    let certificate = file(
+        "certificate_file",
+        &written.certificate_file,
+        "/etc/egret/gw1.pem",
+    );
+    let key = file("key_file", &written.key_file, "/etc/egret/gw1.key");
+    Some(Replication {
+        port: port?,
+        ca: ca?,
+        certificate: certificate?,
+        key: key?,
     })
 }
 

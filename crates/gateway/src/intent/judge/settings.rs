@@ -376,3 +376,14 @@ fn listen(word: &str) -> Result<SocketAddr, Complaint> {
         }
     }
 }
+
+/// A TCP port that the gateway listens on; of what is no port, what to do about it.
+pub(super) fn port(number: u64, default: u16) -> Result<u16, Complaint> {
+    let port = u16::try_from(number).ok().filter(|port| *port != 0);
+    port.ok_or_else(|| {
+        complaint(
+            format!("{number} is no port"),
+            format!("write a number from 1 to 65535, or leave it out for {default}"),
+        )
+    })
+}

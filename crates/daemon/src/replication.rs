@@ -1,0 +1,3 @@
+//! Flows that are copied from one member of a cluster to another.
+
+pub mod tls;
