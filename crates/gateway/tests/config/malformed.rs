@@ -83,6 +83,7 @@ malformed! {
     a_session_of_bfd_has_timers_that_a_machine_can_keep = "78-bfd";
     a_cluster_has_members_with_addresses_of_their_own_and_this_is_one = "79-cluster";
     a_cluster_of_one_is_none = "80-cluster-of-one";
+    keys_of_tcp_ao_have_numbers_algorithms_and_files_and_no_password_beside_them = "83-tcp-ao";
 }
 
 #[test]
