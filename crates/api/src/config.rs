@@ -11,7 +11,9 @@ mod routing;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{Cluster, Member, Replication};
-pub use routing::{Announcement, Bfd, BfdAuthentication, BfdProfile, BfdSession, Bgp, BgpPeer};
+pub use routing::{
+    Announcement, Bfd, BfdAuthentication, BfdProfile, BfdSession, Bgp, BgpPeer, TcpAo, TcpAoKey,
+};
 
 /// Everything one gateway is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

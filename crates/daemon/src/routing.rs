@@ -20,12 +20,13 @@ use abi::Reason;
 use bgp::{ConnectionId, Ends, PeerId, PeerSnapshot, State};
 use gateway::{
     intent::{Intent, routing::Place},
-    routing::{Event, Routing, drain},
+    routing::{Event, Routing, drain, watched::Neighbours},
 };
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod adjacent;
+mod keys;
 mod lines;
 mod listeners;
 pub(crate) mod password;
@@ -54,8 +55,13 @@ pub enum Order {
     Links(Arc<Vec<Link>>),
     /// Whether packets to what is announced can be served.
     Serving(bool),
-    /// BFD says that the way to this address is gone.
-    WayGone(IpAddr),
+    /// BFD says that a way is gone.
+    WayGone {
+        /// The address that it led to.
+        peer: IpAddr,
+        /// The index of the interface that it led by, if it was watched there only.
+        interface: Option<u32>,
+    },
     /// The gateway is to go.
     Drain,
     /// It is to stay.
@@ -103,12 +109,14 @@ pub struct Standing {
 pub struct Routes {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
+    neighbours: watch::Receiver<Neighbours>,
 }
 
 /// A thread that is not there yet, and what it will do.
 pub struct Unstarted {
     orders: mpsc::Receiver<Order>,
     shown: watch::Sender<Standing>,
+    met: watch::Sender<Neighbours>,
 }
 
 impl Unstarted {
@@ -121,8 +129,8 @@ impl Unstarted {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let Self { orders, shown } = self;
-        let run = move || runtime.block_on(Runner::new(tables, shown).run(orders));
+        let Self { orders, shown, met } = self;
+        let run = move || runtime.block_on(Runner::new(tables, shown, met).run(orders));
         thread::Builder::new().name("bgp".to_owned()).spawn(run)?;
         Ok(())
     }
@@ -137,11 +145,18 @@ impl Routes {
             established: 0,
             is_ebbed: false,
         });
+        let (met, neighbours) = watch::channel(Neighbours::new());
         let thread = Unstarted {
             orders: received,
             shown,
+            met,
         };
-        (Self { orders, standing }, thread)
+        let routes = Self {
+            orders,
+            standing,
+            neighbours,
+        };
+        (routes, thread)
     }
 
     /// Gives an order. One that finds no room is lost, and said: the thread hangs then.
@@ -163,6 +178,18 @@ impl Routes {
         *self.standing.borrow()
     }
 
+    /// Who is behind the interfaces at which peers are wanted.
+    pub fn neighbours(&self) -> Neighbours {
+        self.neighbours.borrow().clone()
+    }
+
+    /// Waits until there are others, or for ever.
+    pub async fn met(&mut self) {
+        if self.neighbours.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the drain stands elsewhere, or for ever.
     pub async fn changed(&mut self) {
         if self.standing.changed().await.is_err() {
@@ -181,11 +208,16 @@ struct Runner {
     adjacent: Adjacent,
     notes: BTreeMap<&'static str, String>,
     shown: watch::Sender<Standing>,
+    met: watch::Sender<Neighbours>,
     news: mpsc::Receiver<(ConnectionId, Happened)>,
 }
 
 impl Runner {
-    fn new(tables: Arc<Tables>, shown: watch::Sender<Standing>) -> Self {
+    fn new(
+        tables: Arc<Tables>,
+        shown: watch::Sender<Standing>,
+        met: watch::Sender<Neighbours>,
+    ) -> Self {
         let (sender, news) = mpsc::channel(NEWS_MAX);
         Self {
             routing: Routing::new(getrandom::u64().unwrap_or(1)),
@@ -197,6 +229,7 @@ impl Runner {
             adjacent: Adjacent::default(),
             notes: BTreeMap::new(),
             shown,
+            met,
             news,
         }
     }
@@ -267,8 +300,16 @@ impl Runner {
                 }
                 self.tell(Event::Serving(is_serving));
             }
-            Order::WayGone(address) => {
-                let is_meant = |place: &Place| *place == Place::Address(address);
+            Order::WayGone { peer, interface } => {
+                let by = interface.and_then(|index| self.adjacent.interface(index));
+                let is_meant = |place: &Place| match place {
+                    Place::Address(address) => *address == peer,
+                    Place::Interface(name) => {
+                        let neighbours = self.met.borrow();
+                        by == Some(name) && neighbours.get(name).is_some_and(|it| *it == peer)
+                    }
+                    Place::Range(_) => false,
+                };
                 let peers = self.routing.peers();
                 let gone = peers.filter(|(_, peer)| peer.bfd.is_some() && is_meant(&peer.place));
                 let gone: Vec<PeerId> = gone.map(|(id, _)| id).collect();
@@ -338,11 +379,14 @@ impl Runner {
         match self.listeners.open(bgp) {
             Ok(()) => drop(self.notes.remove("listen")),
             Err(error) => {
-                let note = format!(
-                    "cannot listen for BGP peers on port {}: {error}; it is tried again, and peers are \
-                     called meanwhile",
-                    bgp.port
-                );
+                let note = match error.kind() == io::ErrorKind::Unsupported {
+                    true => format!("{error}; there is no session with it"),
+                    false => format!(
+                        "cannot listen for BGP peers on port {}: {error}; it is tried again, and peers are \
+                         called meanwhile",
+                        bgp.port
+                    ),
+                };
                 if self.notes.get("listen") != Some(&note) {
                     tracing::error!("{note}");
                 }
@@ -391,7 +435,7 @@ impl Runner {
     }
 
     fn accept(&mut self, accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>) {
-        let (stream, remote) = match accepted {
+        let (stream, caller) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a BGP peer could not be let in");
@@ -402,9 +446,9 @@ impl Runner {
             return;
         };
         let ends = self.ends(local);
-        let called_by = self.called_by(remote).map(str::to_owned);
+        let called_by = self.called_by(caller).map(str::to_owned);
         let interface = called_by.or_else(|| self.interface_of(canonical(local.ip())));
-        let remote = canonical(remote.ip());
+        let remote = canonical(caller.ip());
         let id = self.routing.caller(remote, interface.as_deref());
         let peer = id.and_then(|id| Some((id, self.routing.peer(id)?)));
         let Some((id, peer)) = peer else {
@@ -414,6 +458,17 @@ impl Runner {
         let distance = lines::distance(peer);
         if let Err(error) = kernel::tcp::set_distance(&stream, remote, distance) {
             tracing::warn!(peer = peer.name, %error, "cannot limit how far a BGP peer may be");
+            return;
+        }
+        if let SocketAddr::V6(caller) = caller {
+            self.adjacent.called(caller);
+        }
+        // Between two configurations there is a moment without keys; and a kernel may have none.
+        if !peer.keys.is_empty() && !kernel::tcp::ao::is_signed(&stream) {
+            tracing::warn!(
+                peer = peer.name,
+                "a BGP peer that has keys called without one"
+            );
             return;
         }
         let connection = self.lines.add_accepted(stream);
@@ -573,6 +628,30 @@ impl Runner {
         self.shown.send_if_modified(|before| {
             let is_other = *before != standing;
             *before = standing;
+            is_other
+        });
+        let is_up = |id: PeerId| {
+            let mut all = snapshots.iter();
+            all.any(|it| it.id == id && it.state == State::Established)
+        };
+        self.introduce(is_up);
+    }
+
+    /// Says who is behind interfaces, so that the ways there can be watched. While there is a session, that is who
+    /// it was begun with, whoever else is heard: its end is what BFD has to notice.
+    fn introduce(&self, is_up: impl Fn(PeerId) -> bool) {
+        let mut heard = self.adjacent.neighbours();
+        self.met.send_if_modified(|before| {
+            for (id, peer) in self.routing.peers() {
+                if let Place::Interface(name) = &peer.place
+                    && let (Some(known), Some(now)) = (before.get(name), heard.get_mut(name))
+                    && is_up(id)
+                {
+                    *now = *known;
+                }
+            }
+            let is_other = *before != heard;
+            *before = heard;
             is_other
         });
     }

@@ -268,6 +268,7 @@ impl Watcher {
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut routes = self.routes.clone();
+        let mut neighbours = self.routes.clone();
         loop {
             let look = (!self.leaving.is_empty()).then(|| Instant::now() + LOOK);
             let deadlines = [
@@ -278,6 +279,7 @@ impl Watcher {
             let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 () = routes.changed() => self.leave_or_stay(routes.standing().phase),
+                () = neighbours.met() => self.configure(),
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
                     None => break,
@@ -384,7 +386,7 @@ impl Watcher {
         let (mut wanted, mut names, mut notes) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut members = BTreeSet::new();
-        for way in watched(intent) {
+        for way in watched(intent, &self.routes.neighbours()) {
             match settings(&way, &self.links) {
                 Ok((key, mut settings)) => {
                     if way.is_member {
@@ -551,7 +553,10 @@ impl Watcher {
                         // Who only does not want to be watched any more is there all the same
                         // (RFC 5882 §3.2).
                         if to == State::Down && remote_state != State::AdminDown {
-                            self.routes.order(routing::Order::WayGone(key.peer));
+                            self.routes.order(routing::Order::WayGone {
+                                peer: key.peer,
+                                interface: key.interface,
+                            });
                         }
                     }
                 }

@@ -1,5 +1,5 @@
 //! What TCP sockets towards routers need that no library wraps: how far packets go and may have come
-//! (RFC 5082), and the passwords of segments (RFC 2385).
+//! (RFC 5082), and the passwords (RFC 2385) and keys (RFC 5925) of segments.
 
 use std::{
     io,
@@ -9,6 +9,8 @@ use std::{
 };
 
 use ipnet::IpNet;
+
+pub mod ao;
 
 /// Bytes of a password: the kernel's `TCP_MD5SIG_MAXKEYLEN`.
 pub const PASSWORD_MAX: usize = 80;

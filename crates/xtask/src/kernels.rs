@@ -1,5 +1,5 @@
 //! The same programs on other kernels: each of these boots as a guest, loads every program and runs
-//! the twins, all at the same time.
+//! the twins and what asks a kernel for keys of TCP-AO, all at the same time.
 //!
 //! Reading order: the table here → [`archive`] (packages by name) → [`image`] (what boots) →
 //! [`guest`] (one command in one guest). A suite comes into a guest as cargo's runner: cargo starts
@@ -28,6 +28,18 @@ use image::{Cache, Image};
 
 /// What runs in every guest.
 const SUITE: &str = "twin";
+/// What else runs there: keys of TCP-AO, which one of these kernels has and most others have not.
+const KEYS: [&str; 9] = [
+    "test",
+    "--release",
+    "--package",
+    "egret-kernel",
+    "--lib",
+    "--",
+    "--nocapture",
+    "--test-threads=1",
+    "tcp::ao",
+];
 /// What says nothing of a kernel: what a packet costs under an emulator, and that the suite would
 /// find a difference. Each takes another load, seconds of an emulated verifier.
 const SKIPPED: [&str; 2] = [
@@ -146,6 +158,8 @@ struct Outcome {
 fn prove(workspace: &Workspace, kernels: &[&'static Kernel]) -> Result<Tally> {
     // Here and once, not in each of the guests at the same time.
     process::run(programs::cargo(workspace, "test").args(["--no-run", "--test", SUITE]))?;
+    let built = KEYS.iter().take_while(|it| **it != "--");
+    process::run(process::cargo(workspace).args(built).arg("--no-run"))?;
     let cache = Cache::find()?;
     cache.qemu()?;
     // One after the other, as apt and the cache are one. A kernel that cannot be had fails alone.
@@ -189,33 +203,41 @@ fn twins(workspace: &Workspace, kernel: &Kernel, image: Result<Image>) -> Outcom
     }
 }
 
-/// Runs the suite on a kernel, and sends what it says of the programs it loaded.
+/// Runs the suites on a kernel, and sends what the first says of the programs it loaded.
 fn suite_in_guest(
     workspace: &Workspace,
     name: &'static str,
     found: mpsc::Sender<Loaded>,
 ) -> Result<Tally> {
-    process::run_tests_showing(&mut command(workspace, name)?, move |line| {
+    let mut tally = process::run_tests_showing(&mut twin(workspace, name)?, move |line| {
         println!("{name:5}| {line}");
         if let Some(loaded) = Loaded::of_line(line) {
             // Nobody stops listening before the last line.
             let _ = found.send(loaded);
         }
-    })
+    })?;
+    let mut keys = process::cargo(workspace);
+    keys.args(["--config", &runner(name)?]).args(KEYS);
+    tally += process::run_tests_showing(&mut keys, move |line| println!("{name:5}| {line}"))?;
+    Ok(tally)
 }
 
 /// The suite as it always runs, but in a guest.
-fn command(workspace: &Workspace, kernel: &str) -> Result<Command> {
-    let own = env::current_exe().context("cannot tell where this program is")?;
-    let runner = format!(
-        "target.'cfg(all())'.runner = ['{}', 'guest', '{kernel}']",
-        own.display()
-    );
+fn twin(workspace: &Workspace, kernel: &str) -> Result<Command> {
     let mut cargo = programs::cargo(workspace, "test");
-    cargo.args(["--config", &runner, "--test", SUITE, "--"]);
+    cargo.args(["--config", &runner(kernel)?, "--test", SUITE, "--"]);
     cargo.args(["--nocapture", "--test-threads=1"]);
     cargo.args(SKIPPED.iter().flat_map(|name| ["--skip", name]));
     Ok(cargo)
+}
+
+/// Has cargo start tests in a guest: what it is configured with.
+fn runner(kernel: &str) -> Result<String> {
+    let own = env::current_exe().context("cannot tell where this program is")?;
+    Ok(format!(
+        "target.'cfg(all())'.runner = ['{}', 'guest', '{kernel}']",
+        own.display()
+    ))
 }
 
 /// A program that a kernel took.

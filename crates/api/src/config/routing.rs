@@ -48,6 +48,8 @@ pub struct BgpPeer {
     pub ttl_security: Option<String>,
     /// The file whose first line is the password of TCP-MD5 (RFC 2385).
     pub password_file: Option<String>,
+    /// By which keys its segments are signed (RFC 5925), instead of a password.
+    pub tcp_ao: Option<TcpAo>,
     /// `on`: it calls, we do not.
     pub passive: Option<String>,
     /// How long it may be silent: `9s`; `0s` is for ever.
@@ -102,6 +104,28 @@ pub struct Bfd {
     pub profiles: Option<Vec<BfdProfile>>,
     /// Sessions with somebody who is no BGP peer.
     pub sessions: Option<Vec<BfdSession>>,
+}
+
+/// By which keys the segments of a session are signed (RFC 5925).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TcpAo {
+    /// The keys; with the first one sessions begin.
+    pub keys: Option<Vec<TcpAoKey>>,
+}
+
+/// A key of TCP-AO that both sides have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TcpAoKey {
+    /// Its number in segments that we send, from 0 to 255: the other side's `receive_id`.
+    pub send_id: Option<u64>,
+    /// Its number in segments that we get, from 0 to 255: the other side's `send_id`.
+    pub receive_id: Option<u64>,
+    /// `hmac-sha1`, `aes-128-cmac` or `hmac-sha256`.
+    pub algorithm: Option<String>,
+    /// The file whose first line is the secret, of 1 to 80 bytes.
+    pub secret_file: Option<String>,
 }
 
 /// Timers of sessions.

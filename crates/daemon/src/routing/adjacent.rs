@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::intent::routing::{Bgp, Place};
+use gateway::{
+    intent::routing::{Bgp, Place},
+    routing::watched::Neighbours,
+};
 use kernel::{netlink::Link, routers};
 use tokio::{io::Interest, net::UdpSocket};
 
@@ -69,6 +72,20 @@ impl Adjacent {
         let index = self.interfaces.get(interface)?;
         let address = self.heard.get(index)?;
         Some(SocketAddrV6::new(*address, port, 0, *index))
+    }
+
+    /// Somebody behind an interface called; that is who is there, if nobody was heard.
+    pub fn called(&mut self, from: SocketAddrV6) {
+        if self.interface(from.scope_id()).is_some() && from.ip().is_unicast_link_local() {
+            self.heard.entry(from.scope_id()).or_insert(*from.ip());
+        }
+    }
+
+    /// Who is behind each interface, if somebody was heard there or called.
+    pub fn neighbours(&self) -> Neighbours {
+        let each = self.interfaces.iter();
+        each.filter_map(|(name, index)| Some((name.clone(), *self.heard.get(index)?)))
+            .collect()
     }
 
     /// The interface with this index, if peers are wanted behind it.

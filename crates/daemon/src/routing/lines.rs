@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::password;
+use super::{keys, password};
 
 /// Bytes that are read at once: some messages.
 const PIECE: usize = 16_384;
@@ -185,6 +185,7 @@ async fn call(peer: &Peer, to: Option<SocketAddr>) -> io::Result<TcpStream> {
         let password = password::read(path)?;
         kernel::tcp::set_password(&socket, IpNet::from(address), &password)?;
     }
+    keys::sign(&socket, IpNet::from(address), &keys::read(&peer.keys)?)?;
     socket.connect(to).await
 }
 

@@ -1,4 +1,4 @@
-//! Where peers call: one socket for each version of IP, with the passwords of those who have one.
+//! Where peers call: one socket for each version of IP, with the passwords and keys of those who have some.
 
 use std::{
     future::poll_fn,
@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::intent::routing::{Bgp, Place};
+use gateway::intent::routing::{Bgp, Peer, Place};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::password;
+use super::{keys, password};
 
 /// Calls that wait to be taken: all peers at once.
 const BACKLOG: u32 = 128;
@@ -26,6 +26,8 @@ pub(super) struct Listeners {
     port: Option<u16>,
     sockets: Vec<TcpListener>,
     passwords: Vec<(IpNet, PathBuf)>,
+    /// Keys that the sockets have, by their numbers.
+    keys: Vec<(IpNet, (u8, u8))>,
     retry_at: Option<Instant>,
 }
 
@@ -52,19 +54,17 @@ impl Listeners {
             self.sockets.extend(six.ok());
             self.port = Some(bgp.port);
             self.passwords.clear();
+            self.keys.clear();
         }
-        self.let_in(bgp)
+        let (by_password, by_key) = (self.let_in(bgp), self.let_in_by_keys(bgp));
+        by_password.and(by_key)
     }
 
     fn let_in(&mut self, bgp: &Bgp) -> io::Result<()> {
-        let wanted = bgp.peers.iter().filter_map(|peer| {
-            let net = match &peer.place {
-                Place::Address(address) => IpNet::from(*address),
-                Place::Range(net) => *net,
-                Place::Interface(_) => LINK_LOCAL,
-            };
-            Some((net, peer.password.clone()?))
-        });
+        let wanted = bgp
+            .peers
+            .iter()
+            .filter_map(|peer| Some((calls_from(peer), peer.password.clone()?)));
         let wanted: Vec<(IpNet, PathBuf)> = wanted.collect();
         for (net, _) in self.passwords.iter().filter(|it| !wanted.contains(it)) {
             self.sign(*net, &[])?;
@@ -85,12 +85,37 @@ impl Listeners {
         failure.map_or(Ok(()), Err)
     }
 
-    fn sign(&self, net: IpNet, password: &[u8]) -> io::Result<()> {
-        for socket in &self.sockets {
-            let is_ipv6 = socket.local_addr()?.is_ipv6();
-            if is_ipv6 == matches!(net, IpNet::V6(_)) {
-                kernel::tcp::set_password(socket, net, password)?;
+    /// Keys are set anew each time, as a file may say something else now. Who calls meanwhile without one is
+    /// refused when the call is taken.
+    fn let_in_by_keys(&mut self, bgp: &Bgp) -> io::Result<()> {
+        for (net, ids) in std::mem::take(&mut self.keys) {
+            for socket in of_version(&self.sockets, net) {
+                // A socket has only the keys that the kernel took.
+                let _ = kernel::tcp::ao::remove_key(socket, net, ids);
             }
+        }
+        let mut failure = None;
+        for peer in bgp.peers.iter().filter(|peer| !peer.keys.is_empty()) {
+            if let Err(error) = self.let_one_in(peer) {
+                let message = format!("the keys of peer {}: {error}", peer.name);
+                failure.get_or_insert(io::Error::new(error.kind(), message));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn let_one_in(&mut self, peer: &Peer) -> io::Result<()> {
+        let (net, known) = (calls_from(peer), keys::read(&peer.keys)?);
+        self.keys.extend(known.iter().map(|it| (net, it.ids())));
+        for socket in of_version(&self.sockets, net) {
+            keys::let_in(socket, net, &known)?;
+        }
+        Ok(())
+    }
+
+    fn sign(&self, net: IpNet, password: &[u8]) -> io::Result<()> {
+        for socket in of_version(&self.sockets, net) {
+            kernel::tcp::set_password(socket, net, password)?;
         }
         Ok(())
     }
@@ -114,6 +139,22 @@ impl Listeners {
             calls.find(|it| it.is_ready()).unwrap_or(Poll::Pending)
         })
         .await
+    }
+}
+
+/// The sockets that somebody in a prefix can call.
+fn of_version(sockets: &[TcpListener], net: IpNet) -> impl Iterator<Item = &TcpListener> {
+    let is_wanted = matches!(net, IpNet::V6(_));
+    let is_ipv6 = |it: &TcpListener| it.local_addr().is_ok_and(|it| it.is_ipv6());
+    sockets.iter().filter(move |it| is_ipv6(it) == is_wanted)
+}
+
+/// From where a peer may call.
+fn calls_from(peer: &Peer) -> IpNet {
+    match &peer.place {
+        Place::Address(address) => IpNet::from(*address),
+        Place::Range(net) => *net,
+        Place::Interface(_) => LINK_LOCAL,
     }
 }
 

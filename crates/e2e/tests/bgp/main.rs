@@ -2,6 +2,7 @@
 //!
 //! Each sentence is told of each of them, in a module by its name. `docs/operate/interop.md` is the table.
 
+mod keys;
 mod rubbish;
 mod scene;
 mod sentences;

@@ -46,6 +46,17 @@ fn peered(before: &[Peer], after: &[Peer], changes: &mut Vec<String>) {
             advertisement_interval: new.advertisement_interval,
             bfd: new.bfd.clone(),
             keeps_received: new.keeps_received,
+            keys: new.keys.clone(),
+            ..old.clone()
+        };
+        if old.keys != new.keys {
+            changes.push(format!(
+                "peer {} has other keys: its next session begins with them",
+                new.name
+            ));
+        }
+        let with_new_keys = Peer {
+            keys: new.keys.clone(),
             ..old.clone()
         };
         if told_otherwise != *new {
@@ -53,7 +64,7 @@ fn peered(before: &[Peer], after: &[Peer], changes: &mut Vec<String>) {
                 "peer {} is another: its session begins anew",
                 new.name
             ));
-        } else if old != new {
+        } else if with_new_keys != *new {
             changes.push(format!("peer {} is told or watched otherwise", new.name));
         }
     }

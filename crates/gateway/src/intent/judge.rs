@@ -12,6 +12,7 @@ mod pools;
 mod prefixes;
 mod rules;
 mod settings;
+mod tcp_ao;
 
 use std::collections::BTreeMap;
 

@@ -48,6 +48,8 @@ pub struct Peer {
     pub distance: Distance,
     /// The file whose first line is the password of TCP-MD5.
     pub password: Option<PathBuf>,
+    /// The keys of TCP-AO, the first one to begin with; none if there is a password, and at most [`KEYS_MAX`].
+    pub keys: Vec<TcpAoKey>,
     /// Whether only it calls.
     pub is_passive: bool,
     /// How long it may be silent: none for ever, otherwise from 3 s (RFC 4271 §4.2).
@@ -70,6 +72,33 @@ pub struct Peer {
     pub keeps_received: bool,
     /// What it is told; where two of them name a prefix, the first decides.
     pub announce: Vec<Announcement>,
+}
+
+/// Keys of TCP-AO that a peer has: the one in use, and others that it is exchanged for.
+pub const KEYS_MAX: usize = 8;
+
+/// A key by which segments are signed (RFC 5925).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpAoKey {
+    /// Its number in segments that we send; unique among a peer's.
+    pub send_id: u8,
+    /// Its number in segments that we get; unique among a peer's.
+    pub receive_id: u8,
+    /// What it is used with.
+    pub algorithm: TcpAoAlgorithm,
+    /// The file whose first line is the secret.
+    pub secret: PathBuf,
+}
+
+/// How segments are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpAoAlgorithm {
+    /// HMAC-SHA-1-96 (RFC 5926).
+    HmacSha1,
+    /// AES-128-CMAC-96 (RFC 5926).
+    Aes128Cmac,
+    /// HMAC-SHA-256, cut to 96 bits.
+    HmacSha256,
 }
 
 /// Where a peer is.

@@ -147,3 +147,50 @@ fn without_bgp_there_is_nobody_to_tell() {
     assert!(routing.snapshot().is_empty());
     assert_eq!(routing.deadline(), None);
 }
+
+#[test]
+fn a_peer_behind_an_interface_is_watched_there_as_soon_as_somebody_is() {
+    let text = CONFIG.replace(
+        "interface: eth1, as: external",
+        "interface: eth1, as: external, bfd: fast",
+    );
+    let intent = intent(&(text + "bfd: {profiles: [{name: fast}]}\n"));
+    let mut neighbours = watched::Neighbours::new();
+    assert_eq!(watched::watched(&intent, &neighbours), []);
+
+    let address: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+    neighbours.insert("eth2".to_owned(), address);
+    assert_eq!(watched::watched(&intent, &neighbours), []);
+    neighbours.insert("eth1".to_owned(), address);
+    let ways = watched::watched(&intent, &neighbours);
+    let ends = |it: &watched::Watched| (it.name.clone(), it.peer, it.interface.clone(), it.hops);
+    assert_eq!(
+        ways.iter().map(ends).collect::<Vec<_>>(),
+        [(
+            "cable".to_owned(),
+            address.into(),
+            Some("eth1".to_owned()),
+            1
+        )]
+    );
+}
+
+#[test]
+fn a_peer_has_its_keys_in_the_order_in_which_they_are_written() {
+    let keys = ", tcp_ao: {keys: [
+        {send_id: 1, receive_id: 2, algorithm: aes-128-cmac, secret_file: /k/one},
+        {send_id: 3, receive_id: 0, algorithm: hmac-sha256, secret_file: /k/two}]}}";
+    let text = CONFIG.replace(
+        "172.31.2.1, as: 65000}",
+        &format!("172.31.2.1, as: 65000{keys}"),
+    );
+    let intent = intent(&text);
+    let peer = &intent.bgp.as_ref().unwrap().peers[0];
+    let shown = |it: &crate::intent::routing::TcpAoKey| {
+        (it.send_id, it.receive_id, it.secret.display().to_string())
+    };
+    assert_eq!(
+        peer.keys.iter().map(shown).collect::<Vec<_>>(),
+        [(1, 2, "/k/one".to_owned()), (3, 0, "/k/two".to_owned())]
+    );
+}

@@ -1,7 +1,11 @@
 //! Which ways BFD watches: those to other members of the cluster, to BGP peers that want it, and sessions of
 //! their own.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use crate::intent::{
     Intent,
@@ -40,9 +44,12 @@ impl Watched {
     }
 }
 
+/// Who is behind interfaces, by their names: link-local addresses that nobody wrote.
+pub type Neighbours = BTreeMap<String, Ipv6Addr>;
+
 /// The ways, in the order of the configuration. Of two that have the same ends the first decides, and has
-/// both names.
-pub fn watched(intent: &Intent) -> Vec<Watched> {
+/// both names. The way to a peer behind an interface is watched as soon as it is one of `neighbours`.
+pub fn watched(intent: &Intent, neighbours: &Neighbours) -> Vec<Watched> {
     let peers = intent.bgp.iter().flat_map(|bgp| &bgp.peers);
     let sessions = intent.bfd.sessions.iter().filter_map(|session| {
         Some(Watched {
@@ -56,7 +63,7 @@ pub fn watched(intent: &Intent) -> Vec<Watched> {
         })
     });
     let mut ways: Vec<Watched> = Vec::new();
-    let peers = peers.filter_map(|peer| of(intent, peer));
+    let peers = peers.filter_map(|peer| of(intent, peer, neighbours));
     for way in members(intent).chain(peers).chain(sessions) {
         let ends = |it: &Watched| (it.peer, it.local, it.interface.clone(), it.hops > 1);
         match ways.iter_mut().find(|it| ends(it) == ends(&way)) {
@@ -87,15 +94,17 @@ fn members(intent: &Intent) -> impl Iterator<Item = Watched> {
 }
 
 /// The way to a peer, if it is to be watched and known.
-fn of(intent: &Intent, peer: &Peer) -> Option<Watched> {
-    let Place::Address(address) = peer.place else {
-        return None;
+fn of(intent: &Intent, peer: &Peer, neighbours: &Neighbours) -> Option<Watched> {
+    let (address, interface) = match &peer.place {
+        Place::Address(address) => (*address, None),
+        Place::Interface(name) => (IpAddr::V6(*neighbours.get(name)?), Some(name.clone())),
+        Place::Range(_) => return None,
     };
     Some(Watched {
         name: peer.name.clone(),
         peer: address,
         local: peer.source,
-        interface: None,
+        interface,
         hops: peer.distance.hops,
         profile: profile(intent, peer.bfd.as_deref()?)?,
         is_member: false,

@@ -84,6 +84,7 @@ malformed! {
     a_cluster_has_members_with_addresses_of_their_own_and_this_is_one = "79-cluster";
     a_cluster_of_one_is_none = "80-cluster-of-one";
     flows_are_copied_by_a_port_with_certificates_from_files = "81-cluster-copies";
+    keys_of_tcp_ao_have_numbers_algorithms_and_files_and_no_password_beside_them = "83-tcp-ao";
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{
     },
     Names, accept, bfd, each, given, required,
     settings::{PATH_MAX, absolute, port},
+    tcp_ao,
 };
 
 /// The port of BGP (RFC 4271 §4.2).
@@ -197,14 +198,15 @@ fn peer(
     let distance = distance(written, path, report);
     let password = given(report, path, "password_file", &written.password_file)
         .and_then(|(path, word)| accept(report, &path, absolute(word, PATH_MAX, PASSWORD)));
+    let keys = tcp_ao::keys(written, path, report);
     let is_passive = switch("passive", &written.passive, path, report);
     let families = families(written, path, report);
     let (next_hop4, next_hop6) = next_hops(written, path, report);
     let bfd = given(report, path, "bfd", &written.bfd)
         .and_then(|(path, word)| bfd::known(word, around.profiles, &path, report));
-    if bfd.is_some() && matches!(place, Some(Place::Interface(_) | Place::Range(_))) {
-        let message = "only the way to a known address can be watched";
-        let help = "write the peer's `address`, or leave `bfd` out: the hold time notices its loss";
+    if bfd.is_some() && matches!(place, Some(Place::Range(_))) {
+        let message = "the ways to those who call from a range cannot be watched";
+        let help = "write the peer's `address` or `interface`, or leave `bfd` out: the hold time notices its loss";
         report.error(&path.field("bfd"), complaint(message, help));
     }
     let prefixes_max = given(report, path, "prefixes_max", &written.prefixes_max)
@@ -249,6 +251,7 @@ fn peer(
         device,
         distance: distance?,
         password,
+        keys,
         is_passive: is_passive?,
         hold_time,
         connect_retry,
