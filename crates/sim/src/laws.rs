@@ -1,0 +1,110 @@
+//! What must be true of every run, and which of it is demanded.
+
+use std::{fmt, time::Duration};
+
+use crate::plan::{Plan, Profile};
+
+/// Which laws are demanded beside those that always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Laws {
+    /// Established connections survive that one gateway dies. Not before flows are copied to other members.
+    pub survives_crash: bool,
+    /// Connections that began while a member was out of reach survive that it comes back with its tables. Not
+    /// before such a member asks whoever held its buckets meanwhile.
+    pub survives_rejoin: bool,
+    /// Connections survive two changes of who holds what in a row, of which the second comes before the first
+    /// is over.
+    pub survives_overlap: bool,
+}
+
+impl Laws {
+    /// What is true today.
+    pub const TODAY: Self = Self {
+        survives_crash: false,
+        survives_rejoin: false,
+        survives_overlap: false,
+    };
+}
+
+/// A law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Law {
+    /// No external tuple is two live connections' at one time, and no external port two clients'.
+    OneTupleOneConnection,
+    /// No packet is delivered to whom it is not for, or untranslated, or damaged.
+    RightDelivery,
+    /// No packet is handled by more gateways than hops allow.
+    NoLoops,
+    /// When all connections are over, no flow, mapping or port is left.
+    EverythingEnds,
+    /// Tables stay within bounds and agree with each other.
+    SoundTables,
+    /// What does not touch a connection's flow does not end it.
+    ConnectionsSurvive,
+    /// Once it is known who is there, new connections work.
+    NewConnectionsWork,
+    /// A client keeps its external port while it uses it (RFC 4787 REQ-1).
+    ClientsKeepPorts,
+}
+
+impl Law {
+    /// The law in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::OneTupleOneConnection => "an external port is one client's at one time",
+            Self::RightDelivery => "a packet reaches whom it is for, translated and whole",
+            Self::NoLoops => "a packet is handled by few gateways",
+            Self::EverythingEnds => "when all is over, no flow, mapping or port is left",
+            Self::SoundTables => "tables stay within bounds and agree",
+            Self::ConnectionsSurvive => "established connections survive",
+            Self::NewConnectionsWork => "new connections work",
+            Self::ClientsKeepPorts => "clients keep their external ports",
+        }
+    }
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// Which.
+    pub law: Law,
+    /// When.
+    pub at: Duration,
+    /// By what.
+    pub what: String,
+    /// Of which run.
+    pub seed: u64,
+    /// Of which kind.
+    pub profile: Profile,
+    /// The site in one line.
+    pub site: String,
+    /// What happened before.
+    pub story: Vec<String>,
+}
+
+impl Broken {
+    /// The site of a plan in one line.
+    pub fn site(plan: &Plan) -> String {
+        format!(
+            "{} gateways, ports to {}, BFD every {:?}, routers detect in {:?} and learn in {:?}, loss {} in a million",
+            plan.members,
+            plan.last_port,
+            plan.interval,
+            plan.detection,
+            plan.learning,
+            plan.quality.loss
+        )
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} ({:?}; {})", self.seed, self.profile, self.site)?;
+        writeln!(f, "broken at {:.4} s: {}", self.at.as_secs_f64(), self.law.words())?;
+        writeln!(f, "{}", self.what)?;
+        for line in &self.story {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "again: cargo xtask sim --seed {}", self.seed)
+    }
+}
