@@ -103,6 +103,8 @@ pub struct Connection {
     pub outcome: Option<(Outcome, Duration)>,
     /// Why it may end otherwise than it should.
     pub excuse: Option<&'static str>,
+    /// Whether no gateway has its flow any more, because the one that had it died: its port may be another's.
+    pub is_bereaved: bool,
     /// Changes of who holds what that it has lived through.
     pub changes: u32,
     stage: Stage,
@@ -170,6 +172,17 @@ pub enum Deed {
     Over(u32, Outcome),
     /// A law was broken, by this.
     Breaks(Law, u32, String),
+    /// A client that still talks as somebody is seen as somebody else.
+    Moved {
+        /// The connection by which it was seen before.
+        first: u32,
+        /// As whom.
+        was: End,
+        /// The connection by which it is seen now.
+        second: u32,
+        /// As whom.
+        is: End,
+    },
     /// The server knows two clients by the same external end, which must not be if the gateways still hold
     /// what they hold for the first.
     Conflict {
@@ -177,6 +190,8 @@ pub enum Deed {
         first: u32,
         /// Who comes by it now.
         second: u32,
+        /// What both are known by.
+        external: End,
     },
 }
 
@@ -253,6 +268,7 @@ impl Hosts {
             established: None,
             outcome: None,
             excuse: None,
+            is_bereaved: false,
             changes: 0,
             stage: Stage::Opening,
             serving: Serving::NotYet,

@@ -15,6 +15,15 @@ pub struct Laws {
     /// Connections survive two changes of who holds what in a row, of which the second comes before the first
     /// is over.
     pub survives_overlap: bool,
+    /// Connections survive whose flows are on a gateway that knows nothing of it: by what it was told it neither
+    /// owns their buckets nor did before. Not before what such a gateway hands on keeps its realm.
+    pub survives_as_guest: bool,
+    /// Connections survive the return of a member that was drained while something happened to another one. Not
+    /// before a member that drains hears of others.
+    pub survives_stale_drain: bool,
+    /// BFD's control packets may overtake each other. Not before a session that goes up and down at once costs
+    /// nothing: who held a bucket before is forgotten by that.
+    pub reorders_control: bool,
 }
 
 impl Laws {
@@ -23,6 +32,9 @@ impl Laws {
         survives_crash: false,
         survives_rejoin: false,
         survives_overlap: false,
+        survives_as_guest: false,
+        survives_stale_drain: false,
+        reorders_control: false,
     };
 }
 

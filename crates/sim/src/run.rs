@@ -128,6 +128,8 @@ pub struct Run {
     rings: Vec<Vec<Event>>,
     wakes: Vec<Option<Duration>>,
     network: Network,
+    /// When the last control packet arrives from each member at each.
+    turns: Vec<Duration>,
     streams: Streams,
     routers: [Router; 2],
     hosts: Hosts,
@@ -167,6 +169,7 @@ impl Run {
             rings: (0..plan.members).map(|_| Vec::new()).collect(),
             wakes: vec![None; plan.members],
             network: Network::new(plan.members, plan.quality),
+            turns: vec![Duration::ZERO; plan.members * plan.members],
             streams: Streams::default(),
             routers: Realm::BOTH.map(|realm| router(realm, &mut draw)),
             hosts: Hosts::new(random.branch(3)),
@@ -256,6 +259,7 @@ impl Run {
             Event::Heal => self.heal(),
             Event::Stream(event) => self.stream(event),
             Event::Look => {
+                self.excuse_guests();
                 self.prove_tables();
                 self.at(self.now + SWEEP, Event::Look);
             }
@@ -408,6 +412,7 @@ impl Run {
         }
         for (to, bytes) in effects.control {
             for at in self.network.between((index, to), self.now, &mut self.random) {
+                let at = self.in_turn((index, to), at);
                 let bytes = bytes.clone();
                 self.at(at, Event::Control { from: index, to, bytes });
             }
@@ -425,6 +430,17 @@ impl Run {
         self.schedule_streams();
         self.schedule(index);
         self.look_at_routes();
+    }
+
+    /// When a control packet arrives that would arrive then: not before those that were sent before it, unless
+    /// they may overtake each other.
+    fn in_turn(&mut self, (from, to): (usize, usize), at: Duration) -> Duration {
+        let last = self.turns.get_mut(from * self.plan.members + to);
+        let Some(last) = last.filter(|_| !self.laws.reorders_control) else {
+            return at;
+        };
+        *last = at.max(*last);
+        *last
     }
 
     /// Has a gateway's machines woken when they want to be.

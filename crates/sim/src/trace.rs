@@ -34,8 +34,8 @@ pub enum Entry {
     Over(u32, Outcome),
     /// A host sends.
     Sends(Realm, u32, Option<Word>, u32),
-    /// A host gets something.
-    Gets(Realm, u32, Option<Word>, u32),
+    /// A host gets something; a server, from this port.
+    Gets(Realm, u32, Option<Word>, u32, u16),
     /// No router knows a gateway to send to.
     NoWay(Realm, u32),
     /// A packet reached a gateway that does not run.
@@ -163,11 +163,11 @@ impl fmt::Display for Told<'_> {
             Entry::Sends(Realm::Outside, _, said, number) => {
                 write!(f, "the server sends {} {number}", word(said))
             }
-            Entry::Gets(Realm::Inside, _, said, number) => {
+            Entry::Gets(Realm::Inside, _, said, number, _) => {
                 write!(f, "the client gets {} {number}", word(said))
             }
-            Entry::Gets(Realm::Outside, _, said, number) => {
-                write!(f, "the server gets {} {number}", word(said))
+            Entry::Gets(Realm::Outside, _, said, number, port) => {
+                write!(f, "the server gets {} {number} from port {port}", word(said))
             }
             Entry::NoWay(realm, _) => write!(f, "the router {realm:?} knows no gateway"),
             Entry::Unheard(member, _) => write!(f, "gw{member} is not there to take it"),

@@ -105,6 +105,11 @@ impl Hosts {
         let is_right = connection.client == own
             && connection.server == from
             && connection.protocol == segment.protocol;
+        // The port of a connection that is over, or that its gateway lost, may be another's; its server does not
+        // know that.
+        if !is_right && (connection.is_bereaved || !connection.is_live()) {
+            return deeds;
+        }
         if !is_right {
             let what = format!(
                 "a packet of connection {id}, from {:?} to {:?}, reaches {own:?} from {from:?}",

@@ -79,7 +79,7 @@ impl Hosts {
                 return deeds;
             }
             if self.get(first).is_some_and(Connection::is_live) {
-                deeds.push(Deed::Conflict { first, second: id });
+                deeds.push(Deed::Conflict { first, second: id, external });
             }
         }
         let begins = segment.protocol != Protocol::Tcp || payload.word == Word::Syn;
@@ -116,7 +116,7 @@ impl Hosts {
         let first = owner.and_then(|it| self.get(it));
         if let Some(first) = first.filter(|it| it.client != client && it.is_live()) {
             let first = first.id;
-            deeds.push(Deed::Conflict { first, second: id });
+            deeds.push(Deed::Conflict { first, second: id, external });
         }
         let before = self.seen_as.insert((protocol, client), (id, external));
         let Some((other, was)) = before else {
@@ -127,10 +127,12 @@ impl Hosts {
         });
         let is_excused = self.get(id).is_none_or(|it| it.excuse.is_some());
         if was != external && is_live && !is_excused {
-            let what = format!(
-                "{client:?} is {was:?} for connection {other}, and {external:?} for connection {id}"
-            );
-            deeds.push(Deed::Breaks(Law::ClientsKeepPorts, id, what));
+            deeds.push(Deed::Moved {
+                first: other,
+                was,
+                second: id,
+                is: external,
+            });
         }
     }
 

@@ -1,10 +1,10 @@
 //! What hosts do, and what they complain of.
 
-use abi::{FlowKey, Tuple};
+use abi::{FlowKey, Tuple, cluster::bucket_of};
 
 use super::{Event, Run};
 use crate::{
-    hosts::{Connection, Deed},
+    hosts::{Connection, Deed, End},
     laws::Law,
     member::Power,
 };
@@ -24,42 +24,90 @@ impl Run {
                 }
                 Deed::Over(id, outcome) => self.over(id, outcome),
                 Deed::Breaks(law, id, what) => self.breaks(law, &[id], what),
-                Deed::Conflict { first, second } => self.judge_conflict(first, second),
+                Deed::Moved {
+                    first,
+                    was,
+                    second,
+                    is,
+                } => self.judge_move((first, was), (second, is)),
+                Deed::Conflict {
+                    first,
+                    second,
+                    external,
+                } => self.judge_conflict((first, second), external),
             }
         }
     }
 
     /// Two clients are known by the same external end. That may be only if no gateway has the first one's flow
     /// any more.
-    fn judge_conflict(&mut self, first: u32, second: u32) {
+    fn judge_conflict(&mut self, (first, second): (u32, u32), external: End) {
         let (Some(one), Some(other)) = (self.hosts.get(first), self.hosts.get(second)) else {
             return;
         };
-        let Some(holder) = self.holder(one) else {
+        let Some(holder) = self.holder(one, external) else {
             return;
         };
         let what = format!(
-            "{:?} is connection {first}'s ({:?} to {:?}), which gw{holder} holds, and connection {second}'s ({:?} to {:?})",
-            one.external, one.client, one.server, other.client, other.server
+            "{external:?} is connection {first}'s ({:?} to {:?}), which gw{holder} holds, and connection {second}'s ({:?} to {:?})",
+            one.client, one.server, other.client, other.server
         );
         self.breaks(Law::OneTupleOneConnection, &[first, second], what);
     }
 
-    /// A gateway that has a connection's flow.
-    pub(super) fn holder(&self, connection: &Connection) -> Option<usize> {
+    /// A client is seen as somebody else than before.
+    fn judge_move(&mut self, (first, was): (u32, End), (second, is): (u32, End)) {
+        let Some(one) = self.hosts.get(first) else {
+            return;
+        };
+        let what = format!(
+            "{:?} is {was:?} for connection {first}, and {is:?} for connection {second}",
+            one.client
+        );
+        self.breaks(Law::ClientsKeepPorts, &[first, second], what);
+    }
+
+    /// Excuses those whose flows are on a gateway that by what it was told has nothing to do with them.
+    pub(super) fn excuse_guests(&mut self) {
+        if self.laws.survives_as_guest {
+            return;
+        }
+        let live = self.hosts.connections.iter().filter(|it| it.is_live());
+        let is_guest = |it: &&Connection| it.external.is_some_and(|end| self.is_guest(it, end));
+        let guests: Vec<u32> = live.filter(is_guest).map(|it| it.id).collect();
+        for guest in guests {
+            self.excuse_one(guest, "its gateway knew nothing of it");
+        }
+    }
+
+    fn is_guest(&self, connection: &Connection, external: End) -> bool {
+        let members = self.members.iter().filter(|it| it.power != Power::Off);
+        let mut holders = members.filter(|it| holds(&it.tables.memory, connection, external));
+        holders.any(|it| {
+            let buckets = &it.tables.memory.buckets;
+            let holder = buckets.holder(bucket_of(external.1));
+            let is_it = |member: u8| usize::from(member) == it.index;
+            !is_it(holder.owner) && !is_it(holder.before)
+        })
+    }
+
+    /// A gateway that has a connection's flow, as this external end.
+    fn holder(&self, connection: &Connection, external: End) -> Option<usize> {
         self.members
             .iter()
             .filter(|it| it.power != Power::Off)
-            .find(|it| holds(&it.tables.memory, connection))
+            .find(|it| holds(&it.tables.memory, connection, external))
             .map(|it| it.index)
     }
 }
 
-/// Whether these tables have a connection's flow: whether what its server answers reaches its client by them.
-pub(super) fn holds(memory: &datapath::native::Memory, connection: &Connection) -> bool {
-    let Some((external, port)) = connection.external else {
-        return false;
-    };
+/// Whether these tables have a connection's flow: whether what its server sends to this external end reaches its
+/// client by them.
+pub(super) fn holds(
+    memory: &datapath::native::Memory,
+    connection: &Connection,
+    (external, port): End,
+) -> bool {
     let tuple = Tuple {
         source: connection.server.0,
         source_port: connection.server.1,

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use abi::cluster::bucket_of;
 use gateway::cluster::ABSENCE;
 
 use super::{Event, Run, deeds::holds};
 use crate::{
     faults::Fault,
-    hosts::Connection,
+    hosts::{Connection, End},
     member::Power,
     plan::Profile,
     trace::Entry,
@@ -45,6 +46,10 @@ pub struct Unrest {
     until: Duration,
     /// Until when what an operator did takes effect.
     changing_until: Duration,
+    /// Changes that there were so far.
+    changes: u32,
+    /// How many there had been when a gateway was drained last; nothing if they were not over.
+    drained_at: Vec<Option<u32>>,
 }
 
 impl Unrest {
@@ -55,6 +60,8 @@ impl Unrest {
             disturbances: 0,
             until: Duration::ZERO,
             changing_until: Duration::ZERO,
+            changes: 0,
+            drained_at: vec![None; members],
         }
     }
 
@@ -113,6 +120,9 @@ impl Run {
                 self.cut_pair((from, to), is_one_way, true);
             }
             Fault::Drain { member, ebb, .. } => {
+                if let Some(changes) = self.unrest.drained_at.get_mut(member) {
+                    *changes = was_calm.then_some(self.unrest.changes);
+                }
                 self.with(member, |it, now| it.leave_or_stay(true, now));
                 self.at(self.now + ebb, Event::Step(number, Step::Withdraw));
             }
@@ -213,7 +223,7 @@ impl Run {
             let is_new = |it: &Connection| it.established.is_none_or(|at| at + LAG > now);
             self.excuse("it was too new to have been copied", is_new);
         }
-        self.leave_alone(member, must_survive);
+        self.leave_alone(member, (must_survive, true));
         self.with_member(member, |it| it.crash());
         if let Some(ring) = self.rings.get_mut(member) {
             ring.clear();
@@ -225,12 +235,13 @@ impl Run {
 
     /// Does something that makes a gateway be gone for others.
     fn lose(&mut self, member: usize, act: impl FnOnce(&mut Self)) {
-        self.leave_alone(member, false);
+        self.leave_alone(member, (false, false));
         act(self);
     }
 
-    /// Excuses those that a gateway takes along which is gone.
-    fn leave_alone(&mut self, member: usize, must_survive: bool) {
+    /// Excuses those that a gateway takes along which is gone. It may be that they are also lost for ever: their
+    /// ports are others' then.
+    fn leave_alone(&mut self, member: usize, (must_survive, is_lost): (bool, bool)) {
         let is_busy = self.unrest.busy.iter().filter(|it| **it).count() > 1;
         if is_busy || self.unrest.excuse(self.now).is_some() || self.now < self.unrest.changing_until {
             self.excuse("several things happened at one time", |_| true);
@@ -238,12 +249,17 @@ impl Run {
         let memory = self.members.get(member).map(|it| &it.tables.memory);
         let mut held = Vec::new();
         for connection in &self.hosts.connections {
-            let is_held = memory.is_some_and(|it| holds(it, connection)) && !must_survive;
+            let external = connection.external;
+            let holds = |it| external.is_some_and(|external| holds(it, connection, external));
+            let is_held = memory.is_some_and(holds) && !must_survive;
             if connection.is_live() && (is_held || connection.established.is_none()) {
                 held.push(connection.id);
             }
         }
         self.excuse("its gateway was gone", |it| held.contains(&it.id));
+        for connection in self.hosts.live().filter(|it| held.contains(&it.id)) {
+            connection.is_bereaved |= is_lost;
+        }
         self.count_change();
         // Whoever said that it goes is counted on for longer.
         let is_leaving = self.members.get(member).is_some_and(|it| it.is_withdrawn || !it.has_daemon());
@@ -271,6 +287,12 @@ impl Run {
     fn come_back(&mut self, member: usize, fault: &Fault) {
         self.unrest.set_busy(member, false);
         let is_calm = self.unrest.is_calm(self.now, Some(member));
+        let is_stale = matches!(fault, Fault::Drain { .. })
+            && self.unrest.drained_at.get(member) != Some(&Some(self.unrest.changes));
+        if is_stale && !self.laws.survives_stale_drain {
+            self.excuse("a gateway came back that had not heard of others", |_| true);
+            self.unsettle(self.plan.settling());
+        }
         match fault {
             Fault::Drain { .. } | Fault::Restart { is_said: true, .. } => {
                 self.change(fault, is_calm || self.plan.profile == Profile::Gentle);
@@ -390,6 +412,25 @@ impl Run {
         }
     }
 
+    /// Excuses those whose flows are not where their buckets are now: the next change makes that two.
+    fn excuse_former(&mut self) {
+        let mut former = Vec::new();
+        for gateway in self.members.iter().filter(|it| it.power != Power::Off) {
+            let memory = &gateway.tables.memory;
+            for it in self.hosts.connections.iter().filter(|it| it.is_live()) {
+                let external = it.external.filter(|external| holds(memory, it, *external));
+                let is_former = |(_, port): End| {
+                    let owner = memory.buckets.holder(bucket_of(port)).owner;
+                    usize::from(owner) != gateway.index
+                };
+                if external.is_some_and(is_former) {
+                    former.push(it.id);
+                }
+            }
+        }
+        self.excuse("its flow was not where its bucket was", |it| former.contains(&it.id));
+    }
+
     fn disturb(&mut self, why: &'static str) {
         self.unrest.disturbances += 1;
         self.count_change();
@@ -410,7 +451,11 @@ impl Run {
 
     /// Of two changes in a row only the last owner is asked: who lives through two may be lost.
     fn count_change(&mut self) {
+        self.unrest.changes += 1;
         let is_strict = self.plan.profile != Profile::Harsh || self.laws.survives_overlap;
+        if !is_strict {
+            self.excuse_former();
+        }
         for connection in self.hosts.live() {
             connection.changes += 1;
             if connection.changes >= 2 && !is_strict {

@@ -111,7 +111,8 @@ impl Run {
             }
         };
         let (_, word, number) = said(&segment);
-        self.note(Entry::Gets(realm, flight.connection, word, number));
+        let port = segment.tuple.source_port.get();
+        self.note(Entry::Gets(realm, flight.connection, word, number, port));
         let deeds = self.hosts.get_frame(realm, &segment, self.now);
         self.act(deeds);
     }
