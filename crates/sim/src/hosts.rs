@@ -36,6 +36,8 @@ pub type End = (Ip4, Port);
 
 /// How often something is sent before it is given up.
 const TRIES: u32 = 10;
+/// The same of what is sent first.
+const FIRST_TRIES: u32 = 6;
 /// How long is waited before it is sent again, the first time.
 const AGAIN: Duration = Duration::from_millis(300);
 /// And at most.
@@ -211,13 +213,15 @@ pub struct Hosts {
     seen_as: BTreeMap<(u8, End), (u32, End)>,
     /// Whose an external end was last, by protocol and that end; only of ports that nobody shares.
     owners: BTreeMap<(u8, End), u32>,
+    is_overloaded: bool,
     random: Random,
 }
 
 impl Hosts {
     /// Nobody has dialled yet.
-    pub fn new(random: Random) -> Self {
+    pub fn new(plan: &Plan, random: Random) -> Self {
         Self {
+            is_overloaded: plan.is_overloaded,
             connections: Vec::new(),
             dialled: BTreeMap::new(),
             known: BTreeMap::new(),

@@ -46,6 +46,8 @@ pub struct Plan {
     pub keeps_routes: bool,
     /// The highest port of the pools.
     pub last_port: u16,
+    /// Whether some clients share TCP ports.
+    pub is_overloaded: bool,
     /// How long ports go behind others that were freed.
     pub hold_seconds: u64,
     /// The key of the cluster.
@@ -92,6 +94,7 @@ impl Plan {
             learning: random.millis(100, 3000),
             keeps_routes: !random.once_in(3),
             last_port,
+            is_overloaded: random.once_in(5),
             hold_seconds: random.one_of(0, &[3, 120]),
             key: random.word(),
             clients: 4 + random.below(20),

@@ -18,7 +18,7 @@ use crate::{
     planted::Planted,
     random::Random,
     router::{Change, Router, notices_in},
-    stream::{StreamEvent, Streams},
+    stream::{Host, Notice, StreamEvent, Streams},
     trace::{Entry, Trace},
 };
 
@@ -172,7 +172,7 @@ impl Run {
             turns: vec![Duration::ZERO; plan.members * plan.members],
             streams: Streams::default(),
             routers: Realm::BOTH.map(|realm| router(realm, &mut draw)),
-            hosts: Hosts::new(random.branch(3)),
+            hosts: Hosts::new(&plan, random.branch(3)),
             trace: Trace::default(),
             report: Report::default(),
             random: random.branch(4),
@@ -260,6 +260,7 @@ impl Run {
             Event::Stream(event) => self.stream(event),
             Event::Look => {
                 self.excuse_guests();
+                self.forget_remnants();
                 self.prove_tables();
                 self.at(self.now + SWEEP, Event::Look);
             }
@@ -293,10 +294,9 @@ impl Run {
     fn open(&mut self) {
         if let Some((id, deeds)) = self.hosts.begin(&self.plan, self.now) {
             self.note(Entry::Opens(id));
-            let excuse = self.unrest.excuse(self.now);
-            let newest = self.hosts.connections.last_mut();
-            if let (Some(connection), Some(_)) = (newest, excuse) {
-                connection.excuse = excuse;
+            let excuse = self.hosts.get(id).and_then(|it| self.excuse_for(it));
+            if let Some(why) = excuse {
+                self.excuse_one(id, why);
             }
             self.act(deeds);
         }
@@ -382,16 +382,26 @@ impl Run {
 
     fn stream(&mut self, event: StreamEvent) {
         let members = &self.members;
-        let is_there = |index: usize| members.get(index).is_some_and(|it| it.power != Power::Off);
-        let told = self.streams.handle(event, self.now, &self.network, is_there);
+        let host_of = |index: usize| match members.get(index) {
+            Some(member) if member.power == Power::On => match member.has_daemon() {
+                true => Host::Listens,
+                false => Host::Deaf,
+            },
+            Some(_) | None => Host::Silent,
+        };
+        let told = self.streams.handle(event, self.now, &self.network, host_of);
         self.schedule_streams();
         for (index, id, notice) in told.notices {
             let now = self.now;
+            let bytes = match &notice {
+                Notice::Bytes(bytes) => bytes.len(),
+                Notice::Opened { .. } | Notice::Closed => 0,
+            };
+            self.note(Entry::Streamed(index, bytes));
             let Some(member) = self.members.get_mut(index) else {
                 continue;
             };
             let effects = member.stream(id, notice, now);
-            self.note(Entry::Streamed(index, effects.wishes.len()));
             self.follow(index, effects);
         }
     }

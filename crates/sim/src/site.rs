@@ -53,8 +53,8 @@ pub fn is_external(address: Ip4) -> bool {
     matches!(address.0, [192, 0, 2, 2 | 3])
 }
 
-/// Whether TCP flows from this external address share ports, as long as their remotes differ.
-pub fn is_overloaded(address: Ip4) -> bool {
+/// Whether TCP flows from this external address may share ports, as long as their remotes differ.
+pub fn is_shared(address: Ip4) -> bool {
     address.0 == [192, 0, 2, 3]
 }
 
@@ -76,14 +76,18 @@ pub fn intent(plan: &Plan, me: usize, version: usize) -> Intent {
         })
         .collect();
     let (last, hold) = (plan.last_port, plan.hold_seconds);
+    let (overload, dependence) = match plan.is_overloaded {
+        true => ("on", "address-and-port-dependent"),
+        false => ("off", "endpoint-independent"),
+    };
     let text = format!(
         "interfaces:
   - {{name: eth1, realm: internal}}
   - {{name: eth2, realm: external}}
 pools:
   - {{name: usual, addresses: [192.0.2.2], ports: 1024-{last}, hold_down: {hold}s}}
-  - {{name: shared, addresses: [192.0.2.3], ports: 1024-{last}, hold_down: {hold}s, overload: on,
-     mapping: {{tcp: address-and-port-dependent}}, filtering: {{tcp: address-and-port-dependent}}}}
+  - {{name: shared, addresses: [192.0.2.3], ports: 1024-{last}, hold_down: {hold}s,
+     overload: {overload}, mapping: {{tcp: {dependence}}}}}
 rules:
   - {{name: all, sources: [10.1.0.0/16], pool: usual}}
   - {{name: shared, sources: [10.2.0.0/16], pool: shared}}{more}

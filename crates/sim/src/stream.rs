@@ -106,6 +106,17 @@ impl Stream {
     }
 }
 
+/// How a member's host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// It takes what comes.
+    Listens,
+    /// It says that nobody is there.
+    Deaf,
+    /// It says nothing.
+    Silent,
+}
+
 /// What comes of something.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
@@ -191,13 +202,13 @@ impl Streams {
         }
     }
 
-    /// Something is due. `is_there` says whether a member's host takes packets.
+    /// Something is due. `host_of` says how a member's host is.
     pub fn handle(
         &mut self,
         event: StreamEvent,
         now: Duration,
         network: &Network,
-        is_there: impl Fn(usize) -> bool,
+        host_of: impl Fn(usize) -> Host,
     ) -> Told {
         let StreamEvent::Next(id, side) = event;
         let mut told = Told::default();
@@ -213,7 +224,9 @@ impl Streams {
             return told;
         }
         // What was sent is acknowledged by the other way.
-        let is_open = network.is_open(from, to) && network.is_open(to, from) && is_there(to);
+        let host = host_of(to);
+        let is_cut = !network.is_open(from, to) || !network.is_open(to, from);
+        let is_open = !is_cut && host != Host::Silent;
         if !is_open {
             let since = *way.stuck_since.get_or_insert(now);
             if now.saturating_sub(since) < PATIENCE {
@@ -230,7 +243,7 @@ impl Streams {
         if let Some((at, _)) = way.parcels.front() {
             self.due.push((*at.max(&now), StreamEvent::Next(id, side)));
         }
-        if way.is_over {
+        if way.is_over || host == Host::Deaf {
             // Nobody is there who knows of it: that is said to who sent it.
             self.breaks(id, &mut told);
             return told;

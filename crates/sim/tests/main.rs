@@ -1,1 +1,36 @@
-//! The simulator.
+//! What the simulator demands of a cluster, on a few seeds of each kind, and that it would notice if that were
+//! not so. `cargo xtask sim` runs as many seeds as there is time for.
+
+mod copies;
+mod planted;
+mod profiles;
+mod seeds;
+
+use sim::{Broken, Laws, Order, Profile, Report, run};
+
+/// A run of this kind, as things are today.
+fn order(seed: u64, profile: Profile) -> Order {
+    Order {
+        profile: Some(profile),
+        ..Order::of(seed)
+    }
+}
+
+/// Runs; says what was broken if anything was.
+#[track_caller]
+fn passes(order: &Order) -> Report {
+    run(order).unwrap_or_else(|broken| panic!("{broken}"))
+}
+
+/// Runs and breaks a law.
+#[track_caller]
+fn breaks(order: &Order) -> Box<Broken> {
+    run(order).expect_err("a law is broken")
+}
+
+/// What is demanded today and this.
+fn demanding(change: impl FnOnce(&mut Laws)) -> Laws {
+    let mut laws = Laws::TODAY;
+    change(&mut laws);
+    laws
+}

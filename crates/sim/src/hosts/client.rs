@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use abi::Protocol;
 
-use super::{Connection, Deed, Ending, Hosts, Outcome, Stage, TRIES, backoff};
+use super::{Connection, Deed, Ending, FIRST_TRIES, Hosts, Outcome, Stage, TRIES, backoff};
 use crate::{
     frame::{Segment, Word},
     laws::Law,
@@ -31,7 +31,11 @@ impl Hosts {
         let Some(connection) = self.get_mut(id) else {
             return deeds;
         };
-        if connection.tries >= TRIES {
+        let most = match connection.established {
+            Some(_) => TRIES,
+            None => FIRST_TRIES,
+        };
+        if connection.tries >= most {
             Self::over(connection, Outcome::GaveUp, now, &mut deeds);
             return deeds;
         }

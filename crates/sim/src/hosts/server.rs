@@ -107,8 +107,8 @@ impl Hosts {
         let Some(connection) = self.get(id) else {
             return;
         };
-        let is_overloaded = site::is_overloaded(external.0) && connection.protocol == Protocol::Tcp;
-        if is_overloaded {
+        let is_shared = self.is_overloaded && site::is_shared(external.0);
+        if is_shared && connection.protocol == Protocol::Tcp {
             return;
         }
         let (protocol, client) = (connection.protocol as u8, connection.client);

@@ -3,9 +3,9 @@
 //! Every connection must work and survive unless it has an excuse: its flow was on a gateway that died, or it
 //! began while gateways did not know yet who is there. What operators do excuses nobody.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use abi::cluster::bucket_of;
+use abi::{Side, cluster::bucket_of};
 use gateway::cluster::ABSENCE;
 
 use super::{Event, Run, deeds::holds};
@@ -40,6 +40,8 @@ pub enum Step {
 pub struct Unrest {
     /// Gateways to which something happens.
     busy: Vec<bool>,
+    /// Those among them that serve and do not hear what happens to others.
+    stale: Vec<bool>,
     /// What goes on that gateways cannot come to terms with.
     disturbances: u32,
     /// Until when gateways may be wrong about each other.
@@ -50,6 +52,8 @@ pub struct Unrest {
     changes: u32,
     /// How many there had been when a gateway was drained last; nothing if they were not over.
     drained_at: Vec<Option<u32>>,
+    /// Clients' ends of which something is left from before gateways found each other again, by protocol.
+    remnants: BTreeSet<(u8, End)>,
 }
 
 impl Unrest {
@@ -57,17 +61,20 @@ impl Unrest {
     pub fn new(members: usize) -> Self {
         Self {
             busy: vec![false; members],
+            stale: vec![false; members],
             disturbances: 0,
             until: Duration::ZERO,
             changing_until: Duration::ZERO,
             changes: 0,
             drained_at: vec![None; members],
+            remnants: BTreeSet::new(),
         }
     }
 
     /// Why a connection that begins now may fail.
     pub fn excuse(&self, now: Duration) -> Option<&'static str> {
-        let is_unsettled = self.disturbances > 0 || now < self.until;
+        let is_stale = self.stale.contains(&true);
+        let is_unsettled = self.disturbances > 0 || is_stale || now < self.until;
         is_unsettled.then_some("it began while gateways did not know who is there")
     }
 
@@ -76,6 +83,12 @@ impl Unrest {
         let mut others = self.busy.iter().enumerate();
         let is_alone = others.all(|(index, it)| !*it || Some(index) == member);
         self.excuse(now).is_none() && is_alone && now >= self.changing_until
+    }
+
+    fn set_stale(&mut self, member: usize, is_stale: bool) {
+        if let Some(stale) = self.stale.get_mut(member) {
+            *stale = is_stale;
+        }
     }
 
     fn set_busy(&mut self, member: usize, is_busy: bool) {
@@ -105,6 +118,7 @@ impl Run {
         }
         if let Some(member) = fault.member() {
             self.unrest.set_busy(member, true);
+            self.unrest.set_stale(member, fault.is_gentle() && !was_calm);
         }
         match fault {
             Fault::Crash { member, .. } => self.crash(member),
@@ -287,6 +301,7 @@ impl Run {
     fn come_back(&mut self, member: usize, fault: &Fault) {
         self.unrest.set_busy(member, false);
         let is_calm = self.unrest.is_calm(self.now, Some(member));
+        self.unrest.set_stale(member, false);
         let is_stale = matches!(fault, Fault::Drain { .. })
             && self.unrest.drained_at.get(member) != Some(&Some(self.unrest.changes));
         if is_stale && !self.laws.survives_stale_drain {
@@ -313,6 +328,7 @@ impl Run {
             | Fault::Configure { .. } => {
                 self.count_change();
                 self.unsettle(self.plan.settling());
+                self.note_remnants();
                 if !self.laws.survives_rejoin || !is_calm {
                     self.excuse("a gateway came back with its tables", |_| true);
                 }
@@ -440,6 +456,7 @@ impl Run {
     /// What disturbed everybody is over.
     fn calm_down(&mut self) {
         self.unrest.disturbances -= 1;
+        self.note_remnants();
         self.count_change();
         self.unsettle(self.plan.settling());
         self.excuse("members found each other again", |_| true);
@@ -452,6 +469,14 @@ impl Run {
     /// Of two changes in a row only the last owner is asked: who lives through two may be lost.
     fn count_change(&mut self) {
         self.unrest.changes += 1;
+        for member in &self.members {
+            // One that drains, or whose daemon is away, hears of nothing.
+            let serves = member.power == Power::On && self.network.is_routed(member.index);
+            let is_busy = self.unrest.busy.get(member.index) == Some(&true);
+            if let Some(stale) = self.unrest.stale.get_mut(member.index) {
+                *stale |= serves && is_busy;
+            }
+        }
         let is_strict = self.plan.profile != Profile::Harsh || self.laws.survives_overlap;
         if !is_strict {
             self.excuse_former();
@@ -462,6 +487,41 @@ impl Run {
                 connection.excuse = connection.excuse.or(Some("it lived through several changes"));
             }
         }
+    }
+
+    /// Notes who has something in tables that gateways may not agree about.
+    fn note_remnants(&mut self) {
+        if !self.laws.survives_rejoin {
+            self.unrest.remnants.extend(self.clients());
+        }
+    }
+
+    /// Forgets those of whom nothing is left.
+    pub(super) fn forget_remnants(&mut self) {
+        if !self.unrest.remnants.is_empty() {
+            let clients = self.clients();
+            self.unrest.remnants.retain(|it| clients.contains(it));
+        }
+    }
+
+    /// Clients' ends of which any gateway knows.
+    fn clients(&self) -> BTreeSet<(u8, End)> {
+        let memories = self.members.iter().map(|it| &it.tables.memory.v4);
+        let entries = memories.flat_map(|it| it.flows.all());
+        let outbound = entries.filter(|(_, flow)| flow.side() == Side::Outbound);
+        let clients = outbound.map(|(key, _)| {
+            let client = (key.tuple.source, key.tuple.source_port);
+            (key.protocol, client)
+        });
+        clients.collect()
+    }
+
+    /// Why this connection may fail, which begins now.
+    pub(super) fn excuse_for(&self, connection: &Connection) -> Option<&'static str> {
+        let client = (connection.protocol as u8, connection.client);
+        let is_remnant = self.unrest.remnants.contains(&client);
+        let remnant = is_remnant.then_some("its client had flows before gateways found each other");
+        self.unrest.excuse(self.now).or(remnant)
     }
 
     fn excuse(&mut self, why: &'static str, whom: impl Fn(&Connection) -> bool) {

@@ -1,0 +1,2 @@
+//! Seeds that found something.
+
