@@ -65,8 +65,8 @@ pub enum Fault {
         ebb: Duration,
         /// For how long.
         time: Duration,
-        /// Whether it starts anew, if no flow is left when its time is over.
-        reboots: bool,
+        /// How long it is away then, if no flow is left and it is to start anew; zero if it is not.
+        away: Duration,
     },
     /// All links lose packets.
     Loss {
@@ -129,15 +129,15 @@ impl Fault {
     }
 
     /// From its begin to its end.
-    pub const fn time(&self) -> Duration {
+    pub fn time(&self) -> Duration {
         match self {
             Self::Crash { away, .. } | Self::Restart { away, .. } => *away,
             Self::Freeze { time, .. }
             | Self::Isolate { time, .. }
             | Self::Partition { time, .. }
             | Self::CutPair { time, .. }
-            | Self::Drain { time, .. }
             | Self::Loss { time, .. } => *time,
+            Self::Drain { time, away, .. } => time.saturating_add(*away),
             Self::Configure { spread, .. } => *spread,
         }
     }
@@ -164,7 +164,7 @@ impl Fault {
                 member,
                 ebb: random.millis(100, 4000),
                 time: random.millis(5000, 25_000),
-                reboots: random.once_in(2),
+                away: random.millis(2000, 40_000) * u32::from(random.once_in(2)),
             },
             2 | 3 => Self::Restart {
                 member,

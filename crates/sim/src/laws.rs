@@ -21,6 +21,9 @@ pub struct Laws {
     /// Connections survive the return of a member that was drained while something happened to another one. Not
     /// before a member that drains hears of others.
     pub survives_stale_drain: bool,
+    /// No packet of a connection without an excuse is for a bucket that nobody owns. Not before members wait for one
+    /// that starts to know who is there before they hand packets to it.
+    pub always_owned: bool,
     /// BFD's control packets may overtake each other. Not before a session that goes up and down at once costs
     /// nothing: who held a bucket before is forgotten by that.
     pub reorders_control: bool,
@@ -34,8 +37,37 @@ impl Laws {
         survives_overlap: false,
         survives_as_guest: false,
         survives_stale_drain: false,
+        always_owned: false,
         reorders_control: false,
     };
+
+    /// The names of the switches.
+    pub const NAMES: [&str; 7] = [
+        "survives_crash",
+        "survives_rejoin",
+        "survives_overlap",
+        "survives_as_guest",
+        "survives_stale_drain",
+        "always_owned",
+        "reorders_control",
+    ];
+
+    /// The same, demanding also what has this name; nothing if there is no such switch.
+    pub fn demanding(self, name: &str) -> Option<Self> {
+        let mut laws = self;
+        let switch = match name {
+            "survives_crash" => &mut laws.survives_crash,
+            "survives_rejoin" => &mut laws.survives_rejoin,
+            "survives_overlap" => &mut laws.survives_overlap,
+            "survives_as_guest" => &mut laws.survives_as_guest,
+            "survives_stale_drain" => &mut laws.survives_stale_drain,
+            "always_owned" => &mut laws.always_owned,
+            "reorders_control" => &mut laws.reorders_control,
+            _ => return None,
+        };
+        *switch = true;
+        Some(laws)
+    }
 }
 
 /// A law.
@@ -55,6 +87,8 @@ pub enum Law {
     ConnectionsSurvive,
     /// Once it is known who is there, new connections work.
     NewConnectionsWork,
+    /// Every bucket has an owner.
+    EveryBucketIsOwned,
     /// A client keeps its external port while it uses it (RFC 4787 REQ-1).
     ClientsKeepPorts,
 }
@@ -70,6 +104,7 @@ impl Law {
             Self::SoundTables => "tables stay within bounds and agree",
             Self::ConnectionsSurvive => "established connections survive",
             Self::NewConnectionsWork => "new connections work",
+            Self::EveryBucketIsOwned => "every bucket has an owner",
             Self::ClientsKeepPorts => "clients keep their external ports",
         }
     }
@@ -88,6 +123,8 @@ pub struct Broken {
     pub seed: u64,
     /// Of which kind.
     pub profile: Profile,
+    /// What is demanded.
+    pub laws: Laws,
     /// The site in one line.
     pub site: String,
     /// What happened before.
@@ -117,6 +154,15 @@ impl fmt::Display for Broken {
         for line in &self.story {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "again: cargo xtask sim --seed {}", self.seed)
+        write!(f, "again: cargo xtask sim --seed {}", self.seed)?;
+        if self.profile != Plan::of(self.seed, None).profile {
+            write!(f, " --profile {}", self.profile.name())?;
+        }
+        for name in Laws::NAMES {
+            if self.laws != Laws::TODAY && self.laws.demanding(name) == Some(self.laws) {
+                write!(f, " --demand {name}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -12,21 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sim::{Broken, Order, Profile, Report, faults::KINDS, run};
+use sim::{Broken, Laws, Order, Profile, Report, faults::KINDS, run};
 
 const HELP: &str = "\
-egret-sim [--seeds N] [--minutes M] [--first S] [--profile gentle|crash|harsh]
-egret-sim --seed S [--profile …]
+egret-sim [--seeds N] [--minutes M] [--first S] [--profile gentle|crash|rejoin|harsh] [--demand LAW]…
+egret-sim --seed S [--profile …] [--demand LAW]…
 
-Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1).
+Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
+law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
+survives_stale_drain, always_owned, or reorders_control.
 ";
 
 /// Seeds that are run when nobody says otherwise.
 const SEEDS_DEFAULT: u64 = 500;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Asked {
+    laws: Laws,
     seed: Option<u64>,
     seeds: Option<u64>,
     minutes: Option<u64>,
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
         }
     };
     let (sum, broken) = match asked.seed {
-        Some(seed) => one(seed, asked.profile),
+        Some(seed) => one(seed, &asked),
         None => many(&asked),
     };
     println!("{sum}");
@@ -62,7 +65,14 @@ fn main() -> ExitCode {
 }
 
 fn parse(given: &[String]) -> Result<Option<Asked>, String> {
-    let mut asked = Asked::default();
+    let mut asked = Asked {
+        laws: Laws::TODAY,
+        seed: None,
+        seeds: None,
+        minutes: None,
+        first: None,
+        profile: None,
+    };
     let mut rest = given.iter();
     while let Some(option) = rest.next() {
         let value = rest.next();
@@ -73,12 +83,12 @@ fn parse(given: &[String]) -> Result<Option<Asked>, String> {
             "--minutes" => asked.minutes = Some(number(option, value)?),
             "--first" => asked.first = Some(number(option, value)?),
             "--profile" => {
-                asked.profile = Some(match value.map(String::as_str) {
-                    Some("gentle") => Profile::Gentle,
-                    Some("crash") => Profile::Crash,
-                    Some("harsh") => Profile::Harsh,
-                    Some(_) | None => return Err("there is no such profile".to_owned()),
-                });
+                let found = Profile::ALL.into_iter().find(|it| Some(it.name()) == value.map(|it| &**it));
+                asked.profile = Some(found.ok_or("there is no such profile")?);
+            }
+            "--demand" => {
+                let laws = value.and_then(|it| asked.laws.demanding(it));
+                asked.laws = laws.ok_or("there is no such law")?;
             }
             _ => return Err(format!("there is no option `{option}`")),
         }
@@ -91,17 +101,18 @@ fn number<T: FromStr>(option: &str, value: Option<&String>) -> Result<T, String>
     value.ok_or_else(|| format!("`{option}` wants a number"))
 }
 
-fn order(seed: u64, profile: Option<Profile>) -> Order {
+fn order(seed: u64, asked: &Asked) -> Order {
     Order {
-        profile,
+        profile: asked.profile,
+        laws: asked.laws,
         ..Order::of(seed)
     }
 }
 
-fn one(seed: u64, profile: Option<Profile>) -> (Sum, Option<Box<Broken>>) {
+fn one(seed: u64, asked: &Asked) -> (Sum, Option<Box<Broken>>) {
     let began = Instant::now();
     let mut sum = Sum::default();
-    let broken = match run(&order(seed, profile)) {
+    let broken = match run(&order(seed, asked)) {
         Ok(report) => {
             sum.add(&report);
             println!("seed {seed} breaks no law; its digest is {:016x}", report.digest);
@@ -132,7 +143,7 @@ fn many(asked: &Asked) -> (Sum, Option<Box<Broken>>) {
             if seed - first >= seeds {
                 break;
             }
-            let outcome = run(&order(seed, asked.profile));
+            let outcome = run(&order(seed, asked));
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(report) => found.0.add(&report),

@@ -12,8 +12,25 @@ pub enum Profile {
     Gentle,
     /// One gateway dies and comes back.
     Crash,
+    /// One gateway is out of reach for a while and comes back with its tables.
+    Rejoin,
     /// Everything, also several things at once.
     Harsh,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Gentle, Self::Crash, Self::Rejoin, Self::Harsh];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gentle => "gentle",
+            Self::Crash => "crash",
+            Self::Rejoin => "rejoin",
+            Self::Harsh => "harsh",
+        }
+    }
 }
 
 /// When traffic begins: everybody has found everybody by then.
@@ -68,7 +85,7 @@ impl Plan {
     /// The run of a seed; of this kind, or of one that is drawn too.
     pub fn of(seed: u64, profile: Option<Profile>) -> Self {
         let mut random = Random::new(seed).branch(1);
-        let drawn = random.one_of(Profile::Gentle, &[Profile::Crash, Profile::Harsh, Profile::Harsh]);
+        let drawn = random.one_of(Profile::Gentle, &[Profile::Crash, Profile::Rejoin, Profile::Harsh, Profile::Harsh]);
         let profile = profile.unwrap_or(drawn);
         let members = random.one_of(2, &[2, 3, 3, 4, 5]);
         let clocks = (0..members).map(|_| clock(&mut random)).collect();
@@ -127,6 +144,15 @@ impl Plan {
                 let fault = Fault::Crash {
                     member: random.below(self.members),
                     away: random.millis(300, 40_000),
+                };
+                self.faults.push((at, fault));
+                at += fault.time() + self.settling();
+            }
+            Profile::Rejoin => {
+                let (member, time) = (random.below(self.members), random.millis(300, 40_000));
+                let fault = match random.once_in(3) {
+                    true => Fault::Freeze { member, time },
+                    false => Fault::Isolate { member, time },
                 };
                 self.faults.push((at, fault));
                 at += fault.time() + self.settling();

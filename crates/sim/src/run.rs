@@ -285,6 +285,7 @@ impl Run {
                 what,
                 seed: self.plan.seed,
                 profile: self.plan.profile,
+                laws: self.laws,
                 site: Broken::site(&self.plan),
                 story: self.trace.story(&self.plan, connections),
             }));

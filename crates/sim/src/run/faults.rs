@@ -19,8 +19,6 @@ use crate::{
 
 /// How long a flow may take to be copied to another member.
 const LAG: Duration = Duration::from_secs(3);
-/// How long a gateway takes at least to start anew.
-const REBOOT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(8));
 
 /// A step of a fault that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +145,18 @@ impl Run {
             Fault::Configure { spread, .. } => self.configure_all(number, spread),
         }
         self.look_at_routes();
-        self.at(self.now + fault.time(), Event::Step(number, Step::End));
+        let time = match fault {
+            Fault::Drain { time, .. } => time,
+            Fault::Crash { .. }
+            | Fault::Freeze { .. }
+            | Fault::Isolate { .. }
+            | Fault::Restart { .. }
+            | Fault::Partition { .. }
+            | Fault::CutPair { .. }
+            | Fault::Loss { .. }
+            | Fault::Configure { .. } => fault.time(),
+        };
+        self.at(self.now + time, Event::Step(number, Step::End));
     }
 
     /// The next step of a fault that has begun.
@@ -213,7 +222,7 @@ impl Run {
                 self.cut_pair((from, to), is_one_way, false);
                 self.calm_down();
             }
-            Fault::Drain { member, reboots, .. } => self.end_drain(number, member, reboots),
+            Fault::Drain { member, away, .. } => self.end_drain(number, member, away),
             Fault::Loss { .. } => {
                 self.network.lose(0);
                 self.calm_down();
@@ -239,6 +248,7 @@ impl Run {
         }
         self.leave_alone(member, (must_survive, true));
         self.with_member(member, |it| it.crash());
+        self.unrest.set_stale(member, false);
         if let Some(ring) = self.rings.get_mut(member) {
             ring.clear();
         }
@@ -251,6 +261,7 @@ impl Run {
     fn lose(&mut self, member: usize, act: impl FnOnce(&mut Self)) {
         self.leave_alone(member, (false, false));
         act(self);
+        self.unrest.set_stale(member, false);
     }
 
     /// Excuses those that a gateway takes along which is gone. It may be that they are also lost for ever: their
@@ -351,11 +362,11 @@ impl Run {
         self.unrest.changing_until = self.unrest.changing_until.max(self.now + settling);
     }
 
-    fn end_drain(&mut self, number: usize, member: usize, reboots: bool) {
+    fn end_drain(&mut self, number: usize, member: usize, away: Duration) {
         let tables = self.members.get(member).map(|it| &it.tables.memory.v4.flows);
         let is_empty = tables.is_some_and(|it| it.is_empty());
         let fault = self.plan.faults.get(number).map(|(_, fault)| *fault);
-        if !(reboots && is_empty) {
+        if away.is_zero() || !is_empty {
             self.with(member, |it, now| it.leave_or_stay(false, now));
             self.with_member(member, |it| it.is_withdrawn = false);
             if let Some(fault) = fault {
@@ -369,8 +380,6 @@ impl Run {
         self.streams.end(member, true, self.now, around);
         self.schedule_streams();
         self.with_member(member, |it| it.crash());
-        let (least, most) = REBOOT;
-        let away = self.random.time(least, most);
         self.at(self.now + away, Event::Step(number, Step::Boot));
     }
 

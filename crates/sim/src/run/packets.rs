@@ -1,5 +1,6 @@
 //! The way of a frame: from a host by a router to a gateway, perhaps to another one, and to a host.
 
+use abi::Reason;
 use datapath::Exit;
 
 use super::{Event, Flight, Run};
@@ -59,6 +60,11 @@ impl Run {
         let (exit, reason, bytes) = member.process(flight.bytes, ifindex, now);
         self.report.packets += 1;
         self.note(Entry::Took(index, connection, reason));
+        let is_excused = self.hosts.get(connection).is_none_or(|it| it.excuse.is_some());
+        if reason == Reason::NoOwner as usize && self.laws.always_owned && !is_excused {
+            let what = format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
+            self.breaks(Law::EveryBucketIsOwned, &[connection], what);
+        }
         if handled > HANDLED_MAX {
             let what = format!("gw{index} is the {handled}th gateway that handles a packet");
             self.breaks(Law::NoLoops, &[connection], what);
