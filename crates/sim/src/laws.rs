@@ -24,6 +24,9 @@ pub struct Laws {
     /// No packet of a connection without an excuse is for a bucket that nobody owns. Not before members wait for one
     /// that starts to know who is there before they hand packets to it.
     pub always_owned: bool,
+    /// The packet may be lost by which a member says that it goes. Not before that is said more than once within
+    /// the time in which others would find it dead.
+    pub loses_last_words: bool,
     /// BFD's control packets may overtake each other. Not before a session that goes up and down at once costs
     /// nothing: who held a bucket before is forgotten by that.
     pub reorders_control: bool,
@@ -38,17 +41,19 @@ impl Laws {
         survives_as_guest: false,
         survives_stale_drain: false,
         always_owned: false,
+        loses_last_words: false,
         reorders_control: false,
     };
 
     /// The names of the switches.
-    pub const NAMES: [&str; 7] = [
+    pub const NAMES: [&str; 8] = [
         "survives_crash",
         "survives_rejoin",
         "survives_overlap",
         "survives_as_guest",
         "survives_stale_drain",
         "always_owned",
+        "loses_last_words",
         "reorders_control",
     ];
 
@@ -62,6 +67,7 @@ impl Laws {
             "survives_as_guest" => &mut laws.survives_as_guest,
             "survives_stale_drain" => &mut laws.survives_stale_drain,
             "always_owned" => &mut laws.always_owned,
+            "loses_last_words" => &mut laws.loses_last_words,
             "reorders_control" => &mut laws.reorders_control,
             _ => return None,
         };

@@ -20,7 +20,7 @@ egret-sim --seed S [--profile …] [--demand LAW]…
 
 Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
 law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
-survives_stale_drain, always_owned, or reorders_control.
+survives_stale_drain, always_owned, loses_last_words, or reorders_control.
 ";
 
 /// Seeds that are run when nobody says otherwise.

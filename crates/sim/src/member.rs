@@ -37,6 +37,8 @@ pub enum Power {
 pub struct Effects {
     /// Control packets of BFD, and to which members.
     pub control: Vec<(usize, Vec<u8>)>,
+    /// Whether these say that it goes.
+    pub are_last_words: bool,
     /// What whoever copies flows wants.
     pub wishes: Vec<Wish>,
     /// What is thought of other members from now on.
@@ -151,7 +153,10 @@ impl Member {
         let outcome = self.daemon.as_mut().map(|it| it.ways.end(is_empty, instant));
         let effects = self.follow(outcome.unwrap_or_default(), now);
         self.daemon = None;
-        effects
+        Effects {
+            are_last_words: true,
+            ..effects
+        }
     }
 
     /// Whether there is a daemon.
@@ -181,7 +186,10 @@ impl Member {
         let instant = self.clock.instant(now);
         let daemon = self.daemon.as_mut();
         let outcome = daemon.map(|it| it.ways.leave_or_stay(is_leaving, instant));
-        self.follow(outcome.unwrap_or_default(), now)
+        Effects {
+            are_last_words: is_leaving,
+            ..self.follow(outcome.unwrap_or_default(), now)
+        }
     }
 
     /// A control packet of BFD came.

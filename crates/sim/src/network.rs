@@ -112,6 +112,15 @@ impl Network {
         }
     }
 
+    /// The same of a packet that is not lost as long as the link is not cut.
+    pub fn surely(&self, pair: (usize, usize), now: Duration, random: &mut Random) -> Arrivals {
+        let arrivals = self.between(pair, now, random);
+        match arrivals.is_empty() && self.is_open(pair.0, pair.1) {
+            true => vec![now + self.quality.delay],
+            false => arrivals,
+        }
+    }
+
     /// When a packet arrives that sets out now from a router to a member, or the other way.
     pub fn by_router(&self, member: usize, now: Duration, random: &mut Random) -> Arrivals {
         match self.is_routed(member) {

@@ -422,7 +422,12 @@ impl Run {
             self.note(Entry::Divided(index, owned));
         }
         for (to, bytes) in effects.control {
-            for at in self.network.between((index, to), self.now, &mut self.random) {
+            let pair = (index, to);
+            let arrivals = match effects.are_last_words && !self.laws.loses_last_words {
+                true => self.network.surely(pair, self.now, &mut self.random),
+                false => self.network.between(pair, self.now, &mut self.random),
+            };
+            for at in arrivals {
                 let at = self.in_turn((index, to), at);
                 let bytes = bytes.clone();
                 self.at(at, Event::Control { from: index, to, bytes });

@@ -73,19 +73,28 @@ impl Run {
             return;
         }
         let live = self.hosts.connections.iter().filter(|it| it.is_live());
-        let is_guest = |it: &&Connection| it.external.is_some_and(|end| self.is_guest(it, end));
-        let guests: Vec<u32> = live.filter(is_guest).map(|it| it.id).collect();
+        let guests: Vec<u32> = live.filter(|it| self.is_guest(it)).map(|it| it.id).collect();
         for guest in guests {
             self.excuse_one(guest, "its gateway knew nothing of it");
         }
     }
 
-    fn is_guest(&self, connection: &Connection, external: End) -> bool {
-        let members = self.members.iter().filter(|it| it.power != Power::Off);
-        let mut holders = members.filter(|it| holds(&it.tables.memory, connection, external));
-        holders.any(|it| {
-            let buckets = &it.tables.memory.buckets;
-            let holder = buckets.holder(bucket_of(external.1));
+    fn is_guest(&self, connection: &Connection) -> bool {
+        let (client, server) = (connection.client, connection.server);
+        let tuple = Tuple {
+            source: client.0,
+            source_port: client.1,
+            target: server.0,
+            target_port: server.1,
+        };
+        let key = FlowKey::new(connection.protocol, tuple);
+        let mut members = self.members.iter().filter(|it| it.power != Power::Off);
+        members.any(|it| {
+            let memory = &it.tables.memory;
+            let Some(flow) = memory.v4.flows.get(&key) else {
+                return false;
+            };
+            let holder = memory.buckets.holder(bucket_of(flow.to.source_port));
             let is_it = |member: u8| usize::from(member) == it.index;
             !is_it(holder.owner) && !is_it(holder.before)
         })
