@@ -22,8 +22,13 @@ pub trait Copies {
     /// This member is to know that this is who holds what.
     fn divided(&mut self, division: &Division, now: Instant) -> Vec<Wish>;
     /// Something happened to a stream.
-    fn stream(&mut self, tables: &Tables, stream: StreamId, notice: Notice, now: Instant)
-    -> Vec<Wish>;
+    fn stream(
+        &mut self,
+        tables: &Tables,
+        stream: StreamId,
+        notice: Notice,
+        now: Instant,
+    ) -> Vec<Wish>;
     /// The deadline has come.
     fn tick(&mut self, tables: &Tables, now: Instant) -> Vec<Wish>;
     /// When that is.

@@ -281,7 +281,11 @@ impl Hosts {
             pause: random.millis(20, if is_long { 5000 } else { 500 }),
             tries: 0,
             pushed: 0,
-            pushes: if is_tcp { random.below(if is_long { 20 } else { 3 }) as u32 } else { 0 },
+            pushes: if is_tcp {
+                random.below(if is_long { 20 } else { 3 }) as u32
+            } else {
+                0
+            },
             push_tries: 0,
             push_pause: random.millis(50, if is_long { 6000 } else { 900 }),
             ending,
@@ -294,10 +298,21 @@ impl Hosts {
     }
 
     /// Who dials whom, if that may be.
-    fn draw(&self, plan: &Plan, now: Duration, random: &mut Random) -> Option<(Protocol, End, End)> {
+    fn draw(
+        &self,
+        plan: &Plan,
+        now: Duration,
+        random: &mut Random,
+    ) -> Option<(Protocol, End, End)> {
         let protocol = random.one_of(
             Protocol::Tcp,
-            &[Protocol::Tcp, Protocol::Tcp, Protocol::Tcp, Protocol::Udp, Protocol::Icmp],
+            &[
+                Protocol::Tcp,
+                Protocol::Tcp,
+                Protocol::Tcp,
+                Protocol::Udp,
+                Protocol::Icmp,
+            ],
         );
         let port = Port::new(4000 + random.below(24) as u16);
         let client = (site::client(random.below(plan.clients)), port);

@@ -27,6 +27,9 @@ pub struct Laws {
     /// The packet may be lost by which a member says that it goes. Not before that is said more than once within
     /// the time in which others would find it dead.
     pub loses_last_words: bool,
+    /// Clients keep their ports also in the very moment in which an owner changes. Not before a packet that was on
+    /// its way between two members then is shown to whoever knows its client.
+    pub keeps_ports_at_once: bool,
     /// BFD's control packets may overtake each other. Not before a session that goes up and down at once costs
     /// nothing: who held a bucket before is forgotten by that.
     pub reorders_control: bool,
@@ -42,11 +45,12 @@ impl Laws {
         survives_stale_drain: false,
         always_owned: false,
         loses_last_words: false,
+        keeps_ports_at_once: false,
         reorders_control: false,
     };
 
     /// The names of the switches.
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
         "survives_crash",
         "survives_rejoin",
         "survives_overlap",
@@ -54,6 +58,7 @@ impl Laws {
         "survives_stale_drain",
         "always_owned",
         "loses_last_words",
+        "keeps_ports_at_once",
         "reorders_control",
     ];
 
@@ -68,6 +73,7 @@ impl Laws {
             "survives_stale_drain" => &mut laws.survives_stale_drain,
             "always_owned" => &mut laws.always_owned,
             "loses_last_words" => &mut laws.loses_last_words,
+            "keeps_ports_at_once" => &mut laws.keeps_ports_at_once,
             "reorders_control" => &mut laws.reorders_control,
             _ => return None,
         };
@@ -155,7 +161,12 @@ impl Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} ({:?}; {})", self.seed, self.profile, self.site)?;
-        writeln!(f, "broken at {:.4} s: {}", self.at.as_secs_f64(), self.law.words())?;
+        writeln!(
+            f,
+            "broken at {:.4} s: {}",
+            self.at.as_secs_f64(),
+            self.law.words()
+        )?;
         writeln!(f, "{}", self.what)?;
         for line in &self.story {
             writeln!(f, "  {line}")?;

@@ -20,7 +20,8 @@ egret-sim --seed S [--profile …] [--demand LAW]…
 
 Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
 law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
-survives_stale_drain, always_owned, loses_last_words, or reorders_control.
+survives_stale_drain, always_owned, loses_last_words, keeps_ports_at_once, or
+reorders_control.
 ";
 
 /// Seeds that are run when nobody says otherwise.
@@ -83,7 +84,9 @@ fn parse(given: &[String]) -> Result<Option<Asked>, String> {
             "--minutes" => asked.minutes = Some(number(option, value)?),
             "--first" => asked.first = Some(number(option, value)?),
             "--profile" => {
-                let found = Profile::ALL.into_iter().find(|it| Some(it.name()) == value.map(|it| &**it));
+                let found = Profile::ALL
+                    .into_iter()
+                    .find(|it| Some(it.name()) == value.map(|it| &**it));
                 asked.profile = Some(found.ok_or("there is no such profile")?);
             }
             "--demand" => {
@@ -115,7 +118,10 @@ fn one(seed: u64, asked: &Asked) -> (Sum, Option<Box<Broken>>) {
     let broken = match run(&order(seed, asked)) {
         Ok(report) => {
             sum.add(&report);
-            println!("seed {seed} breaks no law; its digest is {:016x}", report.digest);
+            println!(
+                "seed {seed} breaks no law; its digest is {:016x}",
+                report.digest
+            );
             None
         }
         Err(broken) => Some(broken),
@@ -208,7 +214,9 @@ impl fmt::Display for Sum {
             self.connections, self.proved, self.packets
         )?;
         let faults = KINDS.iter().zip(self.faults);
-        let faults: Vec<String> = faults.map(|(kind, count)| format!("{count} {kind}")).collect();
+        let faults: Vec<String> = faults
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
         write!(f, "{}", faults.join(", "))
     }
 }

@@ -130,7 +130,9 @@ impl Member {
         self.decide(Event::Links(site::links()));
         let instant = self.clock.instant(now);
         if let Some(daemon) = &mut self.daemon {
-            effects.wishes.extend(daemon.copies.start(self.index, plan.members, instant));
+            effects
+                .wishes
+                .extend(daemon.copies.start(self.index, plan.members, instant));
         }
         effects
     }
@@ -150,7 +152,10 @@ impl Member {
     /// Ends its daemon, which says that it goes, and whether no flow is left.
     pub fn end(&mut self, is_empty: bool, now: Duration) -> Effects {
         let instant = self.clock.instant(now);
-        let outcome = self.daemon.as_mut().map(|it| it.ways.end(is_empty, instant));
+        let outcome = self
+            .daemon
+            .as_mut()
+            .map(|it| it.ways.end(is_empty, instant));
         let effects = self.follow(outcome.unwrap_or_default(), now);
         self.daemon = None;
         Effects {
@@ -177,7 +182,10 @@ impl Member {
         let intent = site::intent(plan, self.index, version);
         self.decide(Event::Configure(Box::new(intent.clone())));
         let instant = self.clock.instant(now);
-        let outcome = self.daemon.as_mut().map(|it| it.ways.configure(&intent, instant));
+        let outcome = self
+            .daemon
+            .as_mut()
+            .map(|it| it.ways.configure(&intent, instant));
         self.follow(outcome.unwrap_or_default(), now)
     }
 
@@ -253,7 +261,12 @@ impl Member {
     }
 
     /// Takes a frame through the packet path; says where it goes, and why.
-    pub fn process(&mut self, bytes: Vec<u8>, ingress: u32, now: Duration) -> (Exit, usize, Vec<u8>) {
+    pub fn process(
+        &mut self,
+        bytes: Vec<u8>,
+        ingress: u32,
+        now: Duration,
+    ) -> (Exit, usize, Vec<u8>) {
         let nanos = self.clock.nanos(now);
         self.tables.process(bytes, ingress, nanos)
     }
@@ -305,7 +318,10 @@ impl Member {
             return;
         };
         self.tables.memory.buckets.set(&division);
-        let own = division.holders.iter().filter(|it| usize::from(it.owner) == self.index);
+        let own = division
+            .holders
+            .iter()
+            .filter(|it| usize::from(it.owner) == self.index);
         effects.owned.push(own.count());
         effects.wishes.extend(daemon.copies.divided(&division, now));
     }

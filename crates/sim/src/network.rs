@@ -105,7 +105,12 @@ impl Network {
     }
 
     /// When a packet arrives that sets out from one member to another now.
-    pub fn between(&self, (from, to): (usize, usize), now: Duration, random: &mut Random) -> Arrivals {
+    pub fn between(
+        &self,
+        (from, to): (usize, usize),
+        now: Duration,
+        random: &mut Random,
+    ) -> Arrivals {
         match self.is_open(from, to) {
             true => self.arrivals(now, random),
             false => Vec::new(),

@@ -85,7 +85,15 @@ impl Plan {
     /// The run of a seed; of this kind, or of one that is drawn too.
     pub fn of(seed: u64, profile: Option<Profile>) -> Self {
         let mut random = Random::new(seed).branch(1);
-        let drawn = random.one_of(Profile::Gentle, &[Profile::Crash, Profile::Rejoin, Profile::Harsh, Profile::Harsh]);
+        let drawn = random.one_of(
+            Profile::Gentle,
+            &[
+                Profile::Crash,
+                Profile::Rejoin,
+                Profile::Harsh,
+                Profile::Harsh,
+            ],
+        );
         let profile = profile.unwrap_or(drawn);
         let members = random.one_of(2, &[2, 3, 3, 4, 5]);
         let clocks = (0..members).map(|_| clock(&mut random)).collect();
@@ -127,7 +135,9 @@ impl Plan {
     /// For how long after a change everybody must have come to terms with it.
     pub fn settling(&self) -> Duration {
         // BFD is slow before it is up, and a daemon that starts waits for others.
-        Duration::from_secs(10).max(self.detection * 2).max(self.learning * 2)
+        Duration::from_secs(10)
+            .max(self.detection * 2)
+            .max(self.learning * 2)
     }
 
     fn draw_faults(&mut self, random: &mut Random) {

@@ -30,7 +30,10 @@ impl Planted {
                 }
             }
             Self::DeafToHealth if me == 0 && !is_first => return None,
-            Self::NoHandOver => division.holders.iter_mut().for_each(|it| it.before = NOBODY),
+            Self::NoHandOver => division
+                .holders
+                .iter_mut()
+                .for_each(|it| it.before = NOBODY),
             Self::AnothersPorts | Self::DeafToHealth => {}
         }
         Some(division)

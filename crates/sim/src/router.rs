@@ -86,7 +86,11 @@ impl Router {
 }
 
 /// How long a router takes to notice.
-pub fn notices_in(is_there: bool, (detection, learning): (Duration, Duration), random: &mut Random) -> Duration {
+pub fn notices_in(
+    is_there: bool,
+    (detection, learning): (Duration, Duration),
+    random: &mut Random,
+) -> Duration {
     let most = if is_there { learning } else { detection };
     random.time(most / 3, most)
 }

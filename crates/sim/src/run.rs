@@ -91,7 +91,11 @@ enum Event {
     /// A frame reaches the hosts of a side.
     Deliver(Realm, Flight),
     /// A control packet of BFD reaches a gateway.
-    Control { from: usize, to: usize, bytes: Vec<u8> },
+    Control {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
     /// A gateway's machines have something to do.
     Wake(usize),
     /// A gateway sweeps; it is nothing to a daemon that started since.
@@ -430,7 +434,14 @@ impl Run {
             for at in arrivals {
                 let at = self.in_turn((index, to), at);
                 let bytes = bytes.clone();
-                self.at(at, Event::Control { from: index, to, bytes });
+                self.at(
+                    at,
+                    Event::Control {
+                        from: index,
+                        to,
+                        bytes,
+                    },
+                );
             }
         }
         for wish in effects.wishes {
@@ -485,8 +496,7 @@ impl Run {
                 // Its daemon is away.
                 None => self.plan.keeps_routes && !member.is_withdrawn,
             };
-            let is_there =
-                is_said && member.power == Power::On && self.network.is_routed(index);
+            let is_there = is_said && member.power == Power::On && self.network.is_routed(index);
             for router in &mut self.routers {
                 let Some(change) = router.sees(index, is_there) else {
                     continue;

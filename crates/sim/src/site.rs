@@ -70,9 +70,7 @@ pub fn intent(plan: &Plan, me: usize, version: usize) -> Intent {
         .collect();
     let more: String = (0..version % 3)
         .map(|number| {
-            format!(
-                "\n  - {{name: more-{number}, sources: [10.9.{number}.0/24], pool: usual}}"
-            )
+            format!("\n  - {{name: more-{number}, sources: [10.9.{number}.0/24], pool: usual}}")
         })
         .collect();
     let (last, hold) = (plan.last_port, plan.hold_seconds);

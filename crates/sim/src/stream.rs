@@ -296,8 +296,13 @@ impl Streams {
         };
         let way = stream.way(from);
         way.is_over = true;
-        way.parcels.retain(|(_, parcel)| !matches!(parcel, Parcel::Close));
-        if stream.ways.iter().all(|way| way.is_over && way.parcels.is_empty()) {
+        way.parcels
+            .retain(|(_, parcel)| !matches!(parcel, Parcel::Close));
+        if stream
+            .ways
+            .iter()
+            .all(|way| way.is_over && way.parcels.is_empty())
+        {
             self.streams.remove(&id);
         }
     }

@@ -10,9 +10,7 @@ use std::{
 
 use abi::{
     Address, Config, External, Flow, FlowKey, Ip4, Ip6, Lease, Mapping, MappingKey, Member,
-    Picture, Tick,
-    limits::POOLS_MAX,
-    policy,
+    Picture, Tick, limits::POOLS_MAX, policy,
 };
 use datapath::{
     Exit,

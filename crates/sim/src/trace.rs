@@ -82,7 +82,11 @@ impl Trace {
 
     /// The last of what happened that matters to these connections, or to everybody.
     pub fn story(&self, plan: &Plan, connections: &[u32]) -> Vec<String> {
-        let matters = |entry: &Entry| entry.connection().is_none_or(|it| connections.contains(&it));
+        let matters = |entry: &Entry| {
+            entry
+                .connection()
+                .is_none_or(|it| connections.contains(&it))
+        };
         let told = self.last.iter().rev();
         let told = told.filter(|(_, entry)| matters(entry) && !entry.is_small());
         let mut told: Vec<String> = told
@@ -149,7 +153,9 @@ impl fmt::Display for Told<'_> {
             Some((_, fault)) => format!("{fault:?}"),
             None => "a fault that is not planned".to_owned(),
         };
-        let word = |word: &Option<Word>| word.map_or("RST of a gateway".to_owned(), |it| format!("{it:?}"));
+        let word = |word: &Option<Word>| {
+            word.map_or("RST of a gateway".to_owned(), |it| format!("{it:?}"))
+        };
         match self.0 {
             Entry::Begins(number) => write!(f, "BEGINS {}", fault(number)),
             Entry::Ends(number) => write!(f, "OVER {}", fault(number)),
@@ -167,7 +173,11 @@ impl fmt::Display for Told<'_> {
                 write!(f, "the client gets {} {number}", word(said))
             }
             Entry::Gets(Realm::Outside, _, said, number, port) => {
-                write!(f, "the server gets {} {number} from port {port}", word(said))
+                write!(
+                    f,
+                    "the server gets {} {number} from port {port}",
+                    word(said)
+                )
             }
             Entry::NoWay(realm, _) => write!(f, "the router {realm:?} knows no gateway"),
             Entry::Unheard(member, _) => write!(f, "gw{member} is not there to take it"),

@@ -8,9 +8,7 @@ use std::{
 };
 
 use abi::cluster::Division;
-use bfd::{
-    Action, Datagram, Diagnostic, Event, Hops, Key, Sessions, Settings, State, Status,
-};
+use bfd::{Action, Datagram, Diagnostic, Event, Hops, Key, Sessions, Settings, State, Status};
 use gateway::{
     cluster::{self, Cluster, Standing},
     intent::Intent,

@@ -6,7 +6,7 @@ mod planted;
 mod profiles;
 mod seeds;
 
-use sim::{Broken, Laws, Order, Profile, Report, run};
+use sim::{Order, Profile, Report, run};
 
 /// A run of this kind, as things are today.
 fn order(seed: u64, profile: Profile) -> Order {
@@ -20,17 +20,4 @@ fn order(seed: u64, profile: Profile) -> Order {
 #[track_caller]
 fn passes(order: &Order) -> Report {
     run(order).unwrap_or_else(|broken| panic!("{broken}"))
-}
-
-/// Runs and breaks a law.
-#[track_caller]
-fn breaks(order: &Order) -> Box<Broken> {
-    run(order).expect_err("a law is broken")
-}
-
-/// What is demanded today and this.
-fn demanding(change: impl FnOnce(&mut Laws)) -> Laws {
-    let mut laws = Laws::TODAY;
-    change(&mut laws);
-    laws
 }

@@ -79,7 +79,11 @@ impl Hosts {
                 return deeds;
             }
             if self.get(first).is_some_and(Connection::is_live) {
-                deeds.push(Deed::Conflict { first, second: id, external });
+                deeds.push(Deed::Conflict {
+                    first,
+                    second: id,
+                    external,
+                });
             }
         }
         let begins = segment.protocol != Protocol::Tcp || payload.word == Word::Syn;
@@ -116,15 +120,19 @@ impl Hosts {
         let first = owner.and_then(|it| self.get(it));
         if let Some(first) = first.filter(|it| it.client != client && it.is_live()) {
             let first = first.id;
-            deeds.push(Deed::Conflict { first, second: id, external });
+            deeds.push(Deed::Conflict {
+                first,
+                second: id,
+                external,
+            });
         }
         let before = self.seen_as.insert((protocol, client), (id, external));
         let Some((other, was)) = before else {
             return;
         };
-        let is_live = self.get(other).is_some_and(|it| {
-            it.is_live() && it.established.is_some() && it.excuse.is_none()
-        });
+        let is_live = self
+            .get(other)
+            .is_some_and(|it| it.is_live() && it.established.is_some() && it.excuse.is_none());
         let is_excused = self.get(id).is_none_or(|it| it.excuse.is_some());
         if was != external && is_live && !is_excused {
             deeds.push(Deed::Moved {

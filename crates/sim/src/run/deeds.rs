@@ -60,6 +60,9 @@ impl Run {
         let Some(one) = self.hosts.get(first) else {
             return;
         };
+        if self.unrest.is_change_new(self.now) && !self.laws.keeps_ports_at_once {
+            return;
+        }
         let what = format!(
             "{:?} is {was:?} for connection {first}, and {is:?} for connection {second}",
             one.client
@@ -73,7 +76,10 @@ impl Run {
             return;
         }
         let live = self.hosts.connections.iter().filter(|it| it.is_live());
-        let guests: Vec<u32> = live.filter(|it| self.is_guest(it)).map(|it| it.id).collect();
+        let guests: Vec<u32> = live
+            .filter(|it| self.is_guest(it))
+            .map(|it| it.id)
+            .collect();
         for guest in guests {
             self.excuse_one(guest, "its gateway knew nothing of it");
         }
@@ -123,6 +129,9 @@ pub(super) fn holds(
         target: external,
         target_port: port,
     };
-    let flow = memory.v4.flows.get(&FlowKey::new(connection.protocol, tuple));
+    let flow = memory
+        .v4
+        .flows
+        .get(&FlowKey::new(connection.protocol, tuple));
     flow.is_some_and(|it| (it.to.target, it.to.target_port) == connection.client)
 }

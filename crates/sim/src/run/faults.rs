@@ -20,6 +20,9 @@ use crate::{
 /// How long a flow may take to be copied to another member.
 const LAG: Duration = Duration::from_secs(3);
 
+/// How long a packet is on its way at most, and news of a change.
+const FLIGHT: Duration = Duration::from_secs(1);
+
 /// A step of a fault that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -48,6 +51,8 @@ pub struct Unrest {
     changing_until: Duration,
     /// Changes that there were so far.
     changes: u32,
+    /// When the last one was.
+    changed_at: Duration,
     /// How many there had been when a gateway was drained last; nothing if they were not over.
     drained_at: Vec<Option<u32>>,
     /// Clients' ends of which something is left from before gateways found each other again, by protocol.
@@ -64,6 +69,7 @@ impl Unrest {
             until: Duration::ZERO,
             changing_until: Duration::ZERO,
             changes: 0,
+            changed_at: Duration::ZERO,
             drained_at: vec![None; members],
             remnants: BTreeSet::new(),
         }
@@ -74,6 +80,11 @@ impl Unrest {
         let is_stale = self.stale.contains(&true);
         let is_unsettled = self.disturbances > 0 || is_stale || now < self.until;
         is_unsettled.then_some("it began while gateways did not know who is there")
+    }
+
+    /// Whether packets may be on their way that set out before the last change.
+    pub fn is_change_new(&self, now: Duration) -> bool {
+        now < self.changed_at + FLIGHT
     }
 
     /// Whether nothing happens to any gateway but this one.
@@ -116,18 +127,30 @@ impl Run {
         }
         if let Some(member) = fault.member() {
             self.unrest.set_busy(member, true);
-            self.unrest.set_stale(member, fault.is_gentle() && !was_calm);
+            self.unrest
+                .set_stale(member, fault.is_gentle() && !was_calm);
         }
         match fault {
             Fault::Crash { member, .. } => self.crash(member),
-            Fault::Freeze { member, .. } => self.lose(member, |run| run.set_power(member, Power::Frozen)),
+            Fault::Freeze { member, .. } => {
+                self.lose(member, |run| run.set_power(member, Power::Frozen))
+            }
             Fault::Isolate { member, .. } => self.lose(member, |run| run.isolate(member, true)),
-            Fault::Restart { member, is_said, .. } => self.stop(member, is_said),
-            Fault::Partition { side, is_one_way, .. } => {
+            Fault::Restart {
+                member, is_said, ..
+            } => self.stop(member, is_said),
+            Fault::Partition {
+                side, is_one_way, ..
+            } => {
                 self.disturb("members did not hear each other");
                 self.divide((side, is_one_way), true);
             }
-            Fault::CutPair { from, to, is_one_way, .. } => {
+            Fault::CutPair {
+                from,
+                to,
+                is_one_way,
+                ..
+            } => {
                 self.disturb("two members did not hear each other");
                 self.cut_pair((from, to), is_one_way, true);
             }
@@ -203,7 +226,9 @@ impl Run {
                 self.isolate(member, false);
                 self.come_back(member, fault);
             }
-            Fault::Restart { member, is_said, .. } => {
+            Fault::Restart {
+                member, is_said, ..
+            } => {
                 let (plan, now) = (self.plan.clone(), self.now);
                 if let Some(gateway) = self.members.get_mut(member) {
                     let effects = gateway.start(&plan, now);
@@ -214,11 +239,18 @@ impl Run {
                 }
                 self.come_back(member, fault);
             }
-            Fault::Partition { side, is_one_way, .. } => {
+            Fault::Partition {
+                side, is_one_way, ..
+            } => {
                 self.divide((side, is_one_way), false);
                 self.calm_down();
             }
-            Fault::CutPair { from, to, is_one_way, .. } => {
+            Fault::CutPair {
+                from,
+                to,
+                is_one_way,
+                ..
+            } => {
                 self.cut_pair((from, to), is_one_way, false);
                 self.calm_down();
             }
@@ -268,7 +300,10 @@ impl Run {
     /// ports are others' then.
     fn leave_alone(&mut self, member: usize, (must_survive, is_lost): (bool, bool)) {
         let is_busy = self.unrest.busy.iter().filter(|it| **it).count() > 1;
-        if is_busy || self.unrest.excuse(self.now).is_some() || self.now < self.unrest.changing_until {
+        if is_busy
+            || self.unrest.excuse(self.now).is_some()
+            || self.now < self.unrest.changing_until
+        {
             self.excuse("several things happened at one time", |_| true);
         }
         let memory = self.members.get(member).map(|it| &it.tables.memory);
@@ -287,7 +322,10 @@ impl Run {
         }
         self.count_change();
         // Whoever said that it goes is counted on for longer.
-        let is_leaving = self.members.get(member).is_some_and(|it| it.is_withdrawn || !it.has_daemon());
+        let is_leaving = self
+            .members
+            .get(member)
+            .is_some_and(|it| it.is_withdrawn || !it.has_daemon());
         let time = match is_leaving {
             true => ABSENCE + Duration::from_secs(15),
             false => self.plan.settling(),
@@ -363,7 +401,10 @@ impl Run {
     }
 
     fn end_drain(&mut self, number: usize, member: usize, away: Duration) {
-        let tables = self.members.get(member).map(|it| &it.tables.memory.v4.flows);
+        let tables = self
+            .members
+            .get(member)
+            .map(|it| &it.tables.memory.v4.flows);
         let is_empty = tables.is_some_and(|it| it.is_empty());
         let fault = self.plan.faults.get(number).map(|(_, fault)| *fault);
         if away.is_zero() || !is_empty {
@@ -386,7 +427,10 @@ impl Run {
     fn configure_all(&mut self, number: usize, spread: Duration) {
         for member in 0..self.members.len() {
             let after = self.random.time(Duration::ZERO, spread);
-            self.at(self.now + after, Event::Step(number, Step::Configure(member)));
+            self.at(
+                self.now + after,
+                Event::Step(number, Step::Configure(member)),
+            );
         }
     }
 
@@ -453,7 +497,9 @@ impl Run {
                 }
             }
         }
-        self.excuse("its flow was not where its bucket was", |it| former.contains(&it.id));
+        self.excuse("its flow was not where its bucket was", |it| {
+            former.contains(&it.id)
+        });
     }
 
     fn disturb(&mut self, why: &'static str) {
@@ -478,6 +524,7 @@ impl Run {
     /// Of two changes in a row only the last owner is asked: who lives through two may be lost.
     fn count_change(&mut self) {
         self.unrest.changes += 1;
+        self.unrest.changed_at = self.now;
         for member in &self.members {
             // One that drains, or whose daemon is away, hears of nothing.
             let serves = member.power == Power::On && self.network.is_routed(member.index);
@@ -493,7 +540,9 @@ impl Run {
         for connection in self.hosts.live() {
             connection.changes += 1;
             if connection.changes >= 2 && !is_strict {
-                connection.excuse = connection.excuse.or(Some("it lived through several changes"));
+                connection.excuse = connection
+                    .excuse
+                    .or(Some("it lived through several changes"));
             }
         }
     }

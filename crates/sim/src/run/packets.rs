@@ -60,9 +60,13 @@ impl Run {
         let (exit, reason, bytes) = member.process(flight.bytes, ifindex, now);
         self.report.packets += 1;
         self.note(Entry::Took(index, connection, reason));
-        let is_excused = self.hosts.get(connection).is_none_or(|it| it.excuse.is_some());
+        let is_excused = self
+            .hosts
+            .get(connection)
+            .is_none_or(|it| it.excuse.is_some());
         if reason == Reason::NoOwner as usize && self.laws.always_owned && !is_excused {
-            let what = format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
+            let what =
+                format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
             self.breaks(Law::EveryBucketIsOwned, &[connection], what);
         }
         if handled > HANDLED_MAX {
@@ -92,7 +96,10 @@ impl Run {
                 return;
             };
             readdress(&mut flight.bytes, INSIDE);
-            for at in self.network.between((index, other), self.now, &mut self.random) {
+            for at in self
+                .network
+                .between((index, other), self.now, &mut self.random)
+            {
                 self.at(at, Event::Arrive(other, INSIDE, flight.clone()));
             }
             return;

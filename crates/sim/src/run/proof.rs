@@ -30,7 +30,11 @@ impl Run {
             let flows = member.tables.flows();
             if flows.len() > 2 * FLOWS_MAX || member.tables.memory.v4.mappings.len() > 2 * FLOWS_MAX
             {
-                broken = Some((Law::SoundTables, format!("gw{} has too much", member.index), vec![]));
+                broken = Some((
+                    Law::SoundTables,
+                    format!("gw{} has too much", member.index),
+                    vec![],
+                ));
             }
             for (key, flow) in flows {
                 if flow.side() == Side::Outbound {
@@ -74,7 +78,11 @@ impl Run {
 }
 
 fn key_of(connection: &Connection) -> (u8, End, End) {
-    (connection.protocol as u8, connection.client, connection.server)
+    (
+        connection.protocol as u8,
+        connection.client,
+        connection.server,
+    )
 }
 
 /// What is left in tables that should be empty.

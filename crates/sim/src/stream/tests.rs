@@ -38,7 +38,8 @@ impl Pair {
 
     fn send(&mut self, id: StreamId, from: usize, bytes: &[u8]) {
         let around = (&self.network, &mut self.random);
-        self.streams.send((id, from), bytes.to_vec(), self.now, around);
+        self.streams
+            .send((id, from), bytes.to_vec(), self.now, around);
     }
 
     /// Lets so much time pass.
@@ -53,7 +54,9 @@ impl Pair {
             let (at, event) = self.streams.due.remove(index);
             self.now = self.now.max(at);
             let hosts = self.hosts;
-            let told = self.streams.handle(event, self.now, &self.network, |it| hosts[it]);
+            let told = self
+                .streams
+                .handle(event, self.now, &self.network, |it| hosts[it]);
             for (member, _, notice) in told.notices {
                 self.told[member].push(notice);
             }
@@ -203,5 +206,9 @@ fn a_stream_to_somebody_without_a_daemon_is_refused() {
     pair.pass(LONG);
 
     assert_eq!(pair.closed()[0], 1);
-    assert!(!pair.told[0].iter().any(|it| matches!(it, Notice::Opened { .. })));
+    assert!(
+        !pair.told[0]
+            .iter()
+            .any(|it| matches!(it, Notice::Opened { .. }))
+    );
 }
