@@ -6,37 +6,50 @@
 use std::time::Instant;
 
 use abi::cluster::Division;
-use gateway::Swept;
+use gateway::{
+    Swept,
+    cluster::{self, Cluster, Standing},
+};
 
 use crate::{
     stream::{Notice, StreamId},
     tables::Tables,
 };
 
+/// What can be seen on the gateway.
+pub struct Around<'a> {
+    /// Which member it is.
+    pub me: usize,
+    /// Its tables, which are written as the daemon writes them.
+    pub tables: &'a Tables,
+    /// The cluster, as it sees it.
+    pub cluster: &'a Cluster,
+    /// The time, for machines.
+    pub now: Instant,
+    /// The same in nanoseconds, for tables.
+    pub nanos: u64,
+}
+
 /// What replicates flows, on one gateway, from the start of its daemon to its end.
 pub trait Copies {
-    /// The daemon has started, as the member of this number of so many.
-    fn start(&mut self, me: usize, members: usize, now: Instant) -> Vec<Wish>;
+    /// The daemon has started.
+    fn start(&mut self, around: &Around<'_>) -> Vec<Wish>;
     /// A sweep has ended, and everything is done that it said.
-    fn swept(&mut self, tables: &Tables, swept: &Swept, now: Instant) -> Vec<Wish>;
-    /// This member is to know that this is who holds what.
-    fn divided(&mut self, division: &Division, now: Instant) -> Vec<Wish>;
+    fn swept(&mut self, around: &Around<'_>, swept: &Swept) -> Vec<Wish>;
+    /// BFD says how a member stands.
+    fn heard(&mut self, around: &Around<'_>, member: usize, standing: Standing) -> Vec<Wish>;
+    /// The packet path knows that this is who holds what.
+    fn divided(&mut self, around: &Around<'_>, division: &Division) -> Vec<Wish>;
     /// Something happened to a stream.
-    fn stream(
-        &mut self,
-        tables: &Tables,
-        stream: StreamId,
-        notice: Notice,
-        now: Instant,
-    ) -> Vec<Wish>;
+    fn stream(&mut self, around: &Around<'_>, stream: StreamId, notice: Notice) -> Vec<Wish>;
     /// The deadline has come.
-    fn tick(&mut self, tables: &Tables, now: Instant) -> Vec<Wish>;
+    fn tick(&mut self, around: &Around<'_>) -> Vec<Wish>;
     /// When that is.
     fn deadline(&self) -> Option<Instant>;
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Wish {
     /// Open a stream to this member.
     Connect(usize),
@@ -44,6 +57,8 @@ pub enum Wish {
     Send(StreamId, Vec<u8>),
     /// Give a stream up.
     Close(StreamId),
+    /// Tell the machine that decides who holds what.
+    Tell(cluster::Event),
 }
 
 /// Nothing is copied.
@@ -51,23 +66,27 @@ pub enum Wish {
 pub struct None;
 
 impl Copies for None {
-    fn start(&mut self, _: usize, _: usize, _: Instant) -> Vec<Wish> {
+    fn start(&mut self, _: &Around<'_>) -> Vec<Wish> {
         Vec::new()
     }
 
-    fn swept(&mut self, _: &Tables, _: &Swept, _: Instant) -> Vec<Wish> {
+    fn swept(&mut self, _: &Around<'_>, _: &Swept) -> Vec<Wish> {
         Vec::new()
     }
 
-    fn divided(&mut self, _: &Division, _: Instant) -> Vec<Wish> {
+    fn heard(&mut self, _: &Around<'_>, _: usize, _: Standing) -> Vec<Wish> {
         Vec::new()
     }
 
-    fn stream(&mut self, _: &Tables, _: StreamId, _: Notice, _: Instant) -> Vec<Wish> {
+    fn divided(&mut self, _: &Around<'_>, _: &Division) -> Vec<Wish> {
         Vec::new()
     }
 
-    fn tick(&mut self, _: &Tables, _: Instant) -> Vec<Wish> {
+    fn stream(&mut self, _: &Around<'_>, _: StreamId, _: Notice) -> Vec<Wish> {
+        Vec::new()
+    }
+
+    fn tick(&mut self, _: &Around<'_>) -> Vec<Wish> {
         Vec::new()
     }
 

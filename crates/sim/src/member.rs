@@ -1,14 +1,17 @@
 //! One gateway: the real tables, the real machines, and a clock of its own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use abi::{Ip4, cluster::Division};
 use datapath::Exit;
-use gateway::{Bitmaps, Event, Gateway, Swept, cluster::Standing};
+use gateway::{
+    Bitmaps, Event, Gateway, Swept,
+    cluster::{self, Standing},
+};
 
 use crate::{
     clock::Clock,
-    copies::{Copies, Wish},
+    copies::{Around, Copies, Wish},
     plan::Plan,
     planted::Planted,
     random::Random,
@@ -128,12 +131,8 @@ impl Member {
         self.decide(Event::Key(plan.key));
         let mut effects = self.configure(plan, self.version, now);
         self.decide(Event::Links(site::links()));
-        let instant = self.clock.instant(now);
-        if let Some(daemon) = &mut self.daemon {
-            effects
-                .wishes
-                .extend(daemon.copies.start(self.index, plan.members, instant));
-        }
+        let wishes = self.ask_copies(now, |copies, around| copies.start(around));
+        effects.wishes.extend(wishes);
         effects
     }
 
@@ -224,18 +223,17 @@ impl Member {
         };
         let outcome = daemon.ways.tick(instant);
         let is_due = daemon.copies.deadline().is_some_and(|at| at <= instant);
-        let wishes = match is_due {
-            true => daemon.copies.tick(&self.tables, instant),
-            false => Vec::new(),
-        };
         let mut effects = self.follow(outcome, now);
-        effects.wishes.extend(wishes);
+        if is_due {
+            let wishes = self.ask_copies(now, |copies, around| copies.tick(around));
+            effects.wishes.extend(wishes);
+        }
         effects
     }
 
     /// Sweeps the tables.
     pub fn sweep(&mut self, now: Duration) -> Effects {
-        let (nanos, instant) = (self.clock.nanos(now), self.clock.instant(now));
+        let nanos = self.clock.nanos(now);
         let mut effects = Effects::default();
         let Some(daemon) = &mut self.daemon else {
             return effects;
@@ -244,7 +242,7 @@ impl Member {
         let Some((swept, event)) = swept else {
             return effects;
         };
-        effects.wishes = daemon.copies.swept(&self.tables, &swept, instant);
+        effects.wishes = self.ask_copies(now, |copies, around| copies.swept(around, &swept));
         effects.swept = Some(swept);
         self.decide(event);
         effects
@@ -252,12 +250,36 @@ impl Member {
 
     /// Something happened to a stream.
     pub fn stream(&mut self, stream: StreamId, notice: Notice, now: Duration) -> Effects {
-        let instant = self.clock.instant(now);
-        let mut effects = Effects::default();
-        if let Some(daemon) = &mut self.daemon {
-            effects.wishes = daemon.copies.stream(&self.tables, stream, notice, instant);
+        Effects {
+            wishes: self.ask_copies(now, |copies, around| copies.stream(around, stream, notice)),
+            ..Effects::default()
         }
-        effects
+    }
+
+    /// Something happened that the machine must know which decides who holds what.
+    pub fn tell(&mut self, event: cluster::Event, now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let outcome = self.daemon.as_mut().map(|it| it.ways.tell(event, instant));
+        self.follow(outcome.unwrap_or_default(), now)
+    }
+
+    /// Tells what copies flows what happened, and returns what it wants.
+    fn ask_copies(
+        &mut self,
+        now: Duration,
+        tell: impl FnOnce(&mut dyn Copies, &Around<'_>) -> Vec<Wish>,
+    ) -> Vec<Wish> {
+        let Some(daemon) = &mut self.daemon else {
+            return Vec::new();
+        };
+        let around = Around {
+            me: self.index,
+            tables: &self.tables,
+            cluster: daemon.ways.cluster(),
+            now: self.clock.instant(now),
+            nanos: self.clock.nanos(now),
+        };
+        tell(&mut *daemon.copies, &around)
     }
 
     /// Takes a frame through the packet path; says where it goes, and why.
@@ -295,17 +317,22 @@ impl Member {
             effects.control.extend(member.map(|it| (it, bytes)));
         }
         for (address, standing) in outcome.heard {
-            let member = site::index_of(Ip4(address.octets()));
-            effects.heard.extend(member.map(|it| (it, standing)));
+            let Some(member) = site::index_of(Ip4(address.octets())) else {
+                continue;
+            };
+            effects.heard.push((member, standing));
+            let heard = |copies: &mut dyn Copies, around: &Around<'_>| {
+                copies.heard(around, member, standing)
+            };
+            effects.wishes.extend(self.ask_copies(now, heard));
         }
-        let instant = self.clock.instant(now);
         for division in outcome.divisions {
-            self.divide(division, instant, &mut effects);
+            self.divide(division, now, &mut effects);
         }
         effects
     }
 
-    fn divide(&mut self, division: Division, now: Instant, effects: &mut Effects) {
+    fn divide(&mut self, division: Division, now: Duration, effects: &mut Effects) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
@@ -323,6 +350,7 @@ impl Member {
             .iter()
             .filter(|it| usize::from(it.owner) == self.index);
         effects.owned.push(own.count());
-        effects.wishes.extend(daemon.copies.divided(&division, now));
+        let wishes = self.ask_copies(now, |copies, around| copies.divided(around, &division));
+        effects.wishes.extend(wishes);
     }
 }

@@ -264,7 +264,7 @@ impl Run {
             Event::Stream(event) => self.stream(event),
             Event::Look => {
                 self.excuse_guests();
-                self.forget_remnants();
+                self.look_for_remnants();
                 self.prove_tables();
                 self.at(self.now + SWEEP, Event::Look);
             }
@@ -444,6 +444,7 @@ impl Run {
                 );
             }
         }
+        let mut told = Vec::new();
         for wish in effects.wishes {
             let around = (&self.network, &mut self.random);
             match wish {
@@ -452,11 +453,19 @@ impl Run {
                 }
                 Wish::Send(id, bytes) => self.streams.send((id, index), bytes, self.now, around),
                 Wish::Close(id) => self.streams.close((id, index), self.now, around),
+                Wish::Tell(event) => told.push(event),
             }
         }
         self.schedule_streams();
         self.schedule(index);
         self.look_at_routes();
+        for event in told {
+            let now = self.now;
+            if let Some(member) = self.members.get_mut(index) {
+                let effects = member.tell(event, now);
+                self.follow(index, effects);
+            }
+        }
     }
 
     /// When a control packet arrives that would arrive then: not before those that were sent before it, unless

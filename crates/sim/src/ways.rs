@@ -99,6 +99,13 @@ impl Ways {
         outcome
     }
 
+    /// Something happened that the machine must know which decides who holds what.
+    pub fn tell(&mut self, event: cluster::Event, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.decide(event, now, &mut outcome);
+        outcome
+    }
+
     /// This gateway is to take no new flows, or is to take them again.
     pub fn leave_or_stay(&mut self, is_leaving: bool, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();

@@ -4,12 +4,15 @@
 use std::time::{Duration, Instant};
 
 use abi::cluster::Division;
-use gateway::Swept;
+use gateway::{
+    Swept,
+    cluster::{self, Standing},
+};
 use sim::{
     Order, Profile,
-    copies::{Copies, Wish},
+    copies::{Around, Copies, Wish},
     stream::{Notice, StreamId},
-    tables::Tables,
+    tables::FLOWS_MAX,
 };
 
 use crate::{order, passes};
@@ -21,12 +24,9 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// stream that comes in have no gap.
 #[derive(Default)]
 struct Counting {
-    me: usize,
-    members: usize,
     ours: Vec<(StreamId, u32)>,
     theirs: Vec<(StreamId, u32)>,
     asks_at: Option<Instant>,
-    divisions: usize,
 }
 
 impl Counting {
@@ -45,13 +45,13 @@ impl Counting {
 }
 
 impl Copies for Counting {
-    fn start(&mut self, me: usize, members: usize, now: Instant) -> Vec<Wish> {
-        (self.me, self.members) = (me, members);
-        self.asks_at = Some(now + AGAIN);
+    fn start(&mut self, around: &Around<'_>) -> Vec<Wish> {
+        self.asks_at = Some(around.now + AGAIN);
         Vec::new()
     }
 
-    fn swept(&mut self, _: &Tables, _: &Swept, _: Instant) -> Vec<Wish> {
+    fn swept(&mut self, around: &Around<'_>, _: &Swept) -> Vec<Wish> {
+        assert!(around.tables.memory.v4.flows.len() < FLOWS_MAX);
         let next = self.ours.iter_mut().map(|(stream, number)| {
             let bytes = number.to_be_bytes().to_vec();
             *number += 1;
@@ -60,13 +60,17 @@ impl Copies for Counting {
         next.collect()
     }
 
-    fn divided(&mut self, division: &Division, _: Instant) -> Vec<Wish> {
-        assert_eq!(division.holders.len(), 256);
-        self.divisions += 1;
+    fn heard(&mut self, around: &Around<'_>, member: usize, _: Standing) -> Vec<Wish> {
+        assert_ne!(member, around.me);
         Vec::new()
     }
 
-    fn stream(&mut self, _: &Tables, stream: StreamId, notice: Notice, now: Instant) -> Vec<Wish> {
+    fn divided(&mut self, _: &Around<'_>, division: &Division) -> Vec<Wish> {
+        assert_eq!(division.holders.len(), 256);
+        vec![Wish::Tell(cluster::Event::Tick)]
+    }
+
+    fn stream(&mut self, around: &Around<'_>, stream: StreamId, notice: Notice) -> Vec<Wish> {
         match notice {
             Notice::Opened {
                 is_theirs: true, ..
@@ -76,16 +80,17 @@ impl Copies for Counting {
             Notice::Closed => {
                 self.ours.retain(|(id, _)| *id != stream);
                 self.theirs.retain(|(id, _)| *id != stream);
-                self.asks_at = Some(now + AGAIN);
+                self.asks_at = Some(around.now + AGAIN);
             }
         }
         Vec::new()
     }
 
-    fn tick(&mut self, _: &Tables, _: Instant) -> Vec<Wish> {
+    fn tick(&mut self, around: &Around<'_>) -> Vec<Wish> {
         self.asks_at = None;
-        let missing = self.ours.is_empty();
-        let others = (0..self.members).filter(|it| missing && *it != self.me);
+        let is_missing = self.ours.is_empty();
+        let members = around.cluster.members().count();
+        let others = (0..members).filter(|it| is_missing && *it != around.me);
         others.map(Wish::Connect).collect()
     }
 

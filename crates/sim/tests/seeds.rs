@@ -45,6 +45,15 @@ fn what_is_handed_on_for_a_flow_that_there_is_loses_its_realm() {
     is_not_yet_true("survives_as_guest", seed, Law::ConnectionsSurvive);
 }
 
+/// A member that drains has no BFD sessions, and so believes of others what it believed before. If one dies meanwhile,
+/// it takes that one for alive also when it is back, because its session was never up: half of the buckets are handed
+/// to nobody until that one returns.
+#[test]
+fn a_member_that_was_drained_never_hears_of_one_that_died_meanwhile() {
+    let seed = (31_000, Profile::Harsh);
+    is_not_yet_true("survives_stale_drain", seed, Law::NewConnectionsWork);
+}
+
 /// Others hand packets to a member that starts as soon as BFD is up, and that one waits for the rest of the members
 /// before it knows what it owns: until then it drops them, also those of established connections.
 #[test]

@@ -266,6 +266,7 @@ impl Run {
     /// Everything that went wrong is put right by now.
     pub(super) fn heal(&mut self) {
         self.note(Entry::Healed);
+        self.unrest.stale.fill(false);
         if self.plan.profile == Profile::Harsh {
             self.unsettle(self.plan.settling());
         }
@@ -356,6 +357,9 @@ impl Run {
         if is_stale && !self.laws.survives_stale_drain {
             self.excuse("a gateway came back that had not heard of others", |_| true);
             self.unsettle(self.plan.settling());
+            // Whoever died meanwhile is alive for it, until that one is.
+            let is_all_there = self.members.iter().all(|it| it.power == Power::On);
+            self.unrest.set_stale(member, !is_all_there);
         }
         match fault {
             Fault::Drain { .. } | Fault::Restart { is_said: true, .. } => {
@@ -554,8 +558,12 @@ impl Run {
         }
     }
 
-    /// Forgets those of whom nothing is left.
-    pub(super) fn forget_remnants(&mut self) {
+    /// Notes who begins something while gateways are wrong about each other, and forgets those of whom nothing is
+    /// left.
+    pub(super) fn look_for_remnants(&mut self) {
+        if self.unrest.excuse(self.now).is_some() {
+            return self.note_remnants();
+        }
         if !self.unrest.remnants.is_empty() {
             let clients = self.clients();
             self.unrest.remnants.retain(|it| clients.contains(it));
