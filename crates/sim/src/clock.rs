@@ -16,6 +16,12 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// One that began with the run and goes right.
+    pub const RIGHT: Self = Self {
+        offset: Duration::ZERO,
+        drift: 0,
+    };
+
     /// Nanoseconds that it shows at a virtual time.
     pub fn nanos(&self, now: Duration) -> u64 {
         let passed = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);

@@ -93,7 +93,7 @@ impl Member {
     ) -> Self {
         Self {
             index,
-            clock: plan.clocks[index],
+            clock: plan.clocks.get(index).copied().unwrap_or(Clock::RIGHT),
             power: Power::Off,
             tables: Tables::new(plan.key),
             is_withdrawn: false,

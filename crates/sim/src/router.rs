@@ -67,11 +67,6 @@ impl Router {
         (std::mem::replace(believed, coming) != coming).then_some(coming)
     }
 
-    /// Whether it sends to any.
-    pub fn has_way(&self) -> bool {
-        self.believed.contains(&true)
-    }
-
     /// Where a packet goes: by its addresses and ports, so that another set of gateways means another way
     /// for most.
     pub fn pick(&self, tuple: &Tuple) -> Option<usize> {

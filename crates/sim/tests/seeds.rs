@@ -54,6 +54,14 @@ fn a_member_that_was_drained_never_hears_of_one_that_died_meanwhile() {
     is_not_yet_true("survives_stale_drain", seed, Law::NewConnectionsWork);
 }
 
+/// A bucket goes from one member to a second, and then to a third before the flows that it has at the first are over:
+/// only the last owner is asked.
+#[test]
+fn of_two_changes_in_a_row_only_the_last_owner_is_asked() {
+    let seed = (90, Profile::Harsh);
+    is_not_yet_true("survives_overlap", seed, Law::ConnectionsSurvive);
+}
+
 /// Others hand packets to a member that starts as soon as BFD is up, and that one waits for the rest of the members
 /// before it knows what it owns: until then it drops them, also those of established connections.
 #[test]
