@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::plan::{Plan, Profile};
+use crate::{
+    plan::{Plan, Profile},
+    planted::Planted,
+};
 
 /// Which laws are demanded beside those that always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +140,8 @@ pub struct Broken {
     pub profile: Profile,
     /// What is demanded.
     pub laws: Laws,
+    /// What was put into it that is wrong.
+    pub planted: Option<Planted>,
     /// The site in one line.
     pub site: String,
     /// What happened before.
@@ -180,6 +185,9 @@ impl fmt::Display for Broken {
                 write!(f, " --demand {name}")?;
             }
         }
-        Ok(())
+        match self.planted {
+            Some(planted) => write!(f, " --planted {}", planted.name()),
+            None => Ok(()),
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sim::{Broken, Laws, Order, Profile, Report, faults::KINDS, run};
+use sim::{Broken, Laws, Order, Planted, Profile, Report, faults::KINDS, run};
 
 const HELP: &str = "\
 egret-sim [--seeds N] [--minutes M] [--first S] [--profile gentle|crash|rejoin|harsh] [--demand LAW]…
@@ -21,7 +21,7 @@ egret-sim --seed S [--profile …] [--demand LAW]…
 Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
 law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
 survives_stale_drain, always_owned, loses_last_words, keeps_ports_at_once, or
-reorders_control.
+reorders_control. --planted puts a fault into gateways: anothers_ports, deaf_to_health, or no_hand_over.
 ";
 
 /// Seeds that are run when nobody says otherwise.
@@ -36,6 +36,7 @@ struct Asked {
     minutes: Option<u64>,
     first: Option<u64>,
     profile: Option<Profile>,
+    planted: Option<Planted>,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +74,7 @@ fn parse(given: &[String]) -> Result<Option<Asked>, String> {
         minutes: None,
         first: None,
         profile: None,
+        planted: None,
     };
     let mut rest = given.iter();
     while let Some(option) = rest.next() {
@@ -88,6 +90,12 @@ fn parse(given: &[String]) -> Result<Option<Asked>, String> {
                     .into_iter()
                     .find(|it| Some(it.name()) == value.map(|it| &**it));
                 asked.profile = Some(found.ok_or("there is no such profile")?);
+            }
+            "--planted" => {
+                let found = Planted::ALL
+                    .into_iter()
+                    .find(|it| Some(it.name()) == value.map(|it| &**it));
+                asked.planted = Some(found.ok_or("there is no such fault to plant")?);
             }
             "--demand" => {
                 let laws = value.and_then(|it| asked.laws.demanding(it));
@@ -108,6 +116,7 @@ fn order(seed: u64, asked: &Asked) -> Order {
     Order {
         profile: asked.profile,
         laws: asked.laws,
+        planted: asked.planted,
         ..Order::of(seed)
     }
 }

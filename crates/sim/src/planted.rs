@@ -17,6 +17,15 @@ impl Planted {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::AnothersPorts, Self::DeafToHealth, Self::NoHandOver];
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AnothersPorts => "anothers_ports",
+            Self::DeafToHealth => "deaf_to_health",
+            Self::NoHandOver => "no_hand_over",
+        }
+    }
+
     /// Makes what a member is told wrong; nothing if it does not hear of it. `is_first` says that it was
     /// told nothing yet since it started.
     pub fn spoil(self, me: usize, is_first: bool, division: Division) -> Option<Division> {

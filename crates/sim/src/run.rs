@@ -124,6 +124,7 @@ enum Event {
 pub struct Run {
     plan: Plan,
     laws: Laws,
+    planted: Option<Planted>,
     now: Duration,
     events: BTreeMap<(Duration, u64), Event>,
     last: u64,
@@ -166,6 +167,7 @@ impl Run {
         let router = |realm, draw: &mut Random| Router::new(realm, plan.members, draw);
         let mut run = Self {
             laws: order.laws,
+            planted: order.planted,
             now: Duration::ZERO,
             events: BTreeMap::new(),
             last: 0,
@@ -290,6 +292,7 @@ impl Run {
                 seed: self.plan.seed,
                 profile: self.plan.profile,
                 laws: self.laws,
+                planted: self.planted,
                 site: Broken::site(&self.plan),
                 story: self.trace.story(&self.plan, connections),
             }));
