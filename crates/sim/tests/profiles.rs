@@ -5,7 +5,7 @@ use sim::{Order, Profile, Report};
 use crate::{order, passes};
 
 /// Seeds that take little time.
-const SEEDS: [u64; 8] = [4, 5, 10, 13, 14, 16, 17, 18];
+const SEEDS: [u64; 5] = [5, 10, 16, 17, 18];
 
 fn pass_all(profile: Profile) -> Vec<Report> {
     SEEDS.map(|seed| passes(&order(seed, profile))).to_vec()

@@ -12,7 +12,7 @@ use super::{Event, Run, deeds::holds};
 use crate::{
     faults::Fault,
     hosts::{Connection, End},
-    member::Power,
+    member::{Member, Power},
     plan::Profile,
     trace::Entry,
 };
@@ -357,8 +357,9 @@ impl Run {
         if is_stale && !self.laws.survives_stale_drain {
             self.excuse("a gateway came back that had not heard of others", |_| true);
             self.unsettle(self.plan.settling());
-            // Whoever died meanwhile is alive for it, until that one is.
-            let is_all_there = self.members.iter().all(|it| it.power == Power::On);
+            // Whoever died meanwhile is alive for it, until they hear of each other.
+            let is_there = |it: &Member| it.power == Power::On && self.network.is_routed(it.index);
+            let is_all_there = self.members.iter().all(is_there);
             self.unrest.set_stale(member, !is_all_there);
         }
         match fault {
@@ -603,7 +604,7 @@ impl Run {
     fn with(
         &mut self,
         member: usize,
-        act: impl FnOnce(&mut crate::member::Member, Duration) -> crate::member::Effects,
+        act: impl FnOnce(&mut Member, Duration) -> crate::member::Effects,
     ) {
         let now = self.now;
         if let Some(gateway) = self.members.get_mut(member) {
@@ -612,7 +613,7 @@ impl Run {
         }
     }
 
-    fn with_member(&mut self, member: usize, act: impl FnOnce(&mut crate::member::Member)) {
+    fn with_member(&mut self, member: usize, act: impl FnOnce(&mut Member)) {
         if let Some(gateway) = self.members.get_mut(member) {
             act(gateway);
         }
