@@ -24,6 +24,9 @@ cargo xtask: every developer command of Egret
   guest KERNEL COMMAND …   run a command in a guest, on this machine's root directory
   fuzz [TARGET] [--seconds N]
                            fuzz one target (or all) for N seconds in total (60)
+  sim [--seeds N] [--minutes M] [--seed S]
+                           a cluster in virtual time, with faults: seed after seed until one breaks a law,
+                           or one again
   bench [NAME]             measure; see docs/bench/                               (root)
   lab up|down|list …       a site in network namespaces, to play with             (root)
   tidy                     the rules no compiler checks: arrows between crates, module docs,
@@ -75,6 +78,9 @@ pub enum Command {
         arguments: Vec<String>,
     },
     Bench {
+        arguments: Vec<String>,
+    },
+    Sim {
         arguments: Vec<String>,
     },
 }
@@ -143,6 +149,9 @@ pub fn parse(given: &[String]) -> Result<Command, Misuse> {
             arguments: rest.to_vec(),
         }),
         "bench" => Ok(Command::Bench {
+            arguments: rest.to_vec(),
+        }),
+        "sim" => Ok(Command::Sim {
             arguments: rest.to_vec(),
         }),
         _ => Err(Misuse::UnknownCommand {
@@ -418,6 +427,12 @@ mod tests {
             "bench nat",
             Ok(Command::Bench {
                 arguments: vec!["nat".to_owned()],
+            }),
+        );
+        check(
+            "sim --seed 7",
+            Ok(Command::Sim {
+                arguments: vec!["--seed".to_owned(), "7".to_owned()],
             }),
         );
     }

@@ -105,6 +105,7 @@ fn run(command: Command, given: &[String]) -> Result<ExitCode> {
             needs_root("it makes network namespaces and loads BPF programs")?;
             programs::become_program(&workspace, "egret-bench", &arguments, |_| {})
         }
+        Command::Sim { arguments } => programs::become_simulator(&workspace, &arguments),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -75,3 +75,16 @@ pub fn become_program(
     provide(&mut program);
     process::become_command(&mut program)
 }
+
+/// Builds the simulator, which needs nothing but a compiler, and turns into it.
+///
+/// # Errors
+///
+/// If it does not compile; otherwise this does not return.
+pub fn become_simulator(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let mut cargo = process::cargo(workspace);
+    process::run(cargo.args(["build", "--release", "--package", "egret-sim"]))?;
+    let mut program = Command::new(workspace.program("egret-sim"));
+    program.args(arguments);
+    process::become_command(&mut program)
+}

@@ -1,0 +1,356 @@
+//! One gateway: the real tables, the real machines, and a clock of its own.
+
+use std::time::Duration;
+
+use abi::{Ip4, cluster::Division};
+use datapath::Exit;
+use gateway::{
+    Bitmaps, Event, Gateway, Swept,
+    cluster::{self, Standing},
+};
+
+use crate::{
+    clock::Clock,
+    copies::{Around, Copies, Wish},
+    plan::Plan,
+    planted::Planted,
+    random::Random,
+    site,
+    stream::{Notice, StreamId},
+    tables::Tables,
+    ways::{Outcome, Ways},
+};
+
+/// Makes what copies flows, for each daemon that starts.
+pub type Copying = fn() -> Box<dyn Copies>;
+
+/// Whether a gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It has none, and what its memory held is lost.
+    Off,
+    /// It has.
+    On,
+    /// It stands still.
+    Frozen,
+}
+
+/// What comes of something that a gateway does.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Control packets of BFD, and to which members.
+    pub control: Vec<(usize, Vec<u8>)>,
+    /// Whether these say that it goes.
+    pub are_last_words: bool,
+    /// What whoever copies flows wants.
+    pub wishes: Vec<Wish>,
+    /// What is thought of other members from now on.
+    pub heard: Vec<(usize, Standing)>,
+    /// How many buckets it holds from now on.
+    pub owned: Vec<usize>,
+    /// What a sweep found.
+    pub swept: Option<Swept>,
+}
+
+/// One gateway.
+pub struct Member {
+    /// Which.
+    pub index: usize,
+    /// Its clock.
+    pub clock: Clock,
+    /// Whether it runs.
+    pub power: Power,
+    /// Its tables, which outlive its daemon.
+    pub tables: Tables,
+    /// Whether routers are told to send nothing to it.
+    pub is_withdrawn: bool,
+    /// How many daemons it has had: what was meant for one of them is nothing to the next.
+    pub starts: u32,
+    daemon: Option<Daemon>,
+    /// Which configuration is in force.
+    version: usize,
+    planted: Option<Planted>,
+    copying: Copying,
+    random: Random,
+}
+
+struct Daemon {
+    gateway: Gateway,
+    ports: Bitmaps,
+    ways: Ways,
+    copies: Box<dyn Copies>,
+    is_told: bool,
+    is_known: bool,
+}
+
+impl Member {
+    /// A gateway that was not switched on yet.
+    pub fn new(
+        index: usize,
+        plan: &Plan,
+        (planted, copying): (Option<Planted>, Copying),
+        random: Random,
+    ) -> Self {
+        Self {
+            index,
+            clock: plan.clocks.get(index).copied().unwrap_or(Clock::RIGHT),
+            power: Power::Off,
+            tables: Tables::new(plan.key),
+            is_withdrawn: false,
+            starts: 0,
+            daemon: None,
+            version: 0,
+            planted,
+            copying,
+            random,
+        }
+    }
+
+    /// Switches it on, with nothing in its memory.
+    pub fn boot(&mut self, plan: &Plan, now: Duration) -> Effects {
+        self.power = Power::On;
+        self.tables = Tables::new(self.random.word());
+        self.is_withdrawn = false;
+        self.start(plan, now)
+    }
+
+    /// Starts a daemon over the tables that there are.
+    pub fn start(&mut self, plan: &Plan, now: Duration) -> Effects {
+        self.starts += 1;
+        let config = **self.tables.memory.config.borrow();
+        // A daemon that finds tables in force serves at once.
+        let is_known = config.version != 0;
+        self.daemon = Some(Daemon {
+            gateway: Gateway::new(self.tables.found()),
+            ports: Bitmaps::default(),
+            ways: Ways::new(self.index, self.random.word(), plan.interval),
+            copies: (self.copying)(),
+            is_told: false,
+            is_known,
+        });
+        self.decide(Event::Key(plan.key));
+        let mut effects = self.configure(plan, self.version, now);
+        self.decide(Event::Links(site::links()));
+        let wishes = self.ask_copies(now, |copies, around| copies.start(around));
+        effects.wishes.extend(wishes);
+        effects
+    }
+
+    /// Takes its power away.
+    pub fn crash(&mut self) {
+        self.power = Power::Off;
+        self.daemon = None;
+        self.tables = Tables::new(0);
+    }
+
+    /// Ends its daemon without a word; its tables stay.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Ends its daemon, which says that it goes, and whether no flow is left.
+    pub fn end(&mut self, is_empty: bool, now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let outcome = self
+            .daemon
+            .as_mut()
+            .map(|it| it.ways.end(is_empty, instant));
+        let effects = self.follow(outcome.unwrap_or_default(), now);
+        self.daemon = None;
+        Effects {
+            are_last_words: true,
+            ..effects
+        }
+    }
+
+    /// Whether there is a daemon.
+    pub fn has_daemon(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    /// Whether routers should send to it, as it says; nothing while nobody says it.
+    pub fn announces(&self) -> Option<bool> {
+        let daemon = self.daemon.as_ref()?;
+        let is_settled = daemon.is_known || daemon.ways.is_settled();
+        Some(is_settled && !self.is_withdrawn)
+    }
+
+    /// Puts a configuration in force.
+    pub fn configure(&mut self, plan: &Plan, version: usize, now: Duration) -> Effects {
+        self.version = version;
+        let intent = site::intent(plan, self.index, version);
+        self.decide(Event::Configure(Box::new(intent.clone())));
+        let instant = self.clock.instant(now);
+        let outcome = self
+            .daemon
+            .as_mut()
+            .map(|it| it.ways.configure(&intent, instant));
+        self.follow(outcome.unwrap_or_default(), now)
+    }
+
+    /// It is to take no new flows, or is to take them again.
+    pub fn leave_or_stay(&mut self, is_leaving: bool, now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let daemon = self.daemon.as_mut();
+        let outcome = daemon.map(|it| it.ways.leave_or_stay(is_leaving, instant));
+        Effects {
+            are_last_words: is_leaving,
+            ..self.follow(outcome.unwrap_or_default(), now)
+        }
+    }
+
+    /// A control packet of BFD came.
+    pub fn control(&mut self, from: usize, bytes: &[u8], now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let daemon = self.daemon.as_mut();
+        let outcome = daemon.map(|it| it.ways.receive(site::member(from), bytes, instant));
+        self.follow(outcome.unwrap_or_default(), now)
+    }
+
+    /// When [`Member::tick`] is due.
+    pub fn deadline(&self) -> Option<Duration> {
+        let daemon = self.daemon.as_ref()?;
+        let deadlines = [daemon.ways.deadline(), daemon.copies.deadline()];
+        let at = deadlines.into_iter().flatten().min()?;
+        Some(self.clock.when(at))
+    }
+
+    /// The deadline has come.
+    pub fn tick(&mut self, now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let Some(daemon) = &mut self.daemon else {
+            return Effects::default();
+        };
+        let outcome = daemon.ways.tick(instant);
+        let is_due = daemon.copies.deadline().is_some_and(|at| at <= instant);
+        let mut effects = self.follow(outcome, now);
+        if is_due {
+            let wishes = self.ask_copies(now, |copies, around| copies.tick(around));
+            effects.wishes.extend(wishes);
+        }
+        effects
+    }
+
+    /// Sweeps the tables.
+    pub fn sweep(&mut self, now: Duration) -> Effects {
+        let nanos = self.clock.nanos(now);
+        let mut effects = Effects::default();
+        let Some(daemon) = &mut self.daemon else {
+            return effects;
+        };
+        let swept = self.tables.sweep(&daemon.gateway, &mut daemon.ports, nanos);
+        let Some((swept, event)) = swept else {
+            return effects;
+        };
+        effects.wishes = self.ask_copies(now, |copies, around| copies.swept(around, &swept));
+        effects.swept = Some(swept);
+        self.decide(event);
+        effects
+    }
+
+    /// Something happened to a stream.
+    pub fn stream(&mut self, stream: StreamId, notice: Notice, now: Duration) -> Effects {
+        Effects {
+            wishes: self.ask_copies(now, |copies, around| copies.stream(around, stream, notice)),
+            ..Effects::default()
+        }
+    }
+
+    /// Something happened that the machine must know which decides who holds what.
+    pub fn tell(&mut self, event: cluster::Event, now: Duration) -> Effects {
+        let instant = self.clock.instant(now);
+        let outcome = self.daemon.as_mut().map(|it| it.ways.tell(event, instant));
+        self.follow(outcome.unwrap_or_default(), now)
+    }
+
+    /// Tells what copies flows what happened, and returns what it wants.
+    fn ask_copies(
+        &mut self,
+        now: Duration,
+        tell: impl FnOnce(&mut dyn Copies, &Around<'_>) -> Vec<Wish>,
+    ) -> Vec<Wish> {
+        let Some(daemon) = &mut self.daemon else {
+            return Vec::new();
+        };
+        let around = Around {
+            me: self.index,
+            tables: &self.tables,
+            cluster: daemon.ways.cluster(),
+            now: self.clock.instant(now),
+            nanos: self.clock.nanos(now),
+        };
+        tell(&mut *daemon.copies, &around)
+    }
+
+    /// Takes a frame through the packet path; says where it goes, and why.
+    pub fn process(
+        &mut self,
+        bytes: Vec<u8>,
+        ingress: u32,
+        now: Duration,
+    ) -> (Exit, usize, Vec<u8>) {
+        let nanos = self.clock.nanos(now);
+        self.tables.process(bytes, ingress, nanos)
+    }
+
+    /// Has the gateway decide, and does what it says.
+    fn decide(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let Some(daemon) = &mut self.daemon else {
+                return;
+            };
+            let actions = match daemon.gateway.handle(event) {
+                Ok(actions) => actions,
+                Err(refusal) => unreachable!("the configuration of a run is refused: {refusal}"),
+            };
+            let answers = actions.into_iter().filter_map(|it| self.tables.apply(it));
+            events.extend(answers);
+        }
+    }
+
+    /// Tells the packet path what follows.
+    fn follow(&mut self, outcome: Outcome, now: Duration) -> Effects {
+        let mut effects = Effects::default();
+        for (address, bytes) in outcome.sent {
+            let member = site::index_of(Ip4(address.octets()));
+            effects.control.extend(member.map(|it| (it, bytes)));
+        }
+        for (address, standing) in outcome.heard {
+            let Some(member) = site::index_of(Ip4(address.octets())) else {
+                continue;
+            };
+            effects.heard.push((member, standing));
+            let heard = |copies: &mut dyn Copies, around: &Around<'_>| {
+                copies.heard(around, member, standing)
+            };
+            effects.wishes.extend(self.ask_copies(now, heard));
+        }
+        for division in outcome.divisions {
+            self.divide(division, now, &mut effects);
+        }
+        effects
+    }
+
+    fn divide(&mut self, division: Division, now: Duration, effects: &mut Effects) {
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        let is_first = !std::mem::replace(&mut daemon.is_told, true);
+        let division = match self.planted {
+            Some(planted) => planted.spoil(self.index, is_first, division),
+            None => Some(division),
+        };
+        let Some(division) = division else {
+            return;
+        };
+        self.tables.memory.buckets.set(&division);
+        let own = division
+            .holders
+            .iter()
+            .filter(|it| usize::from(it.owner) == self.index);
+        effects.owned.push(own.count());
+        let wishes = self.ask_copies(now, |copies, around| copies.divided(around, &division));
+        effects.wishes.extend(wishes);
+    }
+}

@@ -1,0 +1,273 @@
+//! How a gateway watches the others: what the daemon's thread for BFD does with sockets, done with the network
+//! of the simulator. The machines are the real ones; what stands between them is said here again.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use abi::cluster::Division;
+use bfd::{Action, Datagram, Diagnostic, Event, Hops, Key, Sessions, Settings, State, Status};
+use gateway::{
+    cluster::{self, Cluster, Standing},
+    intent::Intent,
+};
+
+use crate::site;
+
+/// How often members that leave are looked after.
+const LOOK: Duration = Duration::from_secs(1);
+/// After so much silence one that leaves is taken to have stopped its daemon.
+const SILENCE: Duration = Duration::from_secs(4);
+/// Control packets set out with this time to live (RFC 5881 §5).
+const TTL: u8 = 255;
+
+/// What comes of something.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Control packets, and to whom.
+    pub sent: Vec<(Ipv4Addr, Vec<u8>)>,
+    /// What the packet path is to know, the last one last.
+    pub divisions: Vec<Division>,
+    /// Members of which it is now known otherwise how they stand.
+    pub heard: Vec<(Ipv4Addr, Standing)>,
+}
+
+/// The sessions of one gateway, and what follows from them.
+pub struct Ways {
+    me: usize,
+    cluster: Cluster,
+    sessions: Sessions,
+    settings: Settings,
+    peers: Vec<Ipv4Addr>,
+    is_leaving: bool,
+    /// Whether nothing is left here that others need to ask for.
+    is_gone: bool,
+    /// Members that leave: how many packets had come from each when that was last looked at, and since when
+    /// there have not been more.
+    leaving: BTreeMap<Key, (u64, Instant)>,
+    looks_at: Option<Instant>,
+}
+
+impl Ways {
+    /// Those of a daemon that has just started, with control packets so far apart.
+    pub fn new(me: usize, seed: u64, interval: Duration) -> Self {
+        Self {
+            me,
+            cluster: Cluster::default(),
+            sessions: Sessions::new(seed),
+            settings: Settings {
+                transmit: interval,
+                receive: interval,
+                multiplier: 3,
+                is_passive: false,
+                lowest_ttl: TTL,
+                authentication: None,
+                is_admin_down: false,
+                is_reset: false,
+            },
+            peers: Vec::new(),
+            is_leaving: false,
+            is_gone: false,
+            leaving: BTreeMap::new(),
+            looks_at: None,
+        }
+    }
+
+    /// Whether it is known who holds what.
+    pub fn is_settled(&self) -> bool {
+        self.cluster.is_settled()
+    }
+
+    /// The cluster, as this member sees it.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// This configuration is in force.
+    pub fn configure(&mut self, intent: &Intent, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (members, me) = match &intent.cluster {
+            Some(cluster) => (cluster.members.clone(), cluster.me),
+            None => (Vec::new(), 0),
+        };
+        let others = intent.cluster.iter().flat_map(|it| it.others());
+        self.peers = others.map(|it| it.address).collect();
+        self.decide(cluster::Event::Configure { members, me }, now, &mut outcome);
+        self.watch(now, &mut outcome);
+        outcome
+    }
+
+    /// Something happened that the machine must know which decides who holds what.
+    pub fn tell(&mut self, event: cluster::Event, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.decide(event, now, &mut outcome);
+        outcome
+    }
+
+    /// This gateway is to take no new flows, or is to take them again.
+    pub fn leave_or_stay(&mut self, is_leaving: bool, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.is_leaving == is_leaving {
+            return outcome;
+        }
+        self.is_leaving = is_leaving;
+        let event = match is_leaving {
+            true => cluster::Event::Leave,
+            false => cluster::Event::Stay,
+        };
+        self.decide(event, now, &mut outcome);
+        self.watch(now, &mut outcome);
+        self.tick_sessions(now, &mut outcome);
+        outcome
+    }
+
+    /// The daemon ends. Its packet path goes on with flows that there are, or there are none.
+    pub fn end(&mut self, is_empty: bool, now: Instant) -> Outcome {
+        let mut outcome = self.leave_or_stay(true, now);
+        if is_empty {
+            self.is_gone = true;
+            self.watch(now, &mut outcome);
+        }
+        self.tick_sessions(now, &mut outcome);
+        outcome
+    }
+
+    /// A control packet came from another member.
+    pub fn receive(&mut self, from: Ipv4Addr, bytes: &[u8], now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        let datagram = Datagram {
+            bytes,
+            from: IpAddr::V4(from),
+            to: IpAddr::V4(site::member(self.me)),
+            interface: site::INSIDE,
+            ttl: TTL,
+            hops: Hops::Single,
+            arrived: now,
+        };
+        let actions = self.sessions.handle(Event::Received(datagram), now);
+        self.act(actions, now, &mut outcome);
+        outcome
+    }
+
+    /// When [`Ways::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.sessions.deadline(),
+            self.cluster.deadline(),
+            self.looks_at,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The deadline has come, and what had come before was read.
+    pub fn tick(&mut self, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        if self.sessions.deadline().is_some_and(|at| at <= now) {
+            self.tick_sessions(now, &mut outcome);
+        }
+        if self.looks_at.is_some_and(|at| at <= now) {
+            self.look_after_leaving(now, &mut outcome);
+        }
+        if self.cluster.deadline().is_some_and(|at| at <= now) {
+            self.decide(cluster::Event::Tick, now, &mut outcome);
+        }
+        outcome
+    }
+
+    fn tick_sessions(&mut self, now: Instant, outcome: &mut Outcome) {
+        let actions = self.sessions.handle(Event::Tick, now);
+        self.act(actions, now, outcome);
+    }
+
+    fn watch(&mut self, now: Instant, outcome: &mut Outcome) {
+        let settings = Settings {
+            is_admin_down: self.is_leaving && !self.is_gone,
+            is_reset: self.is_gone,
+            ..self.settings.clone()
+        };
+        let wanted = self.peers.iter().map(|peer| {
+            let key = Key {
+                peer: IpAddr::V4(*peer),
+                local: Some(IpAddr::V4(site::member(self.me))),
+                interface: None,
+                hops: Hops::Single,
+            };
+            (key, settings.clone())
+        });
+        let event = Event::Configure(wanted.collect());
+        let actions = self.sessions.handle(event, now);
+        self.act(actions, now, outcome);
+    }
+
+    fn look_after_leaving(&mut self, now: Instant, outcome: &mut Outcome) {
+        let snapshot: BTreeMap<Key, Status> = self.sessions.snapshot().into_iter().collect();
+        let mut silent = Vec::new();
+        self.leaving.retain(|key, (received, since)| {
+            let found = snapshot.get(key).map_or(0, |it| it.received);
+            if found != *received {
+                (*received, *since) = (found, now);
+            }
+            let is_silent = now.duration_since(*since) >= SILENCE;
+            if is_silent {
+                silent.push(key.peer);
+            }
+            !is_silent
+        });
+        self.looks_at = (!self.leaving.is_empty()).then(|| now + LOOK);
+        for peer in silent {
+            self.hear(peer, Standing::Down, now, outcome);
+        }
+    }
+
+    fn hear(&mut self, peer: IpAddr, standing: Standing, now: Instant, outcome: &mut Outcome) {
+        if let IpAddr::V4(address) = peer {
+            outcome.heard.push((address, standing));
+            self.decide(cluster::Event::Heard(address, standing), now, outcome);
+        }
+    }
+
+    fn decide(&mut self, event: cluster::Event, now: Instant, outcome: &mut Outcome) {
+        outcome.divisions.extend(self.cluster.handle(event, now));
+    }
+
+    fn act(&mut self, actions: Vec<Action>, now: Instant, outcome: &mut Outcome) {
+        for action in actions {
+            match action {
+                Action::Send { key, packet } => {
+                    if let IpAddr::V4(peer) = key.peer {
+                        outcome.sent.push((peer, packet.bytes().to_vec()));
+                    }
+                }
+                Action::Changed {
+                    key,
+                    from,
+                    to,
+                    remote_state,
+                    remote_diagnostic,
+                    ..
+                } => {
+                    // A session that this side has ended says nothing of the other one.
+                    let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
+                    let standing = match (to, remote_state) {
+                        (State::Init, _) if is_reset => Some(Standing::Gone),
+                        (State::Up, _) => Some(Standing::Up),
+                        (State::Down, State::AdminDown) => Some(Standing::Leaving),
+                        (State::Down, _) if from == State::Up => Some(Standing::Down),
+                        (State::Down | State::Init | State::AdminDown, _) => None,
+                    };
+                    let Some(standing) = standing else {
+                        continue;
+                    };
+                    self.leaving.remove(&key);
+                    if standing == Standing::Leaving {
+                        self.leaving.insert(key, (0, now));
+                        self.looks_at = self.looks_at.or(Some(now + LOOK));
+                    }
+                    self.hear(key.peer, standing, now, outcome);
+                }
+            }
+        }
+    }
+}
