@@ -294,22 +294,7 @@ impl<A: Copy> Flow<Live, A> {
 
     /// Another entry with the words of this moment.
     pub fn duplicate(&self) -> Self {
-        let picture = self.picture();
-        Self {
-            to: picture.to,
-            ip_delta: picture.ip_delta,
-            l4_delta: picture.l4_delta,
-            created: picture.created,
-            place: picture.place,
-            seen: picture.seen.into(),
-            mtu: picture.mtu.into(),
-            last_seen: picture.last_seen.into(),
-            ifindex: picture.ifindex.into(),
-            packets: picture.packets.into(),
-            bytes: picture.bytes.into(),
-            generation: picture.generation.into(),
-            macs: picture.macs.map(Shared::from),
-        }
+        self.picture().live()
     }
 
     /// A copy of this moment.
@@ -363,6 +348,30 @@ impl<A: Copy> Flow<Picture, A> {
             packets: rule | (packets & ((1 << RULE) - 1)),
             ..self
         }
+    }
+
+    /// An entry that stands as this does.
+    pub fn live(&self) -> Flow<Live, A> {
+        Flow {
+            to: self.to,
+            ip_delta: self.ip_delta,
+            l4_delta: self.l4_delta,
+            created: self.created,
+            place: self.place,
+            seen: self.seen.into(),
+            mtu: self.mtu.into(),
+            last_seen: self.last_seen.into(),
+            ifindex: self.ifindex.into(),
+            packets: self.packets.into(),
+            bytes: self.bytes.into(),
+            generation: self.generation.into(),
+            macs: self.macs.map(Shared::from),
+        }
+    }
+
+    /// The same, with these flags seen.
+    pub const fn with_seen(self, seen: u8) -> Self {
+        Self { seen, ..self }
     }
 
     /// The number of the rule that the flow began under; zero if it has none.

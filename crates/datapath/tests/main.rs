@@ -9,6 +9,7 @@ mod blocks;
 mod by_address;
 mod cluster;
 mod control;
+mod copies;
 mod endpoints;
 mod errors;
 mod events;

@@ -4,7 +4,8 @@
 //! ```text
 //! names ─► an order of members for each bucket ─┐
 //! BFD: up, leaving, down ───────────────────────┼─► who owns it, who held it before
-//! this one: drains, or not ─────────────────────┘   which of its ports are ours to give
+//! this one: drains, or not ─────────────────────┤   which of its ports are ours to give
+//! copies: held, copied, flushed ────────────────┘   to whom its flows are copied, whose are kept
 //! ```
 //!
 //! Every member computes the same from the same names, and nobody is asked. The order of a bucket is by
@@ -14,6 +15,17 @@
 //! **Ports are divided by rank, not by who is there.** Of each bucket's ports the first in its order gives
 //! most, the others share [the reserve](RESERVE), whoever is alive at that moment. So two members that each
 //! believe the other one gone never give the same port away.
+//!
+//! **Where flows are copied** ([`Event::Copies`]), the owner of a bucket copies its flows to the member that
+//! would own it next, and who held it before hands them over to the owner:
+//!
+//! ```text
+//! before: serves, copies ─► complete at the owner ─► serves no more, hands on what it is sent
+//!                               ─► all that it still said has arrived ─► is not asked any more
+//! ```
+//!
+//! All others do the same when an owner comes up, whether they know that they held the bucket before or not: what
+//! each believed of the others until then may not have been the same.
 
 use std::{
     net::Ipv4Addr,
@@ -25,6 +37,11 @@ use abi::{
     hash::hash,
     ports::CLASS_WORDS,
 };
+
+mod custody;
+
+use custody::Copying;
+pub use custody::{Custody, HAND_OVER, Role};
 
 /// One of so many ports of a bucket is for those who own it only when the first in its order does not.
 pub const RESERVE: u32 = 8;
@@ -91,6 +108,34 @@ pub enum Event {
     Leave,
     /// It is to take them again.
     Stay,
+    /// Whether members copy flows to each other.
+    Copies(bool),
+    /// A member has begun to copy a bucket's flows to this one.
+    Held {
+        /// Which bucket.
+        bucket: u8,
+        /// The number of the member.
+        from: u8,
+    },
+    /// That member copies them no more, and all that it said of them has come.
+    Forgotten {
+        /// Which bucket.
+        bucket: u8,
+        /// The number of the member.
+        from: u8,
+    },
+    /// All of a bucket's flows that this one has are at another member.
+    Copied {
+        /// Which bucket.
+        bucket: u8,
+        /// The number of the member.
+        to: u8,
+    },
+    /// That member also knows what became of them until this one served them no more.
+    Flushed {
+        /// Which bucket.
+        bucket: u8,
+    },
     /// The deadline has come.
     Tick,
 }
@@ -101,6 +146,8 @@ struct Peer {
     standing: Standing,
     /// When it fell silent after it had said that it goes.
     left_at: Option<Instant>,
+    /// It forwards again, and nobody has asked yet what it has from when it was taken to be gone.
+    is_back: bool,
 }
 
 /// The cluster, as one member sees it.
@@ -113,6 +160,9 @@ pub struct Cluster {
     holders: Option<Box<[Holder; BUCKETS]>>,
     /// Until when others are waited for.
     patience: Option<Instant>,
+    /// What the packet path is to be told whatever it was told before.
+    is_untold: bool,
+    copying: Copying,
 }
 
 impl Cluster {
@@ -124,6 +174,11 @@ impl Cluster {
             Event::Heard(address, standing) => self.hear(address, standing, now),
             Event::Leave => self.stand(Standing::Leaving),
             Event::Stay => self.stand(Standing::Up),
+            Event::Copies(are_made) => self.copying.are_made = are_made,
+            Event::Held { bucket, from } => self.copying.hold(bucket, from),
+            Event::Forgotten { bucket, from } => self.forgotten(bucket, from),
+            Event::Copied { bucket, to } => self.copied(bucket, to),
+            Event::Flushed { bucket } => self.copying.flushed(bucket),
             Event::Tick => {}
         }
         if self.patience.is_some_and(|at| at <= now) {
@@ -142,7 +197,9 @@ impl Cluster {
         if self.patience.is_some() && self.peers.iter().all(|it| it.standing != Standing::Unknown) {
             self.patience = None;
         }
-        self.settle()
+        let division = self.settle();
+        self.copying.serve(self.me, self.holders.as_deref(), now);
+        division
     }
 
     /// When [`Event::Tick`] is due.
@@ -179,23 +236,44 @@ impl Cluster {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// What this one has to do with flows that are copied; nothing where none are.
+    pub fn custody(&self) -> Option<Custody> {
+        let holders = self.holders.as_deref()?;
+        let members = self.peers.iter().map(|it| it.member.clone());
+        let successor = |bucket: usize, owner: u8| {
+            let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
+            let mut others = order.iter().copied().filter(|it| *it != owner);
+            let is_up = |it: &u8| {
+                let peer = self.peers.get(usize::from(*it));
+                peer.is_some_and(|it| it.standing == Standing::Up)
+            };
+            others.find(is_up).unwrap_or(NOBODY)
+        };
+        self.copying
+            .custody((members.collect(), self.me), holders, successor)
+    }
+
     fn configure(&mut self, members: Vec<Member>, me: usize, now: Instant) {
         let is_new = self.peers.is_empty();
         let is_same = self.me == me && self.peers.iter().map(|it| &it.member).eq(&members);
         if is_same {
             return;
         }
+        let numbers = renumbered(&self.peers, &members);
         let peers = members.into_iter().enumerate().map(|(index, member)| {
             let mut known = self.peers.iter().filter(|it| it.member == member);
             let known = known.next().cloned();
-            let standing = match index == me {
-                true => Standing::Up,
-                false => Standing::Unknown,
+            let standing = match (index == me, is_new) {
+                (true, _) => Standing::Up,
+                (false, true) => Standing::Unknown,
+                // Nobody waits for one that is added: it gets its part when it is up.
+                (false, false) => Standing::Down,
             };
             known.unwrap_or(Peer {
                 member,
                 standing,
                 left_at: None,
+                is_back: false,
             })
         });
         let peers: Vec<Peer> = peers.collect();
@@ -203,29 +281,71 @@ impl Cluster {
         self.order = (0..BUCKETS)
             .map(|bucket| order(&self.peers, bucket))
             .collect();
-        // Whoever held what goes by numbers that may mean others now.
-        self.holders = None;
-        let is_waiting = self.peers.iter().any(|it| it.standing == Standing::Unknown);
-        self.patience = match is_new || is_waiting {
-            true if !self.peers.is_empty() => Some(now + PATIENCE),
-            true | false => None,
-        };
+        if let Some(holders) = &mut self.holders {
+            for holder in holders.iter_mut() {
+                holder.owner = numbers(holder.owner);
+                holder.before = numbers(holder.before);
+            }
+        }
+        self.copying.renumber(numbers);
+        self.is_untold = true;
+        self.patience = (is_new && !self.peers.is_empty()).then_some(now + PATIENCE);
+        if self.peers.is_empty() {
+            *self = Self::default();
+        }
     }
 
     fn hear(&mut self, address: Ipv4Addr, standing: Standing, now: Instant) {
         let me = self.me;
         let mut others = self.peers.iter_mut().enumerate();
         let found = others.find(|(index, it)| *index != me && it.member.address == address);
-        let Some((_, peer)) = found else {
+        let Some((number, peer)) = found else {
             return;
         };
         match (peer.standing, standing) {
             // It said that it goes, and is gone now, or its daemon is.
             (Standing::Leaving, Standing::Down) => peer.left_at = peer.left_at.or(Some(now)),
-            (_, standing) => {
+            (before, standing) => {
+                peer.is_back |= !before.forwards() && standing.forwards();
+                let is_lost = before.forwards() && !standing.forwards();
                 (peer.standing, peer.left_at) = (standing, None);
+                if is_lost {
+                    self.copying.lose(number as u8);
+                }
             }
         }
+    }
+
+    /// All that the other one had of a bucket is here.
+    fn forgotten(&mut self, bucket: u8, from: u8) {
+        if !self.copying.forget(bucket, from) {
+            return;
+        }
+        let me = self.me;
+        if let Some(holder) = self.holder_mut(bucket)
+            && usize::from(holder.owner) == me
+            && holder.before == from
+        {
+            holder.before = NOBODY;
+            self.is_untold = true;
+        }
+    }
+
+    /// All that this one has of a bucket is at its owner, which serves it from now on.
+    fn copied(&mut self, bucket: u8, to: u8) {
+        let me = self.me;
+        let Some(holder) = self.holder_mut(bucket).filter(|it| it.owner == to) else {
+            return;
+        };
+        if usize::from(holder.before) == me {
+            holder.before = NOBODY;
+            self.is_untold = true;
+        }
+        self.copying.switch(bucket, to);
+    }
+
+    fn holder_mut(&mut self, bucket: u8) -> Option<&mut Holder> {
+        self.holders.as_deref_mut()?.get_mut(usize::from(bucket))
     }
 
     fn stand(&mut self, standing: Standing) {
@@ -240,9 +360,15 @@ impl Cluster {
             return None;
         }
         let holders = std::array::from_fn(|bucket| self.holder(bucket));
-        if self.holders.as_deref() == Some(&holders) {
+        self.owe(&holders);
+        for peer in &mut self.peers {
+            peer.is_back = false;
+        }
+        let is_known = self.holders.as_deref() == Some(&holders);
+        if is_known && !std::mem::take(&mut self.is_untold) {
             return None;
         }
+        self.is_untold = false;
         self.holders = Some(Box::new(holders));
         let members = self.peers.len();
         Some(Division {
@@ -250,6 +376,20 @@ impl Cluster {
             ranks: std::array::from_fn(|bucket| self.rank(bucket, &holders)),
             withheld: std::array::from_fn(|rank| share(rank, members).map(|word| !word)),
         })
+    }
+
+    /// Takes note of owners that may not know of what there is here.
+    fn owe(&mut self, holders: &[Holder; BUCKETS]) {
+        for (bucket, holder) in holders.iter().enumerate() {
+            let known = self.holders.as_deref().and_then(|it| it.get(bucket));
+            let before = known.map(|it| it.owner);
+            let owner = self.peers.get(usize::from(holder.owner));
+            if before != Some(holder.owner) || owner.is_some_and(|it| it.is_back) {
+                let is_mine = usize::from(holder.owner) == self.me || holder.owner == NOBODY;
+                let was_another = before.filter(|it| *it != holder.owner);
+                self.copying.owe(bucket, is_mine, was_another);
+            }
+        }
     }
 
     fn holder(&self, bucket: usize) -> Holder {
@@ -263,16 +403,27 @@ impl Cluster {
             .or_else(|| first(&|it| standing(it).forwards()))
             .unwrap_or(NOBODY);
         let known = self.holders.as_deref().and_then(|it| it.get(bucket));
-        let before = match known {
-            None if usize::from(owner) == self.me => {
-                // Whoever would hold it if this one were not there has held it until now.
-                first(&|it| it != owner && standing(it).forwards()).unwrap_or(NOBODY)
-            }
-            None => NOBODY,
-            Some(known) if known.owner == owner => known.before,
-            Some(known) => known.owner,
+        // Whoever would hold it if its owner were not there.
+        let next = first(&|it| it != owner && standing(it).forwards()).unwrap_or(NOBODY);
+        let is_back = |member: u8| {
+            let peer = self.peers.get(usize::from(member));
+            peer.is_some_and(|it| it.is_back)
         };
-        let is_there = before != owner && standing(before).forwards();
+        let unless_handed = |member: u8| match self.copying.has_handed(bucket, member) {
+            true => NOBODY,
+            false => member,
+        };
+        let before = match known {
+            // Has held it until now, for all that we know.
+            None => unless_handed(next),
+            Some(known) if known.owner != owner => known.owner,
+            // Took us to be gone as we took it to be, and has flows from that time.
+            Some(_) if usize::from(owner) == self.me && is_back(next) => unless_handed(next),
+            Some(known) => known.before,
+        };
+        // Others tell only each other when they have handed it over.
+        let is_ours = [owner, before].map(usize::from).contains(&self.me);
+        let is_there = before != owner && standing(before).forwards() && is_ours;
         Holder {
             owner,
             before: if is_there { before } else { NOBODY },
@@ -321,8 +472,18 @@ fn order(peers: &[Peer], bucket: usize) -> Vec<u8> {
     order.into_iter().map(|(_, member)| member).collect()
 }
 
+/// What became of the numbers of members; of one that is none any more, [`NOBODY`].
+fn renumbered(peers: &[Peer], members: &[Member]) -> impl Fn(u8) -> u8 + use<> {
+    let place = |it: &Peer| members.iter().position(|member| *member == it.member);
+    let numbers: Vec<u8> = peers
+        .iter()
+        .map(|it| place(it).map_or(NOBODY, |at| at as u8))
+        .collect();
+    move |number| numbers.get(usize::from(number)).copied().unwrap_or(NOBODY)
+}
+
 /// A name in one word.
-fn number(name: &str) -> u64 {
+pub(crate) fn number(name: &str) -> u64 {
     name.as_bytes().chunks(8).fold(0, |number, chunk| {
         let word = chunk
             .iter()

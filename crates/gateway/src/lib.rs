@@ -23,6 +23,7 @@
 pub mod bitmaps;
 pub mod changes;
 pub mod cluster;
+pub mod copies;
 pub mod fixed;
 pub mod fragments;
 pub mod hold;

@@ -17,10 +17,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use abi::{
     Address, End, External, Flow, FlowKey, Holder, Ip4, Ip6, Mapping, MappingKey, PROTOCOLS,
     Picture, Port, PortWord, Prefix64, Protocol, Seen, Side, Tick,
+    cluster::BUCKETS,
     ports::{WORDS, bitmap, bitmap_towards, place},
 };
 
-use crate::{intent::Timeouts, patience::Patience, quota::Amount};
+use crate::{
+    copies::{self, Shadow},
+    intent::Timeouts,
+    patience::Patience,
+    quota::Amount,
+};
 
 /// Ticks after which an entry without its other half is not just being made.
 pub const YOUNG: u32 = 2;
@@ -97,7 +103,7 @@ impl FlowState {
 }
 
 /// Both directions of a flow.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Joined<A: Address = Ip4> {
     /// Its protocol.
     pub protocol: Protocol,
@@ -199,6 +205,24 @@ impl PortSets {
     }
 }
 
+/// What a member of a cluster has to do with a bucket's flows, as a sweep must know it; see
+/// [`cluster::Role`](crate::cluster::Role).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// It serves them, and has heard all that there was to hear since this time, in nanoseconds of
+    /// `CLOCK_MONOTONIC`: they are not silent for longer.
+    Serves(u64),
+    /// It keeps them, however silent they are.
+    Keeps,
+    /// The same, and tells who serves them now what became of them until then.
+    Hands,
+    /// None of them is its any more: they go, and nobody is told.
+    Nothing,
+}
+
+/// Its part in each bucket.
+pub type Parts = [Part; BUCKETS];
+
 /// A sweep that is under way.
 pub struct Sweep<'a, A: Address = Ip4> {
     now: u64,
@@ -214,6 +238,8 @@ pub struct Sweep<'a, A: Address = Ip4> {
     talks: HashSet<(Protocol, A, Port, A)>,
     /// Ports that a mapping has.
     mapped: PortSets,
+    /// What is this member's to do, where flows are copied, and what it told of them.
+    copied: Option<(&'a Parts, &'a mut Shadow)>,
     swept: Swept<A>,
 }
 
@@ -254,6 +280,16 @@ pub struct Swept<A: Address = Ip4> {
     pub orphans: u64,
     /// The longest time by which an ended flow was overdue, in nanoseconds.
     pub lag: u64,
+    /// Flows that are kept for other members; they are in none of the numbers above.
+    pub kept: u64,
+    /// The pools that these are of.
+    pub kept_pools: BTreeSet<u8>,
+    /// The keys of flows that are other members' now, both directions side by side.
+    pub moved: Vec<FlowKey<A>>,
+    /// Flows that others are to be told of.
+    pub changed: Vec<Joined<A>>,
+    /// The ended ones that others were told of: their buckets, by the key of their way out.
+    pub over: HashMap<FlowKey<A>, u8>,
 }
 
 /// What the tables of IPv6 hold.
@@ -283,7 +319,17 @@ impl<'a, A: Address> Sweep<'a, A> {
             halves: HashMap::new(),
             talks: HashSet::new(),
             mapped: PortSets::default(),
+            copied: None,
             swept: Swept::default(),
+        }
+    }
+
+    /// The same on a member of a cluster that copies flows, of which others were told this.
+    pub fn dividing(self, parts: &'a Parts, shadow: &'a mut Shadow) -> Self {
+        shadow.begin();
+        Self {
+            copied: Some((parts, shadow)),
+            ..self
         }
     }
 
@@ -319,7 +365,23 @@ impl<'a, A: Address> Sweep<'a, A> {
     }
 
     fn whole(&mut self, flow: &Joined<A>) {
-        let (state, silent) = (flow.state(), flow.silent(self.now));
+        let (state, mut silent) = (flow.state(), flow.silent(self.now));
+        let bucket = copies::bucket(flow.protocol, &flow.outbound.1.to);
+        let parts = self.copied.as_ref().map(|(parts, _)| *parts);
+        match parts.and_then(|it| it.get(usize::from(bucket))) {
+            None => {}
+            Some(Part::Serves(since)) => silent = silent.min(self.now.saturating_sub(*since)),
+            Some(Part::Keeps) => return self.keep(flow),
+            Some(Part::Hands) => {
+                self.keep(flow);
+                self.note(flow, state);
+                return;
+            }
+            Some(Part::Nothing) => {
+                self.swept.moved.extend([flow.outbound.0, flow.inbound.0]);
+                return;
+            }
+        }
         let overdue = silent.checked_sub(self.patience.timeout(flow));
         let pool = flow.outbound.1.pool();
         let rule = flow.outbound.1.rule();
@@ -332,6 +394,11 @@ impl<'a, A: Address> Sweep<'a, A> {
             Some(overdue) => {
                 self.swept.ended.extend([flow.outbound.0, flow.inbound.0]);
                 self.swept.lag = self.swept.lag.max(overdue);
+                if let Some((_, shadow)) = &mut self.copied
+                    && shadow.end(&flow.outbound.0)
+                {
+                    self.swept.over.insert(flow.outbound.0, bucket);
+                }
                 if self.counted.contains(&rule) {
                     self.swept.owners.insert(flow.outbound.0, holder);
                 }
@@ -341,28 +408,53 @@ impl<'a, A: Address> Sweep<'a, A> {
                 *self.swept.flows.entry((flow.protocol, state)).or_default() += 1;
                 *self.swept.by_pool.entry(pool).or_default() += 1;
                 self.swept.by_rule.entry(rule).or_default().flows += 1;
-                let sent = flow.outbound.1.to;
-                let external = (self.seen(sent.source), sent.source_port);
-                let count = self.swept.by_external.entry(external.0.wide());
+                let external = self.seen(flow.outbound.1.to.source);
+                let count = self.swept.by_external.entry(external.wide());
                 *count.or_default() += 1;
-                self.uses(flow.protocol, external, (sent.target, sent.target_port));
-                // Of a hairpinned flow the mapping knows whom it dialled; of one that was led elsewhere,
-                // whom it was led to.
-                let dialled = self.seen(flow.outbound.0.tuple.target);
-                self.talks(flow.protocol, external, dialled);
-                let target = self.seen(sent.target);
-                if target != dialled {
-                    self.talks(flow.protocol, external, target);
-                }
-                // Of a hairpinned flow both ends are ours.
-                let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
-                let (came, shown) = (self.seen(key.source), self.seen(back.source));
-                if shown != came {
-                    let (external, remote) = ((shown, back.source_port), self.seen(key.target));
-                    self.uses(flow.protocol, external, (remote, key.target_port));
-                    self.talks(flow.protocol, external, remote);
-                }
+                self.join(flow);
+                self.note(flow, state);
             }
+        }
+    }
+
+    /// Others are told of a flow that is new, or in another state.
+    fn note(&mut self, flow: &Joined<A>, state: FlowState) {
+        let now = Tick::from_nanos(self.now);
+        if let Some((_, shadow)) = &mut self.copied
+            && shadow.note(flow, state, now)
+        {
+            self.swept.changed.push(*flow);
+        }
+    }
+
+    /// Takes in a flow that another member serves: what it uses is in use here too.
+    fn keep(&mut self, flow: &Joined<A>) {
+        self.swept.kept += 1;
+        self.swept.kept_pools.insert(flow.outbound.1.pool());
+        self.swept.rules.insert(flow.outbound.1.rule());
+        self.join(flow);
+    }
+
+    /// Takes note of what a flow uses, and who talks to whom.
+    fn join(&mut self, flow: &Joined<A>) {
+        let sent = flow.outbound.1.to;
+        let external = (self.seen(sent.source), sent.source_port);
+        self.uses(flow.protocol, external, (sent.target, sent.target_port));
+        // Of a hairpinned flow the mapping knows whom it dialled; of one that was led elsewhere,
+        // whom it was led to.
+        let dialled = self.seen(flow.outbound.0.tuple.target);
+        self.talks(flow.protocol, external, dialled);
+        let target = self.seen(sent.target);
+        if target != dialled {
+            self.talks(flow.protocol, external, target);
+        }
+        // Of a hairpinned flow both ends are ours.
+        let (key, back) = (flow.inbound.0.tuple, flow.inbound.1.to);
+        let (came, shown) = (self.seen(key.source), self.seen(back.source));
+        if shown != came {
+            let (external, remote) = ((shown, back.source_port), self.seen(key.target));
+            self.uses(flow.protocol, external, (remote, key.target_port));
+            self.talks(flow.protocol, external, remote);
         }
     }
 
@@ -398,7 +490,9 @@ impl<'a, A: Address> Sweep<'a, A> {
                 continue;
             };
             self.swept.rules.insert(flow.rule());
-            if self.is_young(flow.created) {
+            // A copy is as old as its flow, and came just now.
+            let is_copy = self.copied.is_some() && self.is_young(Tick(flow.last_seen));
+            if self.is_young(flow.created) || is_copy {
                 let sent = match flow.side() {
                     Side::Outbound => flow.to,
                     Side::Inbound => key.tuple.reversed(),
@@ -498,6 +592,9 @@ impl<'a, A: Address> Sweep<'a, A> {
     /// Ends the sweep.
     pub fn finish(mut self) -> Swept<A> {
         self.swept.used.add(&self.mapped);
+        if let Some((_, shadow)) = self.copied {
+            shadow.finish();
+        }
         self.swept
     }
 
@@ -545,6 +642,8 @@ impl Swept {
             self.held.entry(*holder).or_default().add(*amount);
         }
         self.orphans += other.orphans;
+        self.kept += other.kept;
+        self.kept_pools.extend(&other.kept_pools);
         self.lag = self.lag.max(other.lag);
     }
 }

@@ -219,6 +219,11 @@ impl Queue {
         Some((waiting.item, waiting.since))
     }
 
+    /// Whether something of a bucket waits.
+    pub fn has(&self, bucket: u8) -> bool {
+        self.tickets.range(of(bucket)).next().is_some()
+    }
+
     /// Forgets everything of a bucket.
     pub fn purge(&mut self, bucket: u8) {
         let gone = self.tickets.extract_if(of(bucket), |_, _| true);

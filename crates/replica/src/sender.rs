@@ -184,6 +184,21 @@ impl Sender {
         most.saturating_sub(self.snapshots.records())
     }
 
+    /// Whether something of a bucket waits to be sent.
+    pub fn waits(&self, bucket: u8) -> bool {
+        self.queue.has(bucket) || self.snapshots.has(bucket)
+    }
+
+    /// The number of the last change that was sent, and of the last that was acknowledged.
+    pub fn numbers(&self) -> (u64, u64) {
+        (self.window.last(), self.window.acknowledged())
+    }
+
+    /// The buckets that the receiver holds as they were at its last acknowledgement, with nothing left out.
+    pub fn complete(&self) -> Buckets {
+        self.assigned.complete(self.window.acknowledged())
+    }
+
     /// How it stands.
     pub fn status(&self, now: Instant) -> Status {
         let window = &self.window;
@@ -209,7 +224,7 @@ impl Sender {
             snapshots_done: self.assigned.done(),
             snapshots_to_do: self.assigned.to_do(),
             assigned: self.assigned.all(),
-            complete: self.assigned.complete(window.acknowledged()),
+            complete: self.complete(),
         }
     }
 

@@ -43,6 +43,11 @@ impl Snapshots {
         Some(item)
     }
 
+    /// Whether something of a bucket waits.
+    pub fn has(&self, bucket: u8) -> bool {
+        self.items.iter().any(|item| item.bucket() == Some(bucket))
+    }
+
     /// Takes out whatever is of a bucket.
     pub fn purge(&mut self, bucket: u8) {
         self.items.retain(|item| item.bucket() != Some(bucket));

@@ -9,6 +9,7 @@ pub mod laws;
 pub mod laws6;
 pub mod model;
 pub mod play;
+pub mod shelves;
 pub mod site;
 pub mod sketch;
 pub mod sketch6;

@@ -508,7 +508,7 @@ pub fn asked_for<A: Address>(kind: &Kind<A>) -> BTreeMap<MappingKey<A>, Mapping<
 struct Mapped<'a>(&'a Memory);
 
 /// A kind of address, and its tables.
-trait In: Kept {
+pub trait In: Kept {
     fn tables(memory: &Memory) -> &Kind<Self>;
 }
 

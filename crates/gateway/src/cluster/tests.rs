@@ -48,6 +48,42 @@ impl Site {
         }
     }
 
+    /// A cluster whose members copy flows to each other, at the moment when all have told each other all.
+    fn copying(count: usize) -> Self {
+        let mut site = Self::new(count);
+        (0..count).for_each(|me| site.tell(me, Event::Copies(true)));
+        (0..count).for_each(|of| site.hear(of, Standing::Up));
+        site.hand_over();
+        site
+    }
+
+    fn custody(&self, me: usize) -> Custody {
+        self.members[me].custody().expect("flows are copied")
+    }
+
+    /// Everybody tells owners what they are to know, as the machines of replication do.
+    fn hand_over(&mut self) {
+        for from in 0..self.members.len() {
+            let custody = self.custody(from);
+            for bucket in custody.handing {
+                let to = custody.copied_to[usize::from(bucket)];
+                let from_number = from as u8;
+                let held = Event::Held {
+                    bucket,
+                    from: from_number,
+                };
+                self.tell(usize::from(to), held);
+                self.tell(from, Event::Copied { bucket, to });
+                self.tell(from, Event::Flushed { bucket });
+                let forgotten = Event::Forgotten {
+                    bucket,
+                    from: from_number,
+                };
+                self.tell(usize::from(to), forgotten);
+            }
+        }
+    }
+
     fn start(count: usize) -> Self {
         let mut site = Self::new(count);
         (0..count).for_each(|of| site.hear(of, Standing::Up));
@@ -209,4 +245,150 @@ fn a_cluster_in_which_all_leave_goes_on_with_them() {
     let owners = |me| -> Vec<u8> { (0..BUCKETS).map(|it| site.holder(me, it).owner).collect() };
     assert_eq!(owners(0), owners(1));
     assert!(!owners(0).contains(&NOBODY));
+}
+
+#[test]
+fn when_all_is_handed_over_nobody_is_asked_and_each_bucket_is_copied_to_who_would_own_it_next() {
+    let site = Site::copying(3);
+    for me in 0..3 {
+        let custody = site.custody(me);
+        assert!(custody.handing.is_empty() && custody.switched.is_empty());
+        for bucket in 0..BUCKETS {
+            let holder = site.holder(me, bucket);
+            assert_eq!(holder.before, NOBODY);
+            let order = site.members[me].order(bucket as u8);
+            let (to, serves) = match usize::from(holder.owner) == me {
+                true => (order[1], true),
+                false => (NOBODY, false),
+            };
+            assert_eq!(custody.copied_to[bucket], to);
+            assert_eq!(custody.roles[bucket].serves(), serves);
+        }
+    }
+}
+
+#[test]
+fn a_bucket_that_is_handed_over_is_served_by_both_until_the_owner_has_all_of_it() {
+    let mut site = Site::copying(3);
+    let bucket = (0..BUCKETS)
+        .find(|it| site.holder(0, *it).owner == 0)
+        .expect("it has some");
+    let next = usize::from(site.members[0].order(bucket as u8)[1]);
+    site.tell(0, Event::Leave);
+    site.hear(0, Standing::Leaving);
+
+    let both = Holder {
+        owner: next as u8,
+        before: 0,
+    };
+    assert_eq!(
+        [site.holder(0, bucket), site.holder(next, bucket)],
+        [both; 2]
+    );
+    assert!(site.custody(0).roles[bucket].serves());
+    assert_eq!(usize::from(site.custody(0).copied_to[bucket]), next);
+    // What the one hears is not heard by the other: neither counts silence.
+    let Role::Serves { is_shared, .. } = site.custody(next).roles[bucket] else {
+        panic!("it serves");
+    };
+    assert!(is_shared);
+
+    let (name, to) = (bucket as u8, next as u8);
+    site.tell(
+        next,
+        Event::Held {
+            bucket: name,
+            from: 0,
+        },
+    );
+    site.tell(0, Event::Copied { bucket: name, to });
+    assert_eq!(
+        site.holder(0, bucket).before,
+        NOBODY,
+        "it hands on what comes"
+    );
+    assert_eq!(site.custody(0).roles[bucket], Role::Keeps);
+    assert_eq!(site.custody(0).switched, [name]);
+    assert_eq!(site.holder(next, bucket), both, "it is still asked");
+
+    site.tell(0, Event::Flushed { bucket: name });
+    site.tell(
+        next,
+        Event::Forgotten {
+            bucket: name,
+            from: 0,
+        },
+    );
+    assert_eq!(site.holder(next, bucket).before, NOBODY);
+    assert_eq!(site.custody(0).copied_to[bucket], NOBODY);
+}
+
+/// What two members do at the same time comes to each at another moment.
+#[test]
+fn a_hand_over_that_ends_before_the_owner_knows_who_is_there_is_not_waited_for() {
+    let mut site = Site::new(2);
+    (0..2).for_each(|me| site.tell(me, Event::Copies(true)));
+    site.tell(0, Event::Heard(address(1), Standing::Up));
+    for bucket in 0..=u8::MAX {
+        site.tell(1, Event::Held { bucket, from: 0 });
+        site.tell(1, Event::Forgotten { bucket, from: 0 });
+    }
+    site.tell(1, Event::Heard(address(0), Standing::Up));
+    let owned = (0..BUCKETS).filter(|it| site.holder(1, *it).owner == 1);
+    let asked = owned.filter(|it| site.holder(1, *it).before != NOBODY);
+    assert_eq!(asked.count(), 0);
+}
+
+#[test]
+fn a_member_that_was_out_of_reach_asks_who_held_its_buckets_meanwhile() {
+    let mut site = Site::copying(2);
+    let owned = (0..BUCKETS)
+        .find(|it| site.holder(0, *it).owner == 1)
+        .expect("it has some");
+    site.hear(1, Standing::Down);
+    site.hear(0, Standing::Down);
+    assert_eq!(site.holder(0, owned).owner, 0);
+    assert_eq!(site.holder(1, owned).owner, 1);
+
+    site.hear(1, Standing::Up);
+    site.hear(0, Standing::Up);
+    let back = Holder {
+        owner: 1,
+        before: 0,
+    };
+    assert_eq!([site.holder(0, owned), site.holder(1, owned)], [back; 2]);
+    site.hand_over();
+    assert_eq!(site.holder(1, owned).before, NOBODY);
+}
+
+#[test]
+fn a_member_that_is_added_gets_its_part_when_it_is_up_and_no_other_bucket_is_without_an_owner() {
+    let mut site = Site::copying(2);
+    let mut members: Vec<_> = site.members[0].members().map(|it| it.0.clone()).collect();
+    members.push(Member {
+        name: NAMES[2].to_owned(),
+        address: address(2),
+    });
+    for me in 0..2 {
+        let members = members.clone();
+        site.tell(me, Event::Configure { members, me });
+        assert!((0..BUCKETS).all(|bucket| site.holder(me, bucket).owner < 2));
+    }
+    site.members.push(Cluster::default());
+    site.pictures.push(None);
+    site.tell(2, Event::Copies(true));
+    site.tell(2, Event::Configure { members, me: 2 });
+    for of in 0..3 {
+        site.hear(of, Standing::Up);
+    }
+    let moved = (0..BUCKETS).filter(|it| site.holder(2, *it).owner == 2);
+    for bucket in moved {
+        assert_eq!(site.holder(0, bucket).owner, 2);
+        assert!(
+            site.holder(2, bucket).before < 2,
+            "they are asked for what they have"
+        );
+    }
+    site.hand_over();
+    assert!((0..BUCKETS).all(|bucket| site.holder(2, bucket).before == NOBODY));
 }

@@ -434,3 +434,86 @@ fn what_the_tables_of_both_versions_hold_is_counted_together() {
         assert!(swept.used.word(bitmap, word) & 1 << bit != 0, "{port}");
     }
 }
+
+/// A sweep of a member that copies flows, whose part in every bucket is this.
+fn sweep_as(
+    part: Part,
+    shadow: &mut crate::copies::Shadow,
+    entries: &[Half],
+    after: Duration,
+) -> Swept {
+    let (externals, parts) = (externals(), [part; BUCKETS]);
+    let now = Tick(START.0 + 1).nanos() + after.as_nanos() as u64;
+    let sweep = Sweep::new((now, SEED), timeouts().into(), &externals);
+    finished(sweep.dividing(&parts, shadow), entries, &[])
+}
+
+#[test]
+fn a_flow_that_is_kept_for_another_member_is_ended_by_no_silence_and_keeps_its_port() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let day = Duration::from_secs(86_400);
+    let swept = sweep_as(Part::Keeps, &mut Default::default(), &entries, day);
+    assert!(swept.ended.is_empty() && swept.moved.is_empty() && swept.changed.is_empty());
+    assert_eq!((swept.kept, swept.flows.len()), (1, 0));
+    assert!(swept.used.is_used(bitmap(3, Protocol::Udp)));
+}
+
+#[test]
+fn a_flow_that_is_another_members_now_goes_and_nobody_is_told() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let swept = sweep_as(
+        Part::Nothing,
+        &mut Default::default(),
+        &entries,
+        Duration::ZERO,
+    );
+    assert_eq!((swept.moved.len(), swept.ended.len()), (2, 0));
+    assert!(swept.removed.is_empty() && swept.over.is_empty());
+}
+
+#[test]
+fn a_member_that_has_just_begun_to_serve_a_flow_does_not_know_how_long_it_was_silent() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+    let since = Tick(START.0 + 1).nanos() + hour.as_nanos() as u64;
+    let mut shadow = crate::copies::Shadow::default();
+    let swept = sweep_as(Part::Serves(since), &mut shadow, &entries, hour + second);
+    assert!(swept.ended.is_empty());
+    let later = hour + Duration::from_secs(400);
+    let swept = sweep_as(Part::Serves(since), &mut shadow, &entries, later);
+    assert_eq!(swept.ended.len(), 2);
+}
+
+#[test]
+fn others_are_told_of_flows_that_are_new_or_in_another_state_and_of_those_that_are_over() {
+    let (syn, ack) = (Seen::SYN, Seen::ACK);
+    let mut shadow = crate::copies::Shadow::default();
+    let mut told = |seen, seconds| {
+        let entries = flow(Protocol::Tcp, 4000, seen);
+        let after = Duration::from_secs(seconds);
+        let swept = sweep_as(Part::Serves(0), &mut shadow, &entries, after);
+        (swept.changed.len(), swept.over.len())
+    };
+    assert_eq!(told((syn, 0), 0), (1, 0), "it is new");
+    assert_eq!(told((syn, 0), 1), (0, 0));
+    assert_eq!(told((syn | ack, syn), 2), (1, 0), "it is open");
+    assert_eq!(told((syn | ack, syn), 3), (0, 0));
+    assert_eq!(
+        told((syn | ack, syn), 8000),
+        (0, 1),
+        "it was silent for too long"
+    );
+    assert_eq!(told((syn | ack, syn), 8000), (0, 0), "that was said");
+}
+
+#[test]
+fn what_was_there_before_anybody_was_told_anything_is_told_otherwise() {
+    let entries = flow(Protocol::Udp, 4000, (0, 0));
+    let swept = sweep_as(
+        Part::Serves(0),
+        &mut Default::default(),
+        &entries,
+        Duration::from_secs(60),
+    );
+    assert!(swept.changed.is_empty());
+}
