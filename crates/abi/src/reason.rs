@@ -122,9 +122,23 @@ reasons! {
     RelayTooBig = 61, Drop, "relay_too_big", "For another member of the cluster, too large for the way there with its outer header, and its sender could not be told. Give the network between the members an MTU that is 20 bytes larger than the clients'.";
     RelayUnreachable = 62, Drop, "relay_unreachable", "For another member of the cluster, but there is no way to it: no route, or its MAC address is not known.";
     NoOwner = 63, Drop, "no_owner", "No member of the cluster holds such flows at this moment: this one has just started and does not know yet whether others do.";
+    RelayUnwanted = 64, Drop, "relay_unwanted", "Handed over by another member of the cluster whose rules want it, and ours do not: their configurations differ. The kernel does not get it, because it would send it on untranslated.";
 }
 
 impl Reason {
+    /// Whether the kernel gets a packet that leaves for this reason before anybody translated it.
+    #[inline(always)]
+    pub const fn is_left_alone(self) -> bool {
+        matches!(
+            self,
+            Self::NoRule
+                | Self::RulePass
+                | Self::ExternalRealm
+                | Self::LocalDestination
+                | Self::NotOurPort
+        )
+    }
+
     /// Whether a flow was refused for want of something that there may be later: what a client is
     /// told (RFC 5508 REQ-8).
     #[inline(always)]

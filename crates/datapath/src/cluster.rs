@@ -74,12 +74,9 @@ pub fn is_anothers<A: Address, W: World>(
     if owner == me || before == me || owner == NOBODY {
         return false;
     }
-    // Which realm it came from does not matter to a flow that there is.
-    aim(
-        world,
-        owner,
-        note(came).inside(came.note().is_from_inside()),
-    )
+    // The owner may not have the flow, and is to know then which realm the packet came from.
+    let is_inside = matches!(flow.side(), Side::Outbound);
+    aim(world, owner, note(came).inside(is_inside))
 }
 
 /// The note of a packet that is handed on: what its sender was told already is told again.
@@ -128,19 +125,24 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
     let bucket = match is_inside {
         true => {
             let known = known_port::<V, _, _>(world, arrival, beginning);
-            if asks && known.get() != 0 {
+            let bucket = sender(known, arrival, beginning);
+            if asks && known.get() != 0 && holder(world, bucket).before == me {
                 // The client has a port here, and keeps it (RFC 4787 REQ-1).
                 return Step::Begin;
             }
-            sender(known, arrival, beginning)
+            bucket
         }
         false => {
             let end = (beginning.target, arrival.key.tuple.target_port);
             let key = MappingKey::inward(arrival.protocol, end);
-            if asks && Tables::<A>::mapping(world, &key).is_some() {
+            let bucket = bucket_of(arrival.key.tuple.target_port);
+            if asks
+                && holder(world, bucket).before == me
+                && Tables::<A>::mapping(world, &key).is_some()
+            {
                 return Step::Begin;
             }
-            bucket_of(arrival.key.tuple.target_port)
+            bucket
         }
     };
     let step = next(world, me, bucket, is_inside);

@@ -670,6 +670,10 @@ fn owned<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
     match step {
         Step::Relay => remember::<V, _, _>(world, &arrival, Next::Go(Stage::Relay)),
         Step::Leave(Reason::NoOwner) => as_it_came(packet, world, Reason::NoOwner),
+        // The kernel would send it on as it is.
+        Step::Leave(reason) if reason.is_left_alone() && cluster::came(world).is_by_member() => {
+            as_it_came(packet, world, Reason::RelayUnwanted)
+        }
         Step::Begin | Step::Answer | Step::Cross | Step::Leave(_) => Next::Go(open),
     }
 }

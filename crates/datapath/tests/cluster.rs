@@ -18,6 +18,7 @@ use crate::{
     cases,
     rig::{
         Site, Sketch,
+        shelves::{take_in, told},
         site::{self, INSIDE, OUTSIDE, own_mac, tuple},
         sketch::{ACK, Message, RST, SYN, read},
         sums::transport_is_right,
@@ -127,6 +128,34 @@ impl Members {
         self.hear(member, Standing::Leaving);
     }
 
+    /// Everybody has told the others of all flows that it has of theirs.
+    fn hand_over(&mut self) {
+        let count = self.sites.len();
+        for me in 0..count {
+            self.tell(me, Event::Copies(true));
+            for other in (0..count).filter(|it| *it != me).map(|it| it as u8) {
+                for bucket in 0..=u8::MAX {
+                    self.tell(
+                        me,
+                        Event::Held {
+                            bucket,
+                            from: other,
+                        },
+                    );
+                    self.tell(
+                        me,
+                        Event::Forgotten {
+                            bucket,
+                            from: other,
+                        },
+                    );
+                    self.tell(me, Event::Copied { bucket, to: other });
+                    self.tell(me, Event::Flushed { bucket });
+                }
+            }
+        }
+    }
+
     fn stay(&mut self, member: usize) {
         self.tell(member, Event::Stay);
         self.hear(member, Standing::Up);
@@ -233,6 +262,47 @@ fn protocols_without_ports_are_one_members_and_both_directions_meet_there() {
             let answer = members.answer(to, protocol, first.tuple());
             assert_eq!((answer.reason, answer.at), (Reason::TranslatedIn, first.at));
         }
+    }
+}
+
+/// Members are told of a new policy one after the other.
+#[test]
+fn what_only_another_members_rules_want_is_not_let_out_untranslated() {
+    let mut members = Members::new(2);
+    let mut intent = members.sites[1].gateway.intent().expect("one").clone();
+    intent.rules.truncate(1);
+    members.sites[1].handle(gateway::Event::Configure(Box::new(intent)));
+    let mut unwanted = 0;
+    for client in 0..40u16 {
+        let ended = members.first(0, Protocol::Udp, ([10, 1, 0, 1], 4000 + client));
+        let expected = match ended.hops {
+            0 => Reason::TranslatedOut,
+            _ => Reason::RelayUnwanted,
+        };
+        unwanted += ended.hops;
+        assert_eq!(ended.reason, expected);
+    }
+    assert!(unwanted > 5);
+}
+
+/// Who keeps a flow for its owner knows from which realm its packets come, and says so.
+#[test]
+fn a_packet_that_its_owner_has_no_flow_for_is_not_let_out_untranslated() {
+    let mut members = Members::new(2);
+    members.hand_over();
+    for client in 0..40u16 {
+        let client = ([10, 1, 0, 2], 4000 + client);
+        let first = members.first(0, Protocol::Tcp, client);
+        let keeper = 1 - first.at;
+        for told in told(&members.sites[first.at]) {
+            take_in(&members.sites[keeper], &told, false);
+        }
+        // The owner begins anew, and has lost it.
+        let flows = &members.sites[first.at].memory.v4.flows;
+        flows.all().iter().for_each(|(key, _)| flows.remove(key));
+        let sketch = Sketch::first(Protocol::Tcp, tuple(client, REMOTE)).flags(ACK);
+        let ended = members.send(keeper, INSIDE, sketch.frame());
+        assert_eq!((ended.reason, ended.at), (Reason::ResetSent, first.at));
     }
 }
 

@@ -44,7 +44,7 @@ impl Laws {
         survives_crash: false,
         survives_rejoin: false,
         survives_overlap: false,
-        survives_as_guest: false,
+        survives_as_guest: true,
         survives_stale_drain: false,
         always_owned: false,
         loses_last_words: false,
