@@ -17,7 +17,7 @@ mod status;
 mod who;
 
 pub use apply::{Applied, ApplyRequest};
-pub use cluster::{Cluster, ClusterMember};
+pub use cluster::{Cluster, ClusterMember, Copies, Kept, Sent};
 pub use counters::{Counters, Drops, Exit, Verdict};
 pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};

@@ -155,8 +155,8 @@ impl Table {
     }
 
     /// Appends a row.
-    pub fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        self.table.add_row(cells);
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.table.add_row(cells.into_iter().collect::<Vec<_>>());
     }
 
     /// The table, each line with its end.

@@ -1,22 +1,17 @@
 //! The one loop: waits for what happens, lets the gateway decide, acts, and keeps the picture true.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use abi::{Counter, Holder, Ip6, MappingKey, Needs, Reason};
+use abi::{Counter, Ip6, MappingKey, Needs, Reason};
 use api::{
     Problems,
     http::{Applied, AttachMode, InterfaceStatus, Realm},
 };
 use gateway::{
     Action, Event, Gateway, changes,
-    intent::{Intent, SessionLog},
+    copies::Terms,
+    intent::Intent,
     mappings::{Ask, Denied, Granted, Withdraw},
-    quota::Judged,
     routing::drain::Phase,
 };
 use jiff::Timestamp;
@@ -27,15 +22,17 @@ use kernel::{
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 mod signals;
+mod sweeping;
 
 use crate::{
     alarms::Alarms,
     config_file::Config,
     holding::Keeper,
     member::{self, SecretError},
+    replication::Wanted,
     routing::{self, Routes, Standing},
     sessions::Sessions,
-    sweeper::{self, Memory, Order, Report},
+    sweeper::{Memory, Report},
     systemd,
     view::{Command, ConfigView, Outcome, Refused, Shared},
     ways,
@@ -163,6 +160,19 @@ impl Driver {
         });
         let order = ways::Order::Configure(Box::new(intent.clone()));
         self.shared.ways.order(order);
+        self.name_flows();
+    }
+
+    /// Has other members told of flows as numbers mean now.
+    fn name_flows(&self) {
+        let Some(intent) = self.gateway.intent() else {
+            return;
+        };
+        let terms = Terms::new(intent, self.gateway.numbers(), self.gateway.seed());
+        self.shared.replication.want(Wanted {
+            cluster: intent.cluster.clone(),
+            terms: Arc::new(terms),
+        });
     }
 
     /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then; a
@@ -234,7 +244,9 @@ impl Driver {
                     None => break End::Leave,
                 },
                 events = self.events.take(EVENTS_AT_ONCE) => {
-                    self.sessions.opened(&events.map_err(DriverError::Events)?);
+                    let events = events.map_err(DriverError::Events)?;
+                    self.sessions.opened(&events);
+                    self.shared.replication.began(&events);
                 }
                 () = tick(&mut alive) => systemd::alive(),
             }
@@ -419,10 +431,7 @@ impl Driver {
     }
 
     fn try_out(&self, config: &Config) -> Outcome {
-        match self.refusal(config) {
-            Some(refused) => Err(refused),
-            None => Ok(self.difference(config)),
-        }
+        self.judge(config).map(|_| self.difference(config))
     }
 
     /// Saves first, if that is wanted: what is in force and was to be saved is in the file.
@@ -430,7 +439,7 @@ impl Driver {
         if !save {
             return self.put_in_force(config, "api".to_owned(), false);
         }
-        if let Some(refused) = self.refusal(config) {
+        if let Err(refused) = self.judge(config) {
             return Ok(Err(refused));
         }
         if let Err(error) = config.save(&self.file) {
@@ -439,21 +448,18 @@ impl Driver {
         self.put_in_force(config, self.file.display().to_string(), true)
     }
 
-    /// Why a valid configuration cannot be put in force now, if it cannot.
-    fn refusal(&self, config: &Config) -> Option<Refused> {
+    /// The key that a valid configuration wants hashes to have, or why it cannot be put in force now.
+    fn judge(&self, config: &Config) -> Result<Option<u64>, Refused> {
+        let intent = &config.parsed.intent;
         let state = &self.shared.view().intent.state;
-        if config.parsed.intent.state != *state {
-            return Some(Refused::state_moves(state));
+        if intent.state != *state {
+            return Err(Refused::state_moves(state));
         }
-        if let Err(error) = member::key(&config.parsed.intent) {
-            return Some(Refused::without_secret(&error));
-        }
-        let attempt = Event::Configure(Box::new(config.parsed.intent.clone()));
-        self.gateway
-            .clone()
-            .handle(attempt)
-            .err()
-            .map(|refusal| Refused::by_gateway(&refusal))
+        let key = member::key(intent).map_err(|error| Refused::without_secret(&error))?;
+        let attempt = Event::Configure(Box::new(intent.clone()));
+        let tried = self.gateway.clone().handle(attempt);
+        tried.map_err(|refusal| Refused::by_gateway(&refusal))?;
+        Ok(key)
     }
 
     fn put_in_force(
@@ -462,14 +468,15 @@ impl Driver {
         source: String,
         saved: bool,
     ) -> Result<Outcome, DriverError> {
-        if let Some(refused) = self.refusal(config) {
-            return Ok(Err(refused));
-        }
+        let key = match self.judge(config) {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
         if let Err(error) = self.load_programs(&config.parsed.intent) {
             return Ok(Err(Refused::by_kernel(&error)));
         }
         let difference = self.difference(config);
-        if let Ok(Some(key)) = member::key(&config.parsed.intent) {
+        if let Some(key) = key {
             self.gateway.handle(Event::Key(key))?;
         }
         let event = Event::Configure(Box::new(config.parsed.intent.clone()));
@@ -535,15 +542,13 @@ impl Driver {
         if intent.has_ipv6() {
             self.world.forward_ipv6();
         }
-        self.log_sessions(intent.log.as_ref())?;
+        self.sessions.configure(intent.log.as_ref());
+        let are_copied = intent.cluster.as_ref();
+        let are_copied = are_copied.is_some_and(|it| it.replication.is_some());
+        let are_wanted = self.sessions.wants_opened() || are_copied;
+        self.world.want_events(are_wanted)?;
         self.sessions.assign(intent);
         Ok(())
-    }
-
-    /// Logs what is wanted, and tells the packet path whether anybody wants its events.
-    fn log_sessions(&self, wanted: Option<&SessionLog>) -> Result<(), DriverError> {
-        self.sessions.configure(wanted);
-        Ok(self.world.want_events(self.sessions.wants_opened())?)
     }
 
     fn difference(&self, config: &Config) -> Applied {
@@ -558,107 +563,6 @@ impl Driver {
     fn remember(&self, problems: Problems) {
         self.shared
             .update(|view| view.config.last_error = Some(problems));
-    }
-
-    fn begin_sweep(&mut self) -> Option<Sweeping> {
-        let mut memory = self.memory.take()?;
-        let tables = self.world.tables().clone();
-        let order = Order {
-            seed: self.gateway.seed(),
-            holds: self.gateway.holds(),
-            patience: self.gateway.patience()?,
-            externals: self.gateway.numbers().externals.clone(),
-            prefixes: self.gateway.intent()?.prefixes.clone(),
-            unwanted_pools: self.gateway.unwanted_pools(),
-            asked: self.world.asked().clone(),
-            quotas: self.gateway.quotas(),
-            unwanted_rules: self.gateway.unwanted_rules(),
-            log: self.sessions.clone(),
-        };
-        Some(tokio::task::spawn_blocking(move || {
-            let report = sweeper::sweep(&tables, &order, &mut memory);
-            (memory, report)
-        }))
-    }
-
-    /// Takes in what a sweep did; says when the next one is due.
-    fn end_sweep(
-        &mut self,
-        done: Result<(Memory, std::io::Result<Report>), tokio::task::JoinError>,
-    ) -> Result<Duration, DriverError> {
-        let (memory, report) = match done {
-            Ok(done) => done,
-            Err(error) => {
-                tracing::error!(%error, "a sweep broke off; the next one begins anew");
-                self.memory = Some(Memory::default());
-                return Ok(sweeper::PERIOD);
-            }
-        };
-        self.memory = Some(memory);
-        let now = kernel::now();
-        for alarm in self
-            .alarms
-            .check(now, |reason| counted(self.world.tables(), reason))
-        {
-            tracing::warn!(
-                reason = alarm.reason.label(),
-                packets = alarm.packets,
-                "{}",
-                alarm.reason.help()
-            );
-        }
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => {
-                tracing::error!(%error, "a sweep failed; the next one does the rest");
-                return Ok(sweeper::PERIOD);
-            }
-        };
-        let pause = report.pause();
-        self.tell_of_quotas(&report.judged);
-        for event in [
-            Event::Idle(report.idle),
-            Event::PoolsIdle(report.idle_pools),
-            Event::RulesIdle(report.idle_rules),
-            Event::Swept(now, report.asked),
-        ] {
-            let actions = self.gateway.handle(event)?;
-            self.act(actions)?;
-        }
-        let ended: u64 = report.swept.removed.values().flatten().sum();
-        self.shared.update(|view| {
-            view.sweep.passes += 1;
-            view.sweep.expired += ended;
-            view.sweep.orphans += report.swept.orphans;
-            view.sweep.duration = Some(report.duration);
-            view.sweep.last = Arc::new(report.swept);
-        });
-        Ok(pause)
-    }
-
-    /// Says which clients have begun to be refused for their quotas, and which are not any more.
-    fn tell_of_quotas(&self, judged: &Judged) {
-        let numbers = self.gateway.numbers();
-        let named = |holder: &Holder| {
-            let rule = numbers.rule_name(holder.rule()).unwrap_or("(removed)");
-            (
-                rule.to_owned(),
-                Ipv6Addr::from(holder.client.0).to_canonical(),
-            )
-        };
-        for (holder, packets) in judged.refused.iter().take(CLIENTS_TOLD) {
-            let (rule, client) = named(holder);
-            tracing::warn!(rule, %client, packets, "a client is refused flows: its quota is reached");
-        }
-        for holder in judged.relieved.iter().take(CLIENTS_TOLD) {
-            let (rule, client) = named(holder);
-            tracing::info!(rule, %client, "a client is not refused flows any more");
-        }
-        let more = |count: usize| count.saturating_sub(CLIENTS_TOLD);
-        let (refused, relieved) = (more(judged.refused.len()), more(judged.relieved.len()));
-        if refused + relieved > 0 {
-            tracing::warn!(refused, relieved, "as many more clients");
-        }
     }
 
     /// Brings the picture up to date with the gateway.
@@ -686,6 +590,7 @@ impl Driver {
         let notes = self.notes();
         let numbers = self.gateway.numbers();
         self.sessions.name_pools(numbers);
+        self.name_flows();
         self.shared.update(|view| {
             view.interfaces = interfaces;
             if !view.leases.iter().eq(self.gateway.mappings().leases()) {

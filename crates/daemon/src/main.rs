@@ -17,6 +17,7 @@ use daemon::{
     holding::Holding,
     http,
     options::Options,
+    replication::Replication,
     routing::Routes,
     sessions::Sessions,
     view::{COMMANDS_MAX, ConfigView, Shared, SweepView, View},
@@ -126,11 +127,12 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
     let is_known = world.adopted() && is_clustered;
     let ways = Ways::start(routes.clone(), world.tables().clone(), is_known)
         .context("cannot start the thread of BFD")?;
+    let (replication, copies) = Replication::unstarted();
     let shared = Shared::new(
         world.tables().clone(),
         first_view(path, &config, &world),
         commands,
-        (routes.clone(), ways),
+        (routes.clone(), ways.clone(), replication),
     );
     let listeners = http::listen(intent)?;
     let mut driver = Driver::new(
@@ -144,6 +146,9 @@ async fn serve(path: &Path, config: Config) -> Result<()> {
     capabilities::drop_others(driver.may_load()).context("cannot give up capabilities")?;
     bgp.start(shared.tables.clone())
         .context("cannot start the thread of BGP")?;
+    copies
+        .start(shared.tables.clone(), ways)
+        .context("cannot start the thread of replication")?;
     http::serve(listeners, shared);
     driver.run(received).await?;
     Ok(())

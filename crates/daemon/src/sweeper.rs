@@ -5,20 +5,28 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use abi::{External, ExternalState, FlowKey, Ip4, Ip6, MappingKey, Prefix64, Protocol};
+use abi::{External, ExternalState, FlowKey, Ip4, Ip6, MappingKey, Prefix64, Protocol, Tick};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
+    copies::{self, FlowCopy, Shadow, Terms},
     intent::HoldDown,
     mappings::{Kept, Keys},
     quota::{Books, Judged, Quotas},
-    sweep::{FlowState, Joined},
+    sweep::{FlowState, Joined, Parts},
 };
 use kernel::{Tables, tables::In};
+use replica::{Change, Importance};
 
-use crate::{quotas, sessions::Sessions, world::Asked};
+use crate::{
+    quotas,
+    replication::{self, Replication},
+    sessions::Sessions,
+    world::Asked,
+};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -51,6 +59,18 @@ pub struct Order {
     pub unwanted_rules: BTreeSet<u16>,
     /// Who is told of flows that have ended.
     pub log: Sessions,
+    /// What this gateway has to do with flows, where members of a cluster copy them to each other.
+    pub copies: Option<Copies>,
+}
+
+/// How flows are copied.
+pub struct Copies {
+    /// By bucket, what this gateway has to do with its flows.
+    pub parts: Box<Parts>,
+    /// What numbers mean.
+    pub terms: Arc<Terms>,
+    /// Who is told what changed.
+    pub told: Replication,
 }
 
 /// What one sweep did.
@@ -89,6 +109,8 @@ impl Report {
 pub struct Memory {
     bitmaps: Bitmaps,
     books: Books,
+    shadow: Shadow,
+    shadow6: Shadow,
 }
 
 /// Sweeps once.
@@ -97,11 +119,16 @@ pub struct Memory {
 ///
 /// What `bpf(2)` says. What was removed until then is removed; the next sweep does the rest.
 pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<Report> {
-    let Memory { bitmaps, books } = memory;
+    let Memory {
+        bitmaps,
+        books,
+        shadow,
+        shadow6,
+    } = memory;
     let began = Instant::now();
     let now = kernel::now();
     let opening = quotas::open(tables, &order.quotas)?;
-    let (mut swept, mut swept6) = look(tables, order, now)?;
+    let (mut swept, mut swept6) = look(tables, order, now, (shadow, shadow6))?;
     swept.count(&swept6);
 
     let judged = quotas::judge(tables, &opening, &swept, books);
@@ -109,6 +136,13 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     spare_the_revived(tables, order, &mut swept6)?;
     let mut removed = remove(tables, &swept.ended, &order.log)?;
     removed += remove(tables, &swept6.ended, &order.log)?;
+    tables.flows.remove_all(&swept.moved)?;
+    tables.flows6.remove_all(&swept6.moved)?;
+    if let Some(copies) = &order.copies {
+        let mut changes = changes(&mut swept, &copies.terms, now);
+        changes.extend(self::changes(&mut swept6, &copies.terms, now));
+        copies.told.swept(changes, began);
+    }
     unmap(tables, &swept.unmapped, &order.asked)?;
     unmap(tables, &swept6.unmapped, &order.asked)?;
     quotas::give_back(tables, &swept)?;
@@ -119,7 +153,8 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     let words = |bitmap| tables.ports.words(bitmap);
     let addresses = (&order.externals, &order.holds);
     bitmaps.free(now, addresses, (&swept, &unused), words);
-    let has_no_flow = |number: &u8| !swept.by_pool.contains_key(number);
+    let has_no_flow =
+        |number: &u8| !swept.by_pool.contains_key(number) && !swept.kept_pools.contains(number);
     let idle_pools = order
         .unwanted_pools
         .iter()
@@ -144,17 +179,50 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
 }
 
 /// Looks at all flows, and then at all mappings, of both kinds of addresses.
-fn look(tables: &Tables, order: &Order, now: u64) -> io::Result<(Swept, Swept<Ip6>)> {
-    let mut wide = walk_flows::<Ip6>(tables, order, now)?;
-    let mut narrow = walk_flows::<Ip4>(tables, order, now)?;
+fn look(
+    tables: &Tables,
+    order: &Order,
+    now: u64,
+    (shadow, shadow6): (&mut Shadow, &mut Shadow),
+) -> io::Result<(Swept, Swept<Ip6>)> {
+    let mut wide = walk_flows::<Ip6>(tables, order, now, shadow6)?;
+    let mut narrow = walk_flows::<Ip4>(tables, order, now, shadow)?;
     narrow.beside(&wide);
     walk_mappings(tables, &mut wide)?;
     walk_mappings(tables, &mut narrow)?;
     Ok((narrow.finish(), wide.finish()))
 }
 
-fn walk_flows<'a, A: In>(tables: &Tables, order: &'a Order, now: u64) -> io::Result<Sweep<'a, A>> {
+/// What others are to be told: what is new or changed, and what is over.
+fn changes<A: In>(swept: &mut Swept<A>, terms: &Terms, now: u64) -> Vec<Change> {
+    let now = Tick::from_nanos(now);
+    let changed = std::mem::take(&mut swept.changed).into_iter().map(|flow| {
+        let copy = FlowCopy::of(&flow, terms, now);
+        let importance = match flow.state() {
+            FlowState::Established | FlowState::Active => Importance::Established,
+            FlowState::Opening | FlowState::Closing => Importance::Opening,
+        };
+        let value = (copy.value(), importance);
+        replication::change(copy.bucket(), copy.key(), Some(value))
+    });
+    let over = swept.ended.iter().filter_map(|key| {
+        let bucket = swept.over.get(key)?;
+        Some(replication::change(*bucket, copies::key(key), None))
+    });
+    changed.chain(over).collect()
+}
+
+fn walk_flows<'a, A: In>(
+    tables: &Tables,
+    order: &'a Order,
+    now: u64,
+    shadow: &'a mut Shadow,
+) -> io::Result<Sweep<'a, A>> {
     let sweep = Sweep::new((now, order.seed), order.patience.clone(), &order.externals);
+    let sweep = match &order.copies {
+        Some(copies) => sweep.dividing(&copies.parts, shadow),
+        None => sweep,
+    };
     let mut sweep = sweep
         .knowing(order.prefixes.iter().copied())
         .counting(order.quotas.keys().copied());

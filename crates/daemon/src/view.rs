@@ -19,7 +19,9 @@ use jiff::Timestamp;
 use kernel::{Tables, netlink::Link};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{holding::Holding, routing::Routes, sessions::Sessions, ways::Ways};
+use crate::{
+    holding::Holding, replication::Replication, routing::Routes, sessions::Sessions, ways::Ways,
+};
 
 /// What everybody in the daemon may look at.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct Shared {
     pub routes: Routes,
     /// Which ways are watched.
     pub ways: Ways,
+    /// How flows are copied to other members of a cluster.
+    pub replication: Replication,
 }
 
 impl Shared {
@@ -40,7 +44,7 @@ impl Shared {
         tables: Arc<Tables>,
         view: View,
         commands: mpsc::Sender<Command>,
-        (routes, ways): (Routes, Ways),
+        (routes, ways, replication): (Routes, Ways, Replication),
     ) -> Self {
         Self {
             tables,
@@ -48,6 +52,7 @@ impl Shared {
             commands,
             routes,
             ways,
+            replication,
         }
     }
 

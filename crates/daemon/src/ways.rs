@@ -23,7 +23,7 @@ use bfd::{
     Sessions, Settings, State, Status,
 };
 use gateway::{
-    cluster::{self, Cluster, Member, Standing},
+    cluster::{self, Cluster, Custody, Member, Standing},
     intent::Intent,
     routing::{
         drain::Phase,
@@ -76,6 +76,8 @@ pub enum Order {
         /// Who waits.
         reply: oneshot::Sender<()>,
     },
+    /// This is known of copies of flows.
+    Copies(Vec<cluster::Event>),
     /// How it is.
     Show(oneshot::Sender<Picture>),
 }
@@ -115,6 +117,7 @@ pub struct Members {
 pub struct Ways {
     orders: mpsc::Sender<Order>,
     settled: watch::Receiver<bool>,
+    custody: watch::Receiver<Option<Arc<Custody>>>,
 }
 
 impl Ways {
@@ -128,6 +131,7 @@ impl Ways {
     pub fn start(routes: Routes, tables: Arc<Tables>, is_known: bool) -> io::Result<Self> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (settling, settled) = watch::channel(is_known);
+        let (entrusting, custody) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -146,11 +150,17 @@ impl Ways {
             let flows = Flows {
                 cluster: Cluster::default(),
                 tables,
+                owned: 0,
                 settling,
+                entrusting,
             };
             runtime.block_on(Watcher::new(routes, is_realtime, flows).run(received));
         })?;
-        Ok(Self { orders, settled })
+        Ok(Self {
+            orders,
+            settled,
+            custody,
+        })
     }
 
     /// Gives an order. One that finds no room is lost, and said: the thread hangs then.
@@ -181,6 +191,16 @@ impl Ways {
         }
     }
 
+    /// What this member has to do with each bucket's flows, where they are copied; and whenever that changes.
+    pub fn custody(&self) -> watch::Receiver<Option<Arc<Custody>>> {
+        self.custody.clone()
+    }
+
+    /// Says what is known of copies of flows.
+    pub async fn copies(&self, events: Vec<cluster::Event>) {
+        let _ = self.orders.send(Order::Copies(events)).await;
+    }
+
     /// Whether the packet path knows who holds which flows; where there is no cluster it does.
     pub fn is_settled(&self) -> bool {
         *self.settled.borrow()
@@ -198,19 +218,41 @@ impl Ways {
 struct Flows {
     cluster: Cluster,
     tables: Arc<Tables>,
+    /// How many buckets this member held when that was said last.
+    owned: usize,
     settling: watch::Sender<bool>,
+    entrusting: watch::Sender<Option<Arc<Custody>>>,
 }
 
 impl Flows {
     /// Takes in what happened, and tells the packet path what follows.
     fn handle(&mut self, event: cluster::Event, now: Instant) {
-        if let Some(picture) = self.cluster.handle(event, now) {
+        self.handle_all([event], now);
+    }
+
+    /// Takes in all that happened at once.
+    fn handle_all(&mut self, events: impl IntoIterator<Item = cluster::Event>, now: Instant) {
+        let mut said = None;
+        for event in events {
+            said = self.cluster.handle(event, now).or(said);
+        }
+        if let Some(picture) = said {
             self.tables.buckets.at(0).set(&picture);
             let me = self.cluster.me();
             let own = |it: &&Holder| usize::from(it.owner) == me;
             let owned = picture.holders.iter().filter(own).count();
-            tracing::info!(buckets = owned, "this member holds so many buckets");
+            if std::mem::replace(&mut self.owned, owned) != owned {
+                tracing::info!(buckets = owned, "this member holds so many buckets");
+            }
         }
+        let custody = self.cluster.custody();
+        self.entrusting.send_if_modified(|it| {
+            let is_other = it.as_deref() != custody.as_ref();
+            if is_other {
+                *it = custody.map(Arc::new);
+            }
+            is_other
+        });
         let is_settled = self.cluster.is_settled();
         // What a daemon before this one knew is good until something else is known.
         if is_settled {
@@ -373,6 +415,7 @@ impl Watcher {
                 self.act(actions);
                 let _ = reply.send(());
             }
+            Order::Copies(events) => self.flows.handle_all(events, Instant::now()),
             Order::Show(reply) => {
                 let _ = reply.send(self.picture());
             }
@@ -410,13 +453,19 @@ impl Watcher {
         for note in notes.values() {
             tracing::error!("{note}");
         }
-        let (found, me) = match &intent.cluster {
-            Some(cluster) => (cluster.members.clone(), cluster.me),
-            None => (Vec::new(), 0),
+        let (found, me, are_copied) = match &intent.cluster {
+            Some(cluster) => {
+                let are_copied = cluster.replication.is_some();
+                (cluster.members.clone(), cluster.me, are_copied)
+            }
+            None => (Vec::new(), 0, false),
         };
         self.members = members;
-        let event = cluster::Event::Configure { members: found, me };
-        self.flows.handle(event, Instant::now());
+        let events = [
+            cluster::Event::Configure { members: found, me },
+            cluster::Event::Copies(are_copied),
+        ];
+        self.flows.handle_all(events, Instant::now());
         // Names of sessions that are given up are needed for their last words.
         self.names.extend(names);
         self.notes = notes;

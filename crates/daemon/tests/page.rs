@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use abi::{Counter, Protocol, Reason, Told};
 use api::http::{
-    AddressState, AttachMode, Bfd, BfdSession, Bgp, BgpPeer, ByProtocol, Family, InterfaceStatus,
-    Messages, Pool, PoolAddress, Pools, Ports, Program, Realm, Refused, Traffic,
+    AddressState, AttachMode, Bfd, BfdSession, Bgp, BgpPeer, ByProtocol, Cluster, ClusterMember,
+    Copies, Family, InterfaceStatus, Kept, Messages, Pool, PoolAddress, Pools, Ports, Program,
+    Realm, Refused, Sent, Traffic,
 };
 use daemon::{
     holding::Holding,
@@ -102,11 +103,51 @@ fn readings() -> Readings {
         events_lost: 3,
         bgp: bgp(),
         bfd: bfd(),
+        cluster: cluster(),
         fills: vec![Fill {
             table: "FLOWS",
             entries: 14,
             max: 1024,
         }],
+    }
+}
+
+fn cluster() -> Cluster {
+    let copies = Copies {
+        sent: Sent {
+            connected: true,
+            buckets: 40,
+            complete: 39,
+            lag: 7,
+            lag_ms: 1500,
+            changes: 8,
+            skipped: 9,
+        },
+        kept: Kept {
+            connected: true,
+            buckets: 41,
+            complete: 38,
+            changes: 10,
+            bytes: 11,
+            flows: 12,
+            refused: 13,
+            contradicted: 14,
+            full: 15,
+            malformed: 16,
+        },
+    };
+    Cluster {
+        name: Some("west".to_owned()),
+        own: Some("gw1".to_owned()),
+        certificate_until: Some("2029-02-25T08:39:01Z".to_owned()),
+        members: vec![ClusterMember {
+            name: "gw2".to_owned(),
+            state: "up".to_owned(),
+            owns: 128,
+            copies: Some(copies),
+            ..ClusterMember::default()
+        }],
+        ..Cluster::default()
     }
 }
 
@@ -237,7 +278,7 @@ fn names_say_what_they_count() {
             Unit::Messages => assert!(name.ends_with("_messages"), "{name}"),
             Unit::Sessions => assert!(name.contains("_sessions_"), "{name}"),
             Unit::Records => assert!(name.starts_with("egret_session_"), "{name}"),
-            Unit::Entries | Unit::Passes | Unit::Truth => {}
+            Unit::Buckets | Unit::Changes | Unit::Entries | Unit::Passes | Unit::Truth => {}
         }
     }
 }

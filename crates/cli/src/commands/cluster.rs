@@ -4,9 +4,8 @@ mod certificates;
 
 pub use certificates::CertificatesError;
 
-#[cfg(test)]
-use api::http::ClusterMember;
-use api::http::{Cluster, path};
+use api::http::{Cluster, ClusterMember, Copies, path};
+use comfy_table::Cell;
 
 use crate::{
     args::ClusterCommand,
@@ -45,30 +44,58 @@ pub fn show(cluster: &Cluster, look: Look) -> String {
     };
     let own = cluster.own.as_deref().unwrap_or("?");
     let mut text = format!("{} of cluster {}\n\n", printable(own), printable(name));
-    let mut table = Table::new(
-        look,
-        &[
-            words("MEMBER"),
-            words("ADDRESS"),
-            words("STATE"),
-            numbers("OWNS"),
-            numbers("SERVES TOO"),
-        ],
-    );
+    let mut columns = vec![
+        words("MEMBER"),
+        words("ADDRESS"),
+        words("STATE"),
+        numbers("OWNS"),
+        numbers("SERVES TOO"),
+    ];
+    if cluster.copied {
+        columns.extend([
+            numbers("COPIED TO IT"),
+            numbers("LAG"),
+            numbers("KEPT FOR IT"),
+        ]);
+    }
+    let mut table = Table::new(look, &columns);
     for member in &cluster.members {
-        table.row([
+        let mut row = vec![
             cell(&member.name),
             cell(&member.address),
             toned(&member.state, tone(&member.state)),
             cell(share(member.owns, cluster.buckets)),
             cell(share(member.serves, cluster.buckets)),
-        ]);
+        ];
+        if cluster.copied {
+            row.extend(copies(member));
+        }
+        table.row(row);
     }
     text += &table.wrapped().show();
+    if let Some(until) = &cluster.certificate_until {
+        text += &format!("\nThis member's certificate is good until {until}.\n");
+    }
     if !cluster.settled {
         text += &super::bgp::notes(&[UNSETTLED.to_owned()], look);
     }
     text
+}
+
+/// What is copied to a member and from it: in how many buckets all is there, of how many.
+fn copies(member: &ClusterMember) -> [Cell; 3] {
+    let Some(Copies { sent, kept }) = &member.copies else {
+        return [cell("-"), cell("-"), cell("-")];
+    };
+    let part = |is_connected: bool, complete: u32, buckets: u32| match is_connected {
+        true => toned(share(complete, buckets), Tone::Plain),
+        false => toned("not connected", Tone::Bad),
+    };
+    [
+        part(sent.connected, sent.complete, sent.buckets),
+        cell(format!("{} ms", sent.lag_ms)),
+        part(kept.connected, kept.complete, kept.buckets),
+    ]
 }
 
 /// A part of the buckets.
@@ -81,29 +108,5 @@ fn tone(state: &str) -> Tone {
         "up" => Tone::Good,
         "leaving" | "unknown" => Tone::Notice,
         _ => Tone::Bad,
-    }
-}
-
-/// A member as `egret` tests show it.
-#[cfg(test)]
-pub fn sample() -> Cluster {
-    let member = |name: &str, last: u8, state: &str, owns, serves| ClusterMember {
-        name: name.to_owned(),
-        address: format!("172.31.1.{last}"),
-        state: state.to_owned(),
-        owns,
-        serves,
-    };
-    Cluster {
-        name: Some("west".to_owned()),
-        own: Some("gw1".to_owned()),
-        settled: true,
-        buckets: 256,
-        members: vec![
-            member("gw1", 11, "up", 171, 0),
-            member("gw2", 12, "leaving", 0, 88),
-            member("gw3", 13, "up", 85, 0),
-            member("gw4", 14, "down", 0, 0),
-        ],
     }
 }

@@ -245,7 +245,7 @@ fn nothing_watched_by_bfd_is_no_table() {
 
 #[test]
 fn members_of_a_cluster_are_listed_with_what_they_hold() {
-    check("cluster", &cluster::show(&cluster::sample(), PIPE));
+    check("cluster", &cluster::show(&samples::cluster(), PIPE));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_gateway_that_is_alone_says_so_and_one_that_knows_nobody_yet_too() {
     );
     let unsettled = api::http::Cluster {
         settled: false,
-        ..cluster::sample()
+        ..samples::cluster()
     };
     assert!(cluster::show(&unsettled, PIPE).contains("not known yet who holds"));
 }

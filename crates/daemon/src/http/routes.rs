@@ -369,9 +369,14 @@ async fn show_bfd(State(context): State<Context>) -> Result<Json<Bfd>, Failure> 
     Refusals,
 ))]
 async fn show_cluster(State(context): State<Context>) -> Result<Json<Cluster>, Failure> {
-    match timeout(COMMAND_TIME_MAX, context.shared.ways.picture()).await {
-        Ok(Some(picture)) => Ok(Json(cluster::cluster(picture.cluster.as_ref()))),
-        Ok(None) | Err(_) => Err(unanswered()),
+    let (ways, replication) = (&context.shared.ways, &context.shared.replication);
+    let both = async { (ways.picture().await, replication.picture().await) };
+    match timeout(COMMAND_TIME_MAX, both).await {
+        Ok((Some(ways), Some(copies))) => {
+            let members = ways.cluster.as_ref();
+            Ok(Json(cluster::cluster(members, Some(&copies))))
+        }
+        Ok(_) | Err(_) => Err(unanswered()),
     }
 }
 
@@ -548,9 +553,12 @@ async fn show_metrics(State(context): State<Context>) -> Result<impl IntoRespons
     let view = context.shared.view();
     // What a thread that hangs would say is left out, and everything else is said.
     let bgp = picture(&context).await.map(|it| routing::bgp(&it));
-    let bfd = context.shared.ways.picture().await;
-    let bfd = bfd.map(|it| routing::bfd(&it)).unwrap_or_default();
-    let routes = (bgp.unwrap_or_default(), bfd);
+    let ways = context.shared.ways.picture().await;
+    let copies = context.shared.replication.picture().await;
+    let members = ways.as_ref().and_then(|it| it.cluster.as_ref());
+    let cluster = cluster::cluster(members, copies.as_ref());
+    let bfd = ways.map(|it| routing::bfd(&it)).unwrap_or_default();
+    let routes = (bgp.unwrap_or_default(), bfd, cluster);
     let page = read(&context, |tables, _| {
         Readings::read(tables, view, routes).map(|readings| metrics::page(&readings))
     });

@@ -111,6 +111,8 @@ words! {
     Peer = "peer", |name: String| name.into();
     /// A BFD session, by the names of those who want it.
     Watch = "session", |name: String| name.into();
+    /// Another member of the cluster, by its name.
+    Other = "member", |name: String| name.into();
     /// A version of IP.
     Family = "family", |family: String| family.into();
     /// A kind of BGP message.

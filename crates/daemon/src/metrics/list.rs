@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Address, Became, Because, Commit, Faces, Family, Fate, Goes, Hangs, Happened, How, Interface,
-    Labels, Lost, Map, Message, Peer, Pool, Rule, Sense, State, Transport, Version, Watch, Way,
-    Why,
+    Labels, Lost, Map, Message, Other, Peer, Pool, Rule, Sense, State, Transport, Version, Watch,
+    Way, Why,
 };
 
 /// How a value behaves.
@@ -40,6 +40,10 @@ pub enum Unit {
     Ports,
     /// Entries of a table.
     Entries,
+    /// Buckets of flows.
+    Buckets,
+    /// Changes of flows that members tell each other.
+    Changes,
     /// Passes over the tables.
     Passes,
     /// Records of the session log.
@@ -69,6 +73,8 @@ impl Unit {
             Self::Flows => "flows",
             Self::Ports => "ports",
             Self::Entries => "entries",
+            Self::Buckets => "buckets",
+            Self::Changes => "changes",
             Self::Passes => "passes",
             Self::Records => "records",
             Self::Fragments => "fragments",
@@ -224,6 +230,26 @@ metrics! {
         "BFD packets of the session; those that were not taken are not in it.";
     BFD_REFUSED: (Because,) = Counter of Packets, "egret_bfd_refused_packets_total",
         "BFD packets that were not taken, since the daemon started.";
+    MEMBER_UP: (Other,) = Gauge of Truth, "egret_cluster_member_up",
+        "Whether a member of the cluster is up, as this one sees it; one that leaves is not.";
+    MEMBER_OWNS: (Other,) = Gauge of Buckets, "egret_cluster_owned_buckets",
+        "In how many buckets of 256 a member begins flows, as this one sees it.";
+    COPIES_ASSIGNED: (Other, Sense) = Gauge of Buckets, "egret_cluster_copied_buckets",
+        "Of how many buckets another member is told the flows, or tells them.";
+    COPIES_COMPLETE: (Other, Sense) = Gauge of Buckets, "egret_cluster_complete_buckets",
+        "Of how many of these all flows are there, but for what lags behind.";
+    COPIES_LAG: (Other,) = Gauge of Changes, "egret_cluster_copies_lag_changes",
+        "Changes of flows that another member has not acknowledged.";
+    COPIES_LATE: (Other,) = Gauge of Seconds, "egret_cluster_copies_lag_seconds",
+        "For how long the oldest of these has waited.";
+    COPIES_CHANGES: (Other, Sense) = Counter of Changes, "egret_cluster_copies_changes_total",
+        "Changes of flows that another member was told, or told, since the daemon started.";
+    COPIES_SKIPPED: (Other,) = Counter of Changes, "egret_cluster_copies_skipped_total",
+        "Changes that were left out because too many waited; their buckets are told anew then.";
+    COPIES_REFUSED: (Other, Because) = Counter of Flows, "egret_cluster_refused_flows_total",
+        "Flows that another member told and this one could not take in.";
+    CERTIFICATE_UNTIL: () = Gauge of Time, "egret_cluster_certificate_expiry_timestamp_seconds",
+        "Until when this member's certificate is good; zero if it has none.";
     INTERFACE_ATTACHED: (Interface, Faces, Hangs) = Gauge of Truth, "egret_interface_attached",
         "Whether the packet path hangs on an interface of the configuration, and how.";
     CONFIG_LOADED: () = Gauge of Time, "egret_config_loaded_timestamp_seconds",

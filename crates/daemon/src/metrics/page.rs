@@ -19,8 +19,8 @@ use sessions::Kind;
 use super::{
     label::{
         Address, Became, Because, Commit, Direction, Faces, Family, Fate, Goes, Hangs, Happened,
-        HeldFate, How, Interface, Lost, Map, Message, Peer, Pool, Rule, Sense, State, Transport,
-        Version, Watch, Way, Why,
+        HeldFate, How, Interface, Lost, Map, Message, Other, Peer, Pool, Rule, Sense, State,
+        Transport, Version, Watch, Way, Why,
     },
     list,
     readings::{Fill, Readings, RuleUse, states},
@@ -41,6 +41,7 @@ pub fn page(readings: &Readings) -> String {
     fragments(&mut text, &readings.view);
     routes(&mut text, &readings.bgp);
     ways(&mut text, &readings.bfd);
+    members(&mut text, &readings.cluster);
     daemon(&mut text, &readings.view);
     text.finish()
 }
@@ -260,6 +261,53 @@ fn ways(text: &mut Text, bfd: &http::Bfd) {
     let refused = bfd.refused.iter();
     let refused = refused.map(|it| ((Because(it.reason.clone()),), it.packets.into()));
     text.add(&list::BFD_REFUSED, refused);
+}
+
+fn members(text: &mut Text, cluster: &http::Cluster) {
+    let name = |it: &http::ClusterMember| Other(it.name.clone());
+    let each = || cluster.members.iter();
+    let is_up = |it: &http::ClusterMember| (it.state == "up").into();
+    text.add(&list::MEMBER_UP, each().map(|it| ((name(it),), is_up(it))));
+    let owns = each().map(|it| ((name(it),), it.owns.into()));
+    text.add(&list::MEMBER_OWNS, owns);
+    let copies = || each().filter_map(|it| Some((it, it.copies.as_ref()?)));
+    let ways = |value: fn(&http::Copies) -> [u64; 2]| {
+        copies().flat_map(move |(it, copies)| {
+            let [sent, received] = value(copies);
+            [
+                ((name(it), Sense("sent")), sent.into()),
+                ((name(it), Sense("received")), received.into()),
+            ]
+        })
+    };
+    let assigned = ways(|it| [it.sent.buckets.into(), it.kept.buckets.into()]);
+    text.add(&list::COPIES_ASSIGNED, assigned);
+    let complete = ways(|it| [it.sent.complete.into(), it.kept.complete.into()]);
+    text.add(&list::COPIES_COMPLETE, complete);
+    let lag = copies().map(|(it, copies)| ((name(it),), copies.sent.lag.into()));
+    text.add(&list::COPIES_LAG, lag);
+    let late = |it: &http::Copies| (it.sent.lag_ms as f64 / 1000.0).into();
+    let late = copies().map(|(it, copies)| ((name(it),), late(copies)));
+    text.add(&list::COPIES_LATE, late);
+    let changes = ways(|it| [it.sent.changes, it.kept.changes]);
+    text.add(&list::COPIES_CHANGES, changes);
+    let skipped = copies().map(|(it, copies)| ((name(it),), copies.sent.skipped.into()));
+    text.add(&list::COPIES_SKIPPED, skipped);
+    let refused = copies().flat_map(|(it, copies)| {
+        let kept = &copies.kept;
+        [
+            ("refused", kept.refused),
+            ("contradicted", kept.contradicted),
+            ("full", kept.full),
+            ("malformed", kept.malformed),
+        ]
+        .map(|(why, count)| ((name(it), Because(why.to_owned())), count.into()))
+    });
+    text.add(&list::COPIES_REFUSED, refused);
+    let until = cluster.certificate_until.as_deref();
+    let until = until.and_then(|it| it.parse::<jiff::Timestamp>().ok());
+    let until = until.map_or(0.0, |it| it.as_duration().as_secs_f64());
+    text.add_one(&list::CERTIFICATE_UNTIL, until);
 }
 
 fn daemon(text: &mut Text, view: &View) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::{Counter, Protocol, Reason, Told, map};
-use api::http::{Bfd, Bgp, ByProtocol, Pools};
+use api::http::{Bfd, Bgp, ByProtocol, Cluster, Pools};
 use kernel::Tables;
 
 use crate::{
@@ -36,6 +36,8 @@ pub struct Readings {
     pub bgp: Bgp,
     /// Which ways are watched.
     pub bfd: Bfd,
+    /// The other members, and what is copied between them.
+    pub cluster: Cluster,
 }
 
 /// What a rule has at present.
@@ -71,7 +73,7 @@ impl Readings {
     pub fn read(
         tables: &Tables,
         view: Arc<View>,
-        (bgp, bfd): (Bgp, Bfd),
+        (bgp, bfd, cluster): (Bgp, Bfd, Cluster),
     ) -> Result<Self, ReadError> {
         let pools = pools::pools(tables, &view)?;
         let (mut expired, mut active) = (Vec::new(), Vec::new());
@@ -85,6 +87,7 @@ impl Readings {
         Ok(Self {
             bgp,
             bfd,
+            cluster,
             expired,
             active,
             rules: rules(tables, &view),

@@ -71,7 +71,9 @@ const CRATES: [Crate; 17] = [
     },
     Crate {
         folder: "crates/daemon",
-        may_use: &["abi", "api", "bfd", "bgp", "gateway", "kernel", "sessions"],
+        may_use: &[
+            "abi", "api", "bfd", "bgp", "gateway", "kernel", "replica", "sessions",
+        ],
         tests_may_use: &[],
     },
     // `egret check` and the daemon validate with the same code, which is `gateway`'s and does no I/O.

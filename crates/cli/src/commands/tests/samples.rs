@@ -6,10 +6,10 @@ use api::{
     Problem, Problems, Severity,
     http::{
         ActiveFlows, AddressState, Announced, AttachMode, Bfd, BfdSession, Bgp, BgpPeer,
-        ByProtocol, ByState, ConfigStatus, Drain, Drops, Endpoint, Exit, Family, Flow, FlowState,
-        Flows, InterfaceStatus, Mapping, Mappings, Messages, Moment, Party, Pool, PoolAddress,
-        Pools, Ports, Program, Protocol, Realm, Refused, Session, SessionState, Status, Sweep,
-        Traffic, Verdict, Who,
+        ByProtocol, ByState, Cluster, ClusterMember, ConfigStatus, Copies, Drain, Drops, Endpoint,
+        Exit, Family, Flow, FlowState, Flows, InterfaceStatus, Kept, Mapping, Mappings, Messages,
+        Moment, Party, Pool, PoolAddress, Pools, Ports, Program, Protocol, Realm, Refused, Sent,
+        Session, SessionState, Status, Sweep, Traffic, Verdict, Who,
     },
     problem::Excerpt,
 };
@@ -564,5 +564,46 @@ pub fn bfd() -> Bfd {
             packets: 4,
         }],
         notes: vec!["cannot listen for BFD on ports 3784 and 4784".to_owned()],
+    }
+}
+
+/// A cluster in which one member leaves and one is dead.
+pub fn cluster() -> Cluster {
+    let copies = |is_connected, complete, buckets, lag_ms| Copies {
+        sent: Sent {
+            connected: is_connected,
+            buckets,
+            complete,
+            lag_ms,
+            ..Sent::default()
+        },
+        kept: Kept {
+            connected: is_connected,
+            buckets,
+            complete: buckets,
+            ..Kept::default()
+        },
+    };
+    let member = |name: &str, last: u8, state: &str, owns, serves, copies| ClusterMember {
+        name: name.to_owned(),
+        address: format!("172.31.1.{last}"),
+        state: state.to_owned(),
+        owns,
+        serves,
+        copies,
+    };
+    Cluster {
+        name: Some("west".to_owned()),
+        own: Some("gw1".to_owned()),
+        settled: true,
+        buckets: 256,
+        copied: true,
+        certificate_until: Some("2029-02-25T08:39:01Z".to_owned()),
+        members: vec![
+            member("gw1", 11, "up", 171, 0, None),
+            member("gw2", 12, "leaving", 0, 88, Some(copies(true, 40, 88, 17))),
+            member("gw3", 13, "up", 85, 0, Some(copies(true, 83, 83, 2))),
+            member("gw4", 14, "down", 0, 0, Some(copies(false, 0, 0, 0))),
+        ],
     }
 }
