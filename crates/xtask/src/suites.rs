@@ -130,7 +130,7 @@ static NEEDS: [Need; 5] = [
         find: scapy,
     },
     Need {
-        suites: &["bgp", "bfd", "cluster", "demo"],
+        suites: &["bgp", "bfd", "cluster", "failover", "demo"],
         variable: "EGRET_FRR",
         find: || router("frr"),
     },

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::Narrator;
 use crate::harness::{
     load::Load,
-    pair::{self, ADDRESS, Pair},
+    members::{self, ADDRESS, Members},
 };
 
 /// Connections that are begun in a second.
@@ -17,13 +17,13 @@ const WHILE: Duration = Duration::from_secs(1);
 
 pub(super) fn show(name: &str, narrator: &mut Narrator) -> Result<()> {
     narrator.act("Two gateways with one address, and one leaves while traffic flows")?;
-    let Some(root) = pair::frr() else {
+    let Some(root) = members::frr() else {
         narrator.say("Skipped: EGRET_FRR does not say where FRR is; `cargo xtask demo` brings it.");
         return Ok(());
     };
     narrator
         .say("FRR at both sides of gw1 and gw2 is told by BGP, watches by BFD, and sends to both.");
-    let pair = Pair::start(&format!("{name}-two"), &root)?;
+    let pair = Members::start(&format!("{name}-two"), &root, 2)?;
     let left = leave(&pair, narrator);
     if narrator.interrupt().is_requested() {
         pair.discard();
@@ -34,7 +34,7 @@ pub(super) fn show(name: &str, narrator: &mut Narrator) -> Result<()> {
 }
 
 /// Everything until the first gateway is drained.
-fn leave(pair: &Pair, narrator: &mut Narrator) -> Result<()> {
+fn leave(pair: &Members, narrator: &mut Narrator) -> Result<()> {
     let [first, second] = &pair.gateways[..] else {
         return Ok(());
     };
@@ -67,7 +67,7 @@ fn leave(pair: &Pair, narrator: &mut Narrator) -> Result<()> {
     narrator.claim(
         "gw1 takes no new flows, and routers send to gw2 only",
         || {
-            pair.owns([0, 256])?;
+            pair.owns(&[0, 256])?;
             pair.drained(0)?;
             pair.ways(1)?;
             Ok("drained".to_owned())
@@ -81,7 +81,7 @@ fn leave(pair: &Pair, narrator: &mut Narrator) -> Result<()> {
 }
 
 /// The first gateway is gone then.
-fn stop(mut pair: Pair, narrator: &mut Narrator) -> Result<()> {
+fn stop(mut pair: Members, narrator: &mut Narrator) -> Result<()> {
     let first = pair.gateways.remove(0);
     narrator.claim("gw1 is stopped, and nothing fails", || {
         first.finish()?;

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use lab::Site;
 
-use super::pair::HTTP;
+use super::members::HTTP;
 
 /// Callers at one time.
 const CALLERS: u32 = 8;

@@ -40,10 +40,11 @@
 mod ask;
 mod files;
 mod gateway;
+pub mod herd;
 mod http;
 pub mod load;
+pub mod members;
 mod notify;
-pub mod pair;
 mod programs;
 mod wait;
 

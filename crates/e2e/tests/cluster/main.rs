@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::harness::{
     load::Load,
-    pair::{self, ADDRESS, Pair},
+    members::{self, ADDRESS, Members},
 };
 use lab::Transfer;
 
@@ -20,9 +20,9 @@ fn number(variable: &str, usual: u32) -> u32 {
     written.and_then(|it| it.parse().ok()).unwrap_or(usual)
 }
 
-fn start() -> Result<Pair> {
-    let root = pair::frr().context("`cargo xtask e2e cluster` says where FRR is")?;
-    Pair::start(&format!("cluster-{}", std::process::id()), &root)
+fn start() -> Result<Members> {
+    let root = members::frr().context("`cargo xtask e2e cluster` says where FRR is")?;
+    Members::start(&format!("cluster-{}", std::process::id()), &root, 2)
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_gateway_is_drained_and_comes_back_and_no_connection_is_lost() -> Result<()>
     let load = Load::start(&scene.site, number("EGRET_RATE", 300))?;
 
     scene.drain(0)?;
-    scene.owns([0, 256])?;
+    scene.owns(&[0, 256])?;
     scene.ways(1)?;
     scene.undrain(0)?;
     scene.ways(2)?;

@@ -1,13 +1,14 @@
-//! Two gateways with one address, and a router on either side of them that spreads packets over both.
+//! Gateways with one address, and a router on either side of them that spreads packets over all of them.
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use super::{Gateway, wait_for};
+use super::{Gateway, program, wait_for};
 use anyhow::{Context, Result, ensure};
 use api::http::{Cluster, Drain, path};
 use lab::{Brand, Direction, Neighbour, Router, RouterPlan, Site, Target, Topology, Transfer};
@@ -16,27 +17,36 @@ use lab::{Brand, Direction, Neighbour, Router, RouterPlan, Site, Target, Topolog
 pub const ADDRESS: &str = "192.0.2.10";
 /// Who answers with the caller's address.
 pub const HTTP: SocketAddr = target(80);
+/// The port by which members copy flows to each other.
+const COPIES: u16 = 3473;
 /// Who sends as much as is wanted.
 pub const STREAM: SocketAddr = target(9000);
 /// How long something may take that has no time of its own.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A gateway's interfaces.
+const CABLES: [&str; 2] = ["in0", "out0"];
 
 const fn target(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 11), port))
 }
 
 /// The site, the gateways and the routers.
-pub struct Pair {
-    /// Where they stand: pod `a1`, gateways `gw1` and `gw2`, target `api`.
-    pub site: Site,
-    /// Both, in this order.
+pub struct Members {
+    /// All of them, in this order. Before the site, in which their logs are.
     pub gateways: Vec<Gateway>,
+    /// Where they stand: pod `a1`, gateways `gw1`, `gw2` and so on, target `api`.
+    pub site: Site,
     routers: Vec<Router>,
+    /// Of the gateway that died last.
+    lost_routes: String,
 }
 
 /// A gateway's policy: all have the same, but for who they are.
-fn policy(number: usize, secret: &str) -> String {
-    let (asn, own) = (65_011 + number, 1 + number);
+fn policy(number: usize, count: usize, files: &Path) -> String {
+    let (asn, own, files) = (65_011 + number, 1 + number, files.display());
+    let member = |it| format!("    - {{name: gw{it}, address: 172.31.1.{}}}\n", 10 + it);
+    let members: String = (1..=count).map(member).collect();
     format!(
         "
 pools:
@@ -46,10 +56,14 @@ rules:
 cluster:
   name: west
   self: gw{own}
-  secret_file: {secret}
+  secret_file: {files}/secret
+  replication:
+    port: {COPIES}
+    ca_file: {files}/ca.pem
+    certificate_file: {files}/gw{own}.pem
+    key_file: {files}/gw{own}.key
   members:
-    - {{name: gw1, address: 172.31.1.11}}
-    - {{name: gw2, address: 172.31.1.12}}
+{members}
 bfd: {{profiles: [{{name: fast, transmit: 100ms, receive: 100ms}}]}}
 bgp:
   as: {asn}
@@ -62,43 +76,61 @@ bgp:
     )
 }
 
+/// Makes what all members have in common: a secret, and certificates by the command that users have.
+fn common(directory: &Path, count: usize) -> Result<()> {
+    fs::write(directory.join("secret"), "the same for all\n")?;
+    let names = (1..=count).map(|it| format!("gw{it}"));
+    let made = Command::new(program("egret")?)
+        .args(["cluster", "certificates", "--name", "west", "--directory"])
+        .arg(directory)
+        .args(names)
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    Ok(())
+}
+
 /// Where FRR was unpacked, if somebody said so.
 pub fn frr() -> Option<PathBuf> {
     std::env::var_os(Brand::Frr.variable()).map(PathBuf::from)
 }
 
-impl Pair {
-    /// Starts everything; returns when both gateways own a part, and both routers send to both.
+impl Members {
+    /// Starts everything; returns when each gateway owns a part and knows all flows that it is to know, and both
+    /// routers send to all.
     ///
     /// # Errors
     ///
     /// If that does not come to be.
-    pub fn start(name: &str, root: &Path) -> Result<Self> {
-        let site = Topology::two_arm(name)
-            .pods("10.1.0.0/24", ["a1"])
-            .gateway("gw1")
-            .gateway("gw2")
+    pub fn start(name: &str, root: &Path, count: usize) -> Result<Self> {
+        let names: Vec<String> = (1..=count).map(|it| format!("gw{it}")).collect();
+        let mut topology = Topology::two_arm(name).pods("10.1.0.0/24", ["a1"]);
+        for name in &names {
+            topology = topology.gateway(name);
+        }
+        let site = topology
             .target(Target::open("api").http(80).stream(9000))
             .external([ADDRESS])
             .routed()
             .build()?;
         let routers = vec![
-            router(root, &site, "inside", 65_001, 1)?,
-            router(root, &site, "outside", 65_000, 2)?,
+            router(root, &site, "inside", (65_001, 1), count)?,
+            router(root, &site, "outside", (65_000, 2), count)?,
         ];
-        let gateways = (0..2).map(|number| {
-            let host = site.host(["gw1", "gw2"][number])?;
-            let secret = host.directory().context("it is a gateway")?.join("secret");
-            fs::write(&secret, "the same for both\n")?;
-            Gateway::launch(host, &policy(number, &secret.display().to_string()))
+        let first = site.host("gw1")?;
+        let files = first.directory().context("it is a gateway")?.to_owned();
+        common(&files, count)?;
+        let gateways = names.iter().enumerate().map(|(number, name)| {
+            Gateway::launch(site.host(name)?, &policy(number, count, &files))
         });
         let scene = Self {
             gateways: gateways.collect::<Result<_>>()?,
             site,
             routers,
+            lost_routes: String::new(),
         };
         scene.shares()?;
-        scene.ways(2)?;
+        scene.ways(count)?;
+        scene.synced()?;
         Ok(scene)
     }
 
@@ -116,10 +148,60 @@ impl Pair {
     /// # Errors
     ///
     /// If it does not come to be, or cannot be asked.
-    pub fn owns(&self, buckets: [u32; 2]) -> Result<()> {
-        self.await_members(0..2, &format!("buckets are owned {buckets:?}"), |owned| {
+    pub fn owns(&self, buckets: &[u32]) -> Result<()> {
+        let all = 0..self.gateways.len();
+        self.await_members(all, &format!("buckets are owned {buckets:?}"), |owned| {
             owned == buckets
         })
+    }
+
+    /// Has a gateway die: its cables are cut first, so that it says nothing more, and nothing is left of what it
+    /// knew.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be killed.
+    pub fn kill(&mut self, gateway: usize) -> Result<()> {
+        let host = self.site.host(&format!("gw{}", gateway + 1))?;
+        self.lost_routes = host.ip("route show")?;
+        for interface in CABLES {
+            host.ip(&format!("link set {interface} down"))?;
+        }
+        self.gateways[gateway].kill()?;
+        self.gateways[gateway].uninstall()
+    }
+
+    /// Brings back the gateway that died last.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn revive(&mut self, gateway: usize) -> Result<()> {
+        let host = self.site.host(&format!("gw{}", gateway + 1))?;
+        for interface in CABLES {
+            host.ip(&format!("link set {interface} up"))?;
+        }
+        // Routes go with the link that they lead to.
+        for route in self.lost_routes.lines() {
+            if !route.contains("proto kernel") {
+                host.ip(&format!("route replace {}", route.trim()))?;
+            }
+        }
+        self.gateways[gateway].start()
+    }
+
+    /// Waits until all others see that a gateway owns nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come to be, or cannot be asked.
+    pub fn owner_is_not(&self, gateway: usize) -> Result<()> {
+        for viewer in (0..self.gateways.len()).filter(|it| *it != gateway) {
+            self.await_members(viewer..viewer + 1, "one owns nothing", |owned| {
+                owned.get(gateway) == Some(&0)
+            })?;
+        }
+        Ok(())
     }
 
     /// Waits until a gateway sees that it owns all.
@@ -139,9 +221,38 @@ impl Pair {
     ///
     /// If it does not come to be, or cannot be asked.
     pub fn shares(&self) -> Result<()> {
-        self.await_members(0..2, "each owns a part", |owned| {
-            owned.iter().all(|part| (64..=192).contains(part))
+        let all = 0..self.gateways.len();
+        let least = 128 / self.gateways.len() as u32;
+        self.await_members(all, "each owns a part", |owned| {
+            owned.iter().all(|part| *part >= least)
         })
+    }
+
+    /// Waits until no bucket is handed over any more, and whoever is to know flows knows them.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come to be, or cannot be asked.
+    pub fn synced(&self) -> Result<()> {
+        let is_synced = |it: &Cluster| {
+            let sent = it.members.iter().filter_map(|it| it.copies.as_ref());
+            let told: u32 = sent.clone().map(|it| it.sent.buckets).sum();
+            let owns = it
+                .members
+                .iter()
+                .find(|member| it.own.as_ref() == Some(&member.name));
+            it.members.iter().all(|it| it.serves == 0)
+                && sent.clone().all(|it| it.sent.complete == it.sent.buckets)
+                && owns.is_some_and(|it| it.owns == told)
+        };
+        let mut last = Vec::new();
+        let waited = wait_for(PATIENCE, "flows are copied", || {
+            last = (0..self.gateways.len())
+                .map(|it| self.cluster(it))
+                .collect::<Result<_>>()?;
+            Ok(last.iter().all(is_synced).then_some(()))
+        });
+        waited.with_context(|| format!("{last:#?}"))
     }
 
     fn await_members(
@@ -252,8 +363,7 @@ impl Pair {
     ///
     /// If something is left.
     pub fn finish(self) -> Result<()> {
-        drop(self.routers);
-        self.gateways.into_iter().try_for_each(Gateway::finish)
+        self.stop().map(drop)
     }
 
     /// The same, and says when the site itself is gone.
@@ -262,9 +372,13 @@ impl Pair {
     ///
     /// If something is left.
     pub fn down(self) -> Result<()> {
+        Ok(self.stop()?.down()?)
+    }
+
+    fn stop(self) -> Result<Site> {
         drop(self.routers);
         self.gateways.into_iter().try_for_each(Gateway::finish)?;
-        Ok(self.site.down()?)
+        Ok(self.site)
     }
 
     /// Removes everything of what was broken off, as well as can be.
@@ -278,8 +392,14 @@ impl Pair {
     }
 }
 
-fn router(root: &Path, site: &Site, host: &str, asn: u32, third: u8) -> Result<Router> {
-    let neighbours = (0..2u8).map(|number| {
+fn router(
+    root: &Path,
+    site: &Site,
+    host: &str,
+    (asn, third): (u32, u8),
+    count: usize,
+) -> Result<Router> {
+    let neighbours = (0..count as u8).map(|number| {
         let address = Ipv4Addr::new(172, 31, third, 11 + number);
         let mut neighbour = Neighbour::new(address, 65_011 + u32::from(number));
         neighbour.bfd = Some(Duration::from_millis(100));
