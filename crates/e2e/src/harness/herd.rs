@@ -56,7 +56,9 @@ struct Flow {
 
 /// The flows, until it is enough.
 pub struct Herd {
+    /// Whoever calls ends first: an end of who answers would look like a loss.
     enough: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
     flows: Arc<Vec<Flow>>,
     callers: JoinHandle<io::Result<Vec<Ended>>>,
     answering: JoinHandle<io::Result<()>>,
@@ -110,8 +112,8 @@ impl Herd {
     pub fn start(site: &Site, tcp: usize, udp: usize) -> Result<Self> {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, FILES.min(most), most)?;
-        let enough = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&enough);
+        let [enough, is_over] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let stop = Arc::clone(&is_over);
         let target = site.host("api")?;
         let address = SocketAddr::from((target.address()?, PORT));
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -124,6 +126,7 @@ impl Herd {
             .thread(move || alone(call_all(address, tcp, all, stop)))?;
         let herd = Self {
             enough,
+            is_over,
             flows,
             callers,
             answering,
@@ -167,6 +170,7 @@ impl Herd {
             .join()
             .ok()
             .context("the callers broke off")??;
+        self.is_over.store(true, Ordering::Relaxed);
         self.answering.join().ok().context("nobody answered")??;
         Ok([Kind::Tcp, Kind::Udp].map(|kind| {
             let mut noticed = Noticed::default();
