@@ -165,14 +165,13 @@ impl Driver {
 
     /// Has other members told of flows as numbers mean now.
     fn name_flows(&self) {
-        let Some(intent) = self.gateway.intent() else {
-            return;
-        };
-        let terms = Terms::new(intent, self.gateway.numbers(), self.gateway.seed());
-        self.shared.replication.want(Wanted {
-            cluster: intent.cluster.clone(),
-            terms: Arc::new(terms),
+        let wanted = self.gateway.intent().and_then(|intent| {
+            let cluster = Some(intent.copying()?.clone());
+            let terms = Terms::new(intent, self.gateway.numbers(), self.gateway.seed());
+            let terms = Arc::new(terms);
+            Some(Wanted { cluster, terms })
         });
+        self.shared.replication.want(wanted.unwrap_or_default());
     }
 
     /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then; a
@@ -543,9 +542,7 @@ impl Driver {
             self.world.forward_ipv6();
         }
         self.sessions.configure(intent.log.as_ref());
-        let are_copied = intent.cluster.as_ref();
-        let are_copied = are_copied.is_some_and(|it| it.replication.is_some());
-        let are_wanted = self.sessions.wants_opened() || are_copied;
+        let are_wanted = self.sessions.wants_opened() || intent.copying().is_some();
         self.world.want_events(are_wanted)?;
         self.sessions.assign(intent);
         Ok(())

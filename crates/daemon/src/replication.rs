@@ -24,9 +24,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use abi::{FlowKey, Ip6, Opened, Protocol, cluster::NOBODY};
+use abi::{FlowKey, Ip6, Opened, Protocol};
 use gateway::{
-    cluster::{self, Custody, Role},
+    cluster::{Custody, Role},
     copies::{self, Terms, Which},
     intent,
     sweep::{Part, Parts},
@@ -37,8 +37,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ways::Ways;
 use links::{Links, News};
-use peer::Peer;
 pub use peer::{Adopted, Standing};
+use peer::{Ground, Peer};
 
 /// Orders that may wait. Whoever sweeps waits for room, whoever tells of new flows does not.
 const ORDERS_MAX: usize = 64;
@@ -47,21 +47,16 @@ pub const CHANGES_MAX: usize = 4096;
 /// News of connections that may wait; then nothing is read from them.
 const NEWS_MAX: usize = 256;
 
+/// How long until tables that cannot be read are tried again.
+const WALK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What is in force.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
-    /// The cluster, if there is one.
+    /// The cluster, if its members copy flows.
     pub cluster: Option<intent::cluster::Cluster>,
     /// What numbers mean.
     pub terms: Arc<Terms>,
-}
-
-impl Wanted {
-    /// Whether flows are copied.
-    pub fn copies(&self) -> bool {
-        let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|it| it.replication.is_some())
-    }
 }
 
 /// What the rest of the daemon tells, and asks.
@@ -130,7 +125,7 @@ impl Replication {
 
     /// Tells of flows that began, if there is room.
     pub fn began(&self, events: &[Opened<Ip6>]) {
-        if !events.is_empty() && self.wanted.borrow().copies() {
+        if !events.is_empty() && self.wanted.borrow().cluster.is_some() {
             let _ = self.orders.try_send(Order::Began(events.to_vec()));
         }
     }
@@ -160,13 +155,15 @@ impl Unstarted {
     ///
     /// If there can be none.
     pub fn start(self, tables: Arc<Tables>, ways: Ways) -> io::Result<()> {
-        let hub = Hub::new(tables, ways, self.wanted);
+        let (news, reports) = mpsc::channel(NEWS_MAX);
+        let (walks, walked) = mpsc::channel(1);
+        let hub = Hub::new((tables, ways), self.wanted, (news, walks));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         thread::Builder::new()
             .name("replication".to_owned())
-            .spawn(move || runtime.block_on(hub.run(self.orders)))?;
+            .spawn(move || runtime.block_on(hub.run(self.orders, (reports, walked))))?;
         Ok(())
     }
 }
@@ -205,10 +202,9 @@ pub fn parts(custody: &Custody) -> Parts {
 type Walked = io::Result<BTreeMap<u8, Vec<Which>>>;
 
 struct Hub {
-    tables: Arc<Tables>,
+    ground: Ground,
     ways: Ways,
     wanted: watch::Receiver<Wanted>,
-    terms: Arc<Terms>,
     custody: watch::Receiver<Option<Arc<Custody>>>,
     cluster: Option<intent::cluster::Cluster>,
     links: Option<Links>,
@@ -218,23 +214,26 @@ struct Hub {
     news: mpsc::Sender<News>,
     walks: mpsc::Sender<Walked>,
     is_walking: bool,
-    /// What the machine that knows who holds what is to be told.
-    said: Vec<cluster::Event>,
-    /// What one member told and another is to be told too.
-    passed_on: Vec<Change>,
 }
 
 impl Hub {
-    fn new(tables: Arc<Tables>, ways: Ways, wanted: watch::Receiver<Wanted>) -> Self {
-        let (news, _) = mpsc::channel(1);
-        let (walks, _) = mpsc::channel(1);
-        let custody = ways.custody();
+    /// A hub that tells connections and walks where to report.
+    fn new(
+        (tables, ways): (Arc<Tables>, Ways),
+        wanted: watch::Receiver<Wanted>,
+        (news, walks): (mpsc::Sender<News>, mpsc::Sender<Walked>),
+    ) -> Self {
         Self {
-            tables,
+            ground: Ground {
+                tables,
+                terms: Arc::default(),
+                custody: None,
+                said: Vec::new(),
+                passed_on: Vec::new(),
+            },
+            custody: ways.custody(),
             ways,
             wanted,
-            terms: Arc::default(),
-            custody,
             cluster: None,
             links: None,
             peers: BTreeMap::new(),
@@ -242,15 +241,14 @@ impl Hub {
             news,
             walks,
             is_walking: false,
-            said: Vec::new(),
-            passed_on: Vec::new(),
         }
     }
 
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        let (news, mut reports) = mpsc::channel(NEWS_MAX);
-        let (walks, mut walked) = mpsc::channel(1);
-        (self.news, self.walks) = (news, walks);
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        (mut reports, mut walked): (mpsc::Receiver<News>, mpsc::Receiver<Walked>),
+    ) {
         let (mut custody, mut wanted) = (self.custody.clone(), self.wanted.clone());
         self.configure();
         loop {
@@ -273,11 +271,12 @@ impl Hub {
                 () = until(deadline) => {}
             }
             self.settle();
-            for change in std::mem::take(&mut self.passed_on) {
+            for change in std::mem::take(&mut self.ground.passed_on) {
                 self.tell(change);
             }
-            if !self.said.is_empty() {
-                self.ways.copies(std::mem::take(&mut self.said)).await;
+            if !self.ground.said.is_empty() {
+                let said = std::mem::take(&mut self.ground.said);
+                self.ways.copies(said).await;
             }
         }
     }
@@ -311,7 +310,7 @@ impl Hub {
 
     fn configure(&mut self) {
         let Wanted { cluster, terms } = self.wanted.borrow().clone();
-        self.terms = terms;
+        self.ground.terms = terms;
         if self.cluster == cluster {
             return;
         }
@@ -352,31 +351,29 @@ impl Hub {
         self.entrust();
     }
 
+    /// Takes note of what this member has to do with which flows now.
+    fn look(&mut self) {
+        self.ground.custody = self.custody.borrow().clone();
+    }
+
     /// Each member is told of the buckets that are copied to it.
     fn entrust(&mut self) {
-        let custody = self.custody.borrow().clone();
-        let Some(custody) = custody else {
+        self.look();
+        let Some(custody) = &self.ground.custody else {
             return;
         };
         let now = Instant::now();
         for peer in self.peers.values_mut() {
-            peer.entrust(&custody, now);
+            peer.entrust(custody, now);
         }
     }
 
     fn hear(&mut self, news: News) {
+        self.look();
         let Some(peer) = self.peers.get_mut(&news.member) else {
             return;
         };
-        let mut ground = peer::Ground {
-            tables: &self.tables,
-            terms: &self.terms,
-            custody: self.custody.borrow().clone(),
-            member: &news.member,
-            said: &mut self.said,
-            passed_on: &mut self.passed_on,
-        };
-        peer.hear(news.end, (news.number, news.what), &mut ground);
+        peer.hear(news.end, (news.number, news.what), &mut self.ground);
     }
 
     /// Tells whoever keeps copies of these flows that they began.
@@ -389,7 +386,8 @@ impl Hub {
             let narrow = narrow.map(|tuple| Which::V4(FlowKey::new(protocol, tuple)));
             let mut tables = narrow.into_iter().chain([Which::V6(event.asked)]);
             // A flow that cannot be read now is found by a sweep.
-            let read = |it: Which| shelves::record(&self.tables, &it, &self.terms).ok()?;
+            let read =
+                |it: Which| shelves::record(&self.ground.tables, &it, &self.ground.terms).ok()?;
             let found = tables.find_map(read);
             if let Some((bucket, record)) = found {
                 let value = (record.value, Importance::Opening);
@@ -400,12 +398,8 @@ impl Hub {
 
     /// Tells a change to whom its bucket is copied.
     fn tell(&mut self, change: Change) {
-        let custody = self.custody.borrow();
-        let Some(custody) = custody.as_deref() else {
-            return;
-        };
-        let to = custody.copied_to.get(usize::from(change.bucket));
-        let Some(to) = to.copied().filter(|it| *it != NOBODY) else {
+        self.look();
+        let Some(to) = self.ground.copied_to(change.bucket) else {
             return;
         };
         if let Some(peer) = self.peers.values_mut().find(|it| it.number == to) {
@@ -415,18 +409,10 @@ impl Hub {
 
     /// Does what has become due.
     fn settle(&mut self) {
+        self.look();
         let now = Instant::now();
-        let custody = self.custody.borrow().clone();
-        for (name, peer) in &mut self.peers {
-            let mut ground = peer::Ground {
-                tables: &self.tables,
-                terms: &self.terms,
-                custody: custody.clone(),
-                member: name,
-                said: &mut self.said,
-                passed_on: &mut self.passed_on,
-            };
-            peer.settle(now, &mut ground);
+        for peer in self.peers.values_mut() {
+            peer.settle(now, &mut self.ground);
         }
         self.walk();
     }
@@ -442,32 +428,29 @@ impl Hub {
             return;
         }
         self.is_walking = true;
-        let (tables, walks) = (self.tables.clone(), self.walks.clone());
+        let (tables, walks) = (self.ground.tables.clone(), self.walks.clone());
         tokio::task::spawn_blocking(move || {
-            let _ = walks.blocking_send(shelves::list(&tables, &buckets));
+            let listed = shelves::list(&tables, &buckets);
+            if listed.is_err() {
+                thread::sleep(WALK_AGAIN);
+            }
+            let _ = walks.blocking_send(listed);
         });
     }
 
     fn take_walk(&mut self, found: Walked) {
+        self.look();
         self.is_walking = false;
         let found = match found {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(%error, "the tables cannot be read for copies");
+                self.peers.values_mut().for_each(Peer::not_walked);
                 return;
             }
         };
-        let custody = self.custody.borrow().clone();
-        for (name, peer) in &mut self.peers {
-            let ground = peer::Ground {
-                tables: &self.tables,
-                terms: &self.terms,
-                custody: custody.clone(),
-                member: name,
-                said: &mut self.said,
-                passed_on: &mut self.passed_on,
-            };
-            peer.walked(&found, &ground);
+        for peer in self.peers.values_mut() {
+            peer.walked(&found, &self.ground);
         }
     }
 }

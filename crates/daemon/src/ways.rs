@@ -453,17 +453,14 @@ impl Watcher {
         for note in notes.values() {
             tracing::error!("{note}");
         }
-        let (found, me, are_copied) = match &intent.cluster {
-            Some(cluster) => {
-                let are_copied = cluster.replication.is_some();
-                (cluster.members.clone(), cluster.me, are_copied)
-            }
-            None => (Vec::new(), 0, false),
+        let (found, me) = match &intent.cluster {
+            Some(cluster) => (cluster.members.clone(), cluster.me),
+            None => (Vec::new(), 0),
         };
         self.members = members;
         let events = [
             cluster::Event::Configure { members: found, me },
-            cluster::Event::Copies(are_copied),
+            cluster::Event::Copies(intent.copying().is_some()),
         ];
         self.flows.handle_all(events, Instant::now());
         // Names of sessions that are given up are needed for their last words.

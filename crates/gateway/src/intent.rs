@@ -88,6 +88,12 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// The cluster, if its members copy flows to each other.
+    pub fn copying(&self) -> Option<&cluster::Cluster> {
+        let cluster = self.cluster.as_ref();
+        cluster.filter(|it| it.replication.is_some())
+    }
+
     /// Whether anything is to be done with IPv6.
     pub fn has_ipv6(&self) -> bool {
         let is_ipv6 = |prefix: &FixedPrefix| matches!(prefix.internal, IpNet::V6(_));

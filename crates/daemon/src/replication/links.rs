@@ -72,8 +72,8 @@ pub struct News {
     pub what: Happened,
 }
 
-/// A way to write. When it is dropped, the connection is closed.
-#[derive(Debug)]
+/// A way to write. When all that there are of a connection are dropped, it is closed.
+#[derive(Clone, Debug)]
 pub struct Pipe(mpsc::UnboundedSender<Vec<u8>>);
 
 impl Pipe {

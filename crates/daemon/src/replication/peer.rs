@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     io,
+    sync::Arc,
     time::Instant,
 };
 
@@ -24,19 +25,17 @@ use super::{
 const READ_AT_ONCE: usize = 512;
 
 /// What whoever deals with another member knows of this one.
-pub struct Ground<'a> {
-    pub tables: &'a Tables,
-    pub terms: &'a Terms,
-    pub custody: Option<std::sync::Arc<Custody>>,
-    /// The other member's name, for the log.
-    pub member: &'a str,
+pub struct Ground {
+    pub tables: Arc<Tables>,
+    pub terms: Arc<Terms>,
+    pub custody: Option<Arc<Custody>>,
     /// What the machine that knows who holds what is to be told.
-    pub said: &'a mut Vec<cluster::Event>,
+    pub said: Vec<cluster::Event>,
     /// What others are to be told in turn.
-    pub passed_on: &'a mut Vec<Change>,
+    pub passed_on: Vec<Change>,
 }
 
-impl Ground<'_> {
+impl Ground {
     /// Whether this member serves a bucket.
     fn serves(&self, bucket: u8) -> bool {
         let custody = self.custody.as_deref();
@@ -52,7 +51,7 @@ impl Ground<'_> {
     }
 
     /// To whom a bucket's flows are copied.
-    fn copied_to(&self, bucket: u8) -> Option<u8> {
+    pub fn copied_to(&self, bucket: u8) -> Option<u8> {
         let custody = self.custody.as_deref()?;
         let to = custody.copied_to.get(usize::from(bucket))?;
         (*to != NOBODY).then_some(*to)
@@ -100,6 +99,7 @@ enum Switched {
 
 /// Another member.
 pub struct Peer {
+    name: String,
     /// Its number.
     pub number: u8,
     sender: Sender,
@@ -128,6 +128,7 @@ impl Peer {
     /// One of which nothing is known.
     pub fn new(settings: &Settings, instance: u64) -> Self {
         Self {
+            name: settings.peer.as_str().to_owned(),
             number: 0,
             sender: Sender::new(settings.clone(), instance),
             sending: None,
@@ -178,7 +179,7 @@ impl Peer {
         let to_it = |bucket: &u8| custody.copied_to.get(usize::from(*bucket)) == Some(&number);
         let assigned: Buckets = (0..=u8::MAX).filter(to_it).collect();
         let actions = self.sender.handle(sender::Event::Assign(assigned), now);
-        self.send(actions, "");
+        self.send(actions);
         let switched: Vec<u8> = custody.switched.iter().copied().filter(to_it).collect();
         self.switched.retain(|bucket, _| switched.contains(bucket));
         for bucket in switched {
@@ -193,7 +194,7 @@ impl Peer {
     pub fn changed(&mut self, change: Change) {
         let event = sender::Event::Changed(change);
         let actions = self.sender.handle(event, Instant::now());
-        self.send(actions, "");
+        self.send(actions);
     }
 
     /// The sweep that began then has told all.
@@ -206,47 +207,39 @@ impl Peer {
     }
 
     /// Takes in what happened to a connection.
-    pub fn hear(&mut self, end: End, (number, what): (u64, Happened), ground: &mut Ground<'_>) {
+    pub fn hear(&mut self, end: End, (number, what): (u64, Happened), ground: &mut Ground) {
         let now = Instant::now();
-        let pipe = match end {
-            End::Sending => &mut self.sending,
-            End::Receiving => &mut self.receiving,
-        };
-        let current = pipe.as_ref().map(|(number, _)| *number);
-        let is_up = matches!(what, Happened::Up(_));
-        if current != Some(number) && !(is_up && current.is_none_or(|it| it < number)) {
-            return;
-        }
-        if is_up && current.is_some() {
-            self.tell(end, &Happened::Down, now, ground);
-        }
-        if let Happened::Up(new) = what {
-            match end {
-                End::Sending => self.sending = Some((number, new)),
-                End::Receiving => self.receiving = Some((number, new)),
-            }
-            match end {
-                End::Sending => {
-                    let actions = self.sender.handle(sender::Event::Connected, now);
-                    self.send(actions, ground.member);
+        let current = self.pipe(end).as_ref().map(|(number, _)| *number);
+        let is_next = current.is_none_or(|it| it < number);
+        match &what {
+            Happened::Up(pipe) if is_next => {
+                if current.is_some() {
+                    self.tell(end, &Happened::Down, now, ground);
                 }
-                End::Receiving => {
-                    let actions = self.receiver.handle(receiver::Event::Connected, now);
-                    self.receive(actions, ground);
-                }
+                *self.pipe(end) = Some((number, pipe.clone()));
             }
-            return;
+            Happened::Up(_) | Happened::Bytes(_) | Happened::Written(_) | Happened::Down
+                if current != Some(number) =>
+            {
+                return;
+            }
+            Happened::Up(_) | Happened::Bytes(_) | Happened::Written(_) | Happened::Down => {}
         }
         self.tell(end, &what, now, ground);
         if matches!(what, Happened::Down) {
-            match end {
-                End::Sending => self.sending = None,
-                End::Receiving => self.receiving = None,
-            }
+            *self.pipe(end) = None;
         }
     }
 
-    fn tell(&mut self, end: End, what: &Happened, now: Instant, ground: &mut Ground<'_>) {
+    /// The connection by which this member is that end of a stream.
+    fn pipe(&mut self, end: End) -> &mut Option<(u64, Pipe)> {
+        match end {
+            End::Sending => &mut self.sending,
+            End::Receiving => &mut self.receiving,
+        }
+    }
+
+    fn tell(&mut self, end: End, what: &Happened, now: Instant, ground: &mut Ground) {
         match end {
             End::Sending => {
                 let event = match what {
@@ -256,7 +249,7 @@ impl Peer {
                     Happened::Down => sender::Event::Disconnected,
                 };
                 let actions = self.sender.handle(event, now);
-                self.send(actions, ground.member);
+                self.send(actions);
             }
             End::Receiving => {
                 let event = match what {
@@ -272,7 +265,8 @@ impl Peer {
     }
 
     /// Does what the sender wants.
-    fn send(&mut self, actions: Vec<sender::Action>, member: &str) {
+    fn send(&mut self, actions: Vec<sender::Action>) {
+        let member = &self.name;
         for action in actions {
             match action {
                 sender::Action::Send(bytes) => {
@@ -293,7 +287,7 @@ impl Peer {
     }
 
     /// Does what the receiver wants.
-    fn receive(&mut self, actions: Vec<receiver::Action>, ground: &mut Ground<'_>) {
+    fn receive(&mut self, actions: Vec<receiver::Action>, ground: &mut Ground) {
         let from = self.number;
         for action in actions {
             match action {
@@ -318,17 +312,17 @@ impl Peer {
                     }
                 }
                 receiver::Action::Close(reason) => {
-                    tracing::warn!(member = ground.member, %reason, "a connection by which flows come is closed");
+                    tracing::warn!(member = self.name, %reason, "a connection by which flows come is closed");
                     self.receiving = None;
                 }
                 receiver::Action::Say(happening) => {
-                    tracing::info!(member = ground.member, "copies from it: {happening}");
+                    tracing::info!(member = self.name, "copies from it: {happening}");
                 }
             }
         }
     }
 
-    fn put(&mut self, bucket: u8, key: &[u8], value: &[u8], ground: &mut Ground<'_>) {
+    fn put(&mut self, bucket: u8, key: &[u8], value: &[u8], ground: &mut Ground) {
         let (Ok(told), Ok(which)) = (Any::read(key, value), Which::read(key)) else {
             self.adopted.malformed += 1;
             return;
@@ -338,9 +332,9 @@ impl Peer {
             return;
         }
         let from = self.number;
-        let terms = (ground.terms, shelves::now());
+        let terms = (&*ground.terms, shelves::now());
         let outcome = adopt(
-            &mut Shelves(ground.tables),
+            &mut Shelves(&ground.tables),
             &told,
             terms,
             ground.serves(bucket),
@@ -369,7 +363,7 @@ impl Peer {
         *count += 1;
     }
 
-    fn remove(&mut self, bucket: u8, key: &[u8], ground: &Ground<'_>) {
+    fn remove(&mut self, bucket: u8, key: &[u8], ground: &Ground) {
         let Ok(which) = Which::read(key) else {
             self.adopted.malformed += 1;
             return;
@@ -391,8 +385,15 @@ impl Peer {
         wanted.chain(self.complete.iter()).collect()
     }
 
+    /// What was wanted cannot be read now, and is still wanted.
+    pub fn not_walked(&mut self) {
+        let walking = std::mem::take(&mut self.walking);
+        self.wanted.splice(0..0, walking);
+        self.pruning = Buckets::NONE;
+    }
+
     /// This is there.
-    pub fn walked(&mut self, found: &BTreeMap<u8, Vec<Which>>, ground: &Ground<'_>) {
+    pub fn walked(&mut self, found: &BTreeMap<u8, Vec<Which>>, ground: &Ground) {
         for (bucket, request) in std::mem::take(&mut self.walking) {
             let list = found.get(&bucket).cloned().unwrap_or_default();
             self.lists.push_back((bucket, request, list));
@@ -415,10 +416,10 @@ impl Peer {
     }
 
     /// Does what has become due.
-    pub fn settle(&mut self, now: Instant, ground: &mut Ground<'_>) {
+    pub fn settle(&mut self, now: Instant, ground: &mut Ground) {
         if self.sender.deadline().is_some_and(|at| at <= now) {
             let actions = self.sender.handle(sender::Event::Tick, now);
-            self.send(actions, ground.member);
+            self.send(actions);
         }
         if self.receiver.deadline().is_some_and(|at| at <= now) {
             let actions = self.receiver.handle(receiver::Event::Tick, now);
@@ -429,7 +430,7 @@ impl Peer {
     }
 
     /// Reads flows for snapshots as long as there is room for them.
-    fn read(&mut self, now: Instant, ground: &Ground<'_>) {
+    fn read(&mut self, now: Instant, ground: &Ground) {
         while let Some((bucket, request, mut list)) = self.lists.pop_front() {
             let room = self.sender.room().min(READ_AT_ONCE);
             if room == 0 {
@@ -439,7 +440,7 @@ impl Peer {
             let some = list.split_off(list.len().saturating_sub(room));
             let is_last = list.is_empty();
             let records = some.iter().filter_map(|which| {
-                let found = shelves::record(ground.tables, which, ground.terms);
+                let found = shelves::record(&ground.tables, which, &ground.terms);
                 let (found, record) = found.ok()??;
                 (found == bucket).then_some(record)
             });
@@ -450,7 +451,7 @@ impl Peer {
                 is_last,
             };
             let actions = self.sender.handle(event, now);
-            self.send(actions, ground.member);
+            self.send(actions);
             if !is_last {
                 self.lists.push_front((bucket, request, list));
             }
@@ -458,7 +459,7 @@ impl Peer {
     }
 
     /// Tells how far buckets are that are handed over.
-    fn hand_over(&mut self, ground: &mut Ground<'_>) {
+    fn hand_over(&mut self, ground: &mut Ground) {
         let Some(custody) = ground.custody.clone() else {
             return;
         };
@@ -488,8 +489,8 @@ impl Peer {
     }
 }
 
-fn let_go_of(which: &Which, ground: &Ground<'_>) {
-    let gone: io::Result<()> = let_go(&mut Shelves(ground.tables), which);
+fn let_go_of(which: &Which, ground: &Ground) {
+    let gone: io::Result<()> = let_go(&mut Shelves(&ground.tables), which);
     if let Err(error) = gone {
         tracing::debug!(%error, "a copy of a flow cannot be removed");
     }
