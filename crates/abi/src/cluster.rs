@@ -309,6 +309,7 @@ impl Note {
     const INSIDE: u8 = 1;
     const ASKS: u8 = 2;
     const BEGINS: u8 = 4;
+    const YIELDS: u8 = 8;
 
     /// Whether it is said as this version says it.
     #[inline(always)]
@@ -334,6 +335,13 @@ impl Note {
         self.0 & Self::BEGINS != 0
     }
 
+    /// The owner that asks does not know yet which ports are in use: whoever held the bucket before is to begin a
+    /// flow if it has none.
+    #[inline(always)]
+    pub const fn yields(self) -> bool {
+        self.0 & Self::YIELDS != 0
+    }
+
     /// The same, said of a packet that came from this realm.
     #[inline(always)]
     pub const fn inside(self, is_from_inside: bool) -> Self {
@@ -347,6 +355,15 @@ impl Note {
     #[inline(always)]
     pub const fn asking(self) -> Self {
         Self(self.0 | Self::ASKS)
+    }
+
+    /// The same, asking for a flow to be begun if the asker gives no ports.
+    #[inline(always)]
+    pub const fn yielding(self, gives: bool) -> Self {
+        match gives {
+            true => self,
+            false => Self(self.0 | Self::YIELDS),
+        }
     }
 
     /// The same, as the answer that there is no flow.

@@ -123,6 +123,7 @@ reasons! {
     RelayUnreachable = 62, Drop, "relay_unreachable", "For another member of the cluster, but there is no way to it: no route, or its MAC address is not known.";
     NoOwner = 63, Drop, "no_owner", "No member of the cluster holds such flows at this moment: this one has just started and does not know yet whether others do.";
     RelayUnwanted = 64, Drop, "relay_unwanted", "Handed over by another member of the cluster whose rules want it, and ours do not: their configurations differ. The kernel does not get it, because it would send it on untranslated.";
+    Moving = 65, Drop, "moving", "A new flow in the very moment in which its bucket moved from one member of the cluster to another: the one begins no more flows of it, and the other does not know yet which ports are in use. The sender tries again.";
 }
 
 impl Reason {

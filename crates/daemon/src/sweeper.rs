@@ -12,21 +12,15 @@ use std::{
 use abi::{External, ExternalState, FlowKey, Ip4, Ip6, MappingKey, Prefix64, Protocol, Tick};
 use gateway::{
     Bitmaps, Patience, Sweep, Swept,
-    copies::{self, FlowCopy, Shadow, Terms},
+    copies::{self, Shadow, Terms},
     intent::HoldDown,
     mappings::{Kept, Keys},
     quota::{Books, Judged, Quotas},
     sweep::{FlowState, Joined, Parts},
 };
 use kernel::{Tables, tables::In};
-use replica::{Change, Importance};
 
-use crate::{
-    quotas,
-    replication::{self, Replication},
-    sessions::Sessions,
-    world::Asked,
-};
+use crate::{quotas, replication::Replication, sessions::Sessions, world::Asked};
 
 /// The time from one sweep to the next, if sweeping is quick.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -138,10 +132,11 @@ pub fn sweep(tables: &Tables, order: &Order, memory: &mut Memory) -> io::Result<
     removed += remove(tables, &swept6.ended, &order.log)?;
     tables.flows.remove_all(&swept.moved)?;
     tables.flows6.remove_all(&swept6.moved)?;
-    if let Some(copies) = &order.copies {
-        let mut changes = changes(&mut swept, &copies.terms, now);
-        changes.extend(self::changes(&mut swept6, &copies.terms, now));
-        copies.told.swept(changes, began);
+    if let Some(Copies { terms, told, .. }) = &order.copies {
+        let tick = Tick::from_nanos(now);
+        let mut changes = copies::changes(&mut swept, terms, tick);
+        changes.extend(copies::changes(&mut swept6, terms, tick));
+        told.swept(changes, began);
     }
     unmap(tables, &swept.unmapped, &order.asked)?;
     unmap(tables, &swept6.unmapped, &order.asked)?;
@@ -191,25 +186,6 @@ fn look(
     walk_mappings(tables, &mut wide)?;
     walk_mappings(tables, &mut narrow)?;
     Ok((narrow.finish(), wide.finish()))
-}
-
-/// What others are to be told: what is new or changed, and what is over.
-fn changes<A: In>(swept: &mut Swept<A>, terms: &Terms, now: u64) -> Vec<Change> {
-    let now = Tick::from_nanos(now);
-    let changed = std::mem::take(&mut swept.changed).into_iter().map(|flow| {
-        let copy = FlowCopy::of(&flow, terms, now);
-        let importance = match flow.state() {
-            FlowState::Established | FlowState::Active => Importance::Established,
-            FlowState::Opening | FlowState::Closing => Importance::Opening,
-        };
-        let value = (copy.value(), importance);
-        replication::change(copy.bucket(), copy.key(), Some(value))
-    });
-    let over = swept.ended.iter().filter_map(|key| {
-        let bucket = swept.over.get(key)?;
-        Some(replication::change(*bucket, copies::key(key), None))
-    });
-    changed.chain(over).collect()
 }
 
 fn walk_flows<'a, A: In>(

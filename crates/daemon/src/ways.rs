@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -147,8 +147,12 @@ impl Ways {
                 tracing::error!(%error, "the thread of BFD cannot give up capabilities, and ends");
                 return;
             }
+            let mut cluster = Cluster::default();
+            if is_known && let Some(found) = found(&tables) {
+                cluster.handle(found, Instant::now());
+            }
             let flows = Flows {
-                cluster: Cluster::default(),
+                cluster,
                 tables,
                 owned: 0,
                 settling,
@@ -407,6 +411,7 @@ impl Watcher {
             Order::Leave { is_empty, reply } => {
                 self.is_ending = true;
                 self.leave_or_stay(Phase::Drained);
+                self.flows.handle(cluster::Event::End, Instant::now());
                 if is_empty {
                     self.is_gone = true;
                     self.configure();
@@ -666,6 +671,25 @@ impl Watcher {
             holders: known.holders().map(|it| it.to_vec()),
         })
     }
+}
+
+/// What a daemon before this one left in the packet path.
+fn found(tables: &Tables) -> Option<cluster::Event> {
+    let members = tables.members.all();
+    let members = members.inspect_err(|error| {
+        tracing::warn!(%error, "which flows this member held is not found again");
+    });
+    let known = |(number, member): (u32, abi::Member<abi::Picture>)| {
+        let address = Ipv4Addr::from(member.address.0);
+        let number = u8::try_from(number).ok()?;
+        (!address.is_unspecified()).then_some((number, address))
+    };
+    let buckets = tables.buckets.at(0);
+    let holders = std::array::from_fn(|bucket| buckets.holder(bucket as u8));
+    Some(cluster::Event::Found {
+        holders: Box::new(holders),
+        members: members.ok()?.into_iter().filter_map(known).collect(),
+    })
 }
 
 /// What is wanted of a session, or why there can be none.

@@ -9,12 +9,17 @@
 //! miss ── is the bucket mine? ─┬─ yes ─ did another hold it before, who was not asked? ─ yes ─► ask it
 //!                              │                                                         no ─► begin
 //!                              └─ no ─► the owner
+//! asked, and no flow ── is the client known, or does the owner give no ports yet, and we do? ─┬─ yes ─► begin
+//!                                                                                             └─ no ─► the owner begins
 //! ```
+
+use core::hint::black_box;
 
 use abi::{
     Address, Config, Flow, FlowKey, Interface, Live, MappingKey, Port, Protocol, Reason, Side,
     Stage,
     cluster::{Came, Holder, NOBODY, Note, Sent, bucket_of},
+    ports::CLASSES,
 };
 
 use crate::{
@@ -106,6 +111,13 @@ fn holder<W: World>(world: &W, bucket: u8) -> Holder {
     }
 }
 
+/// Whether we give ports of a bucket.
+#[inline(always)]
+fn gives<W: World>(world: &W, bucket: u8) -> bool {
+    let buckets = world.buckets();
+    buckets.is_some_and(|it| it.ranks[black_box(bucket as usize) % CLASSES].get() != NOBODY)
+}
+
 /// Sends a packet that no flow wants to the member that is to begin one, or that may have one.
 #[inline(never)]
 pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own>>(
@@ -121,13 +133,17 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
     }
     let is_inside = !matches!(beginning.way, Way::In);
     let me = config.me as u8;
-    let asks = came(world).note().asks();
+    let note = came(world).note();
+    let asks = note.asks();
     let bucket = match is_inside {
         true => {
             let known = known_port::<V, _, _>(world, arrival, beginning);
             let bucket = sender(known, arrival, beginning);
-            if asks && known.get() != 0 && holder(world, bucket).before == me {
-                // The client has a port here, and keeps it (RFC 4787 REQ-1).
+            // The client has a port here, and keeps it (RFC 4787 REQ-1); or the owner gives none yet, and we do.
+            if asks
+                && holder(world, bucket).before == me
+                && (known.get() != 0 || note.yields() && gives(world, bucket))
+            {
                 return Step::Begin;
             }
             bucket
@@ -214,7 +230,7 @@ fn next<W: World>(world: &W, me: u8, bucket: u8, is_inside: bool) -> Step {
     } else if owner != me {
         (owner, plain)
     } else if before != NOBODY && before != me && !came.note().begins() {
-        (before, plain.asking())
+        (before, plain.asking().yielding(gives(world, bucket)))
     } else {
         return Step::Begin;
     };

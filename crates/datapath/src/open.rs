@@ -28,7 +28,7 @@ use crate::{
 pub use {mappings::known_port, place::start, redirect::redirect, spare::choose};
 
 use mappings::{is_asked_for, is_permitted, map, mapped, permit};
-use place::{claim, place};
+use place::{claim, no_port, place};
 
 /// What is to be done with a packet that no flow wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -649,7 +649,7 @@ pub fn reserve<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own
             beginning.sent.source_port = port;
             None
         }
-        None => Some(Reason::PortsExhausted),
+        None => Some(no_port(beginning)),
     }
 }
 

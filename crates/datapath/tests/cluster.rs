@@ -135,22 +135,25 @@ impl Members {
             self.tell(me, Event::Copies(true));
             for other in (0..count).filter(|it| *it != me).map(|it| it as u8) {
                 for bucket in 0..=u8::MAX {
-                    self.tell(
-                        me,
-                        Event::Held {
-                            bucket,
-                            from: other,
-                        },
-                    );
-                    self.tell(
-                        me,
+                    let from = other;
+                    let turn = u64::MAX;
+                    for event in [
+                        Event::Held { bucket, from },
+                        Event::Completed { bucket, from },
                         Event::Forgotten {
                             bucket,
-                            from: other,
+                            from,
+                            is_all: true,
                         },
-                    );
-                    self.tell(me, Event::Copied { bucket, to: other });
-                    self.tell(me, Event::Flushed { bucket });
+                        Event::Copied {
+                            bucket,
+                            to: other,
+                            turn,
+                        },
+                        Event::Flushed { bucket, turn },
+                    ] {
+                        self.tell(me, event);
+                    }
                 }
             }
         }
@@ -441,6 +444,39 @@ fn members_that_do_not_agree_hand_a_packet_on_a_few_times_and_then_drop_it() {
         (ended.reason, ended.hops),
         (Reason::RelayHops, usize::from(HOPS))
     );
+}
+
+/// An owner that comes back does not know which ports are in use.
+#[test]
+fn until_an_owner_has_its_flows_who_held_them_begins_new_ones() {
+    let mut members = Members::new(2);
+    members.hand_over();
+    members.hear(0, Standing::Down);
+    members.hear(1, Standing::Down);
+    members.hear(0, Standing::Up);
+    members.hear(1, Standing::Up);
+    for number in 0..80u16 {
+        let client = ([10, 1, 0, 3], 4000 + number);
+        let first = members.first(usize::from(number % 2), Protocol::Udp, client);
+        assert_eq!(first.reason, Reason::TranslatedOut, "{first:?}");
+        let bucket = first.tuple().source_port.get() as u8;
+        let owner = members.sites[0].memory.buckets.holder(bucket).owner;
+        assert_eq!(first.at, 1 - usize::from(owner), "its owner gives no ports");
+        for to in 0..2 {
+            let answer = members.answer(to, Protocol::Udp, first.tuple());
+            assert_eq!(answer.reason, Reason::TranslatedIn, "{answer:?}");
+        }
+    }
+    // In the moment when that one has ceased to, and the owner does not know it yet.
+    for site in &members.sites {
+        let ranks = &site.memory.buckets.ranks;
+        ranks.iter().for_each(|rank| rank.set(NOBODY));
+    }
+    let first = members.first(0, Protocol::Udp, ([10, 1, 0, 4], 4000));
+    assert_eq!((first.reason, first.exit), (Reason::Moving, Exit::Drop));
+    // Who has a port keeps it.
+    let known = members.first(0, Protocol::Udp, ([10, 1, 0, 3], 4000));
+    assert_eq!(known.reason, Reason::TranslatedOut);
 }
 
 #[test]

@@ -24,10 +24,14 @@
 //!                               ─► all that it still said has arrived ─► is not asked any more
 //! ```
 //!
+//! Ports that the owner gave before it went may be in use by flows that live on elsewhere: until it has them all, it
+//! gives none, and new flows are begun by who held the bucket before, with ports of that one's rank.
+//!
 //! All others do the same when an owner comes up, whether they know that they held the bucket before or not: what
 //! each believed of the others until then may not have been the same.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
@@ -41,7 +45,7 @@ use abi::{
 mod custody;
 
 use custody::Copying;
-pub use custody::{Custody, HAND_OVER, Role};
+pub use custody::{Custody, HAND_OVER, Role, SILENCE};
 
 /// One of so many ports of a bucket is for those who own it only when the first in its order does not.
 pub const RESERVE: u32 = 8;
@@ -95,6 +99,13 @@ impl Standing {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// A daemon before this one left this in the packet path: what it had to do with which flows, that is so still.
+    Found {
+        /// Who held each bucket.
+        holders: Box<[Holder; BUCKETS]>,
+        /// The addresses of the members, by their numbers then.
+        members: BTreeMap<u8, Ipv4Addr>,
+    },
     /// These are the members, and this one is at `me` among them.
     Configure {
         /// At most [`MEMBERS_MAX`](abi::limits::MEMBERS_MAX), sorted by name.
@@ -108,10 +119,26 @@ pub enum Event {
     Leave,
     /// It is to take them again.
     Stay,
+    /// Its daemon ends, and its packet path goes on: nobody would hear of flows that it began.
+    End,
     /// Whether members copy flows to each other.
     Copies(bool),
+    /// There is a stream by which a member tells of flows, or none any more.
+    Hears {
+        /// The number of the member.
+        from: u8,
+        /// Whether there is.
+        is_heard: bool,
+    },
     /// A member has begun to copy a bucket's flows to this one.
     Held {
+        /// Which bucket.
+        bucket: u8,
+        /// The number of the member.
+        from: u8,
+    },
+    /// All of a bucket's flows that a member had when it began are here.
+    Completed {
         /// Which bucket.
         bucket: u8,
         /// The number of the member.
@@ -123,6 +150,8 @@ pub enum Event {
         bucket: u8,
         /// The number of the member.
         from: u8,
+        /// Whether that is all that it had. It is not if its daemon has started anew.
+        is_all: bool,
     },
     /// All of a bucket's flows that this one has are at another member.
     Copied {
@@ -130,11 +159,15 @@ pub enum Event {
         bucket: u8,
         /// The number of the member.
         to: u8,
+        /// The turn of the custody by which that was found.
+        turn: u64,
     },
     /// That member also knows what became of them until this one served them no more.
     Flushed {
         /// Which bucket.
         bucket: u8,
+        /// The turn of the custody by which that was found.
+        turn: u64,
     },
     /// The deadline has come.
     Tick,
@@ -150,16 +183,24 @@ struct Peer {
     is_back: bool,
 }
 
+/// What a daemon before this one left: who held each bucket, and the members' addresses by their numbers.
+type Found = (Box<[Holder; BUCKETS]>, BTreeMap<u8, Ipv4Addr>);
+
 /// The cluster, as one member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     peers: Vec<Peer>,
     me: usize,
+    is_ending: bool,
     /// For each bucket the members, the first one first.
     order: Vec<Vec<u8>>,
     holders: Option<Box<[Holder; BUCKETS]>>,
+    /// See [`Event::Found`]; until it is known who holds what.
+    found: Option<Found>,
     /// Until when others are waited for.
     patience: Option<Instant>,
+    /// When it is looked again whether owners have waited in vain.
+    looks_at: Option<Instant>,
     /// What the packet path is to be told whatever it was told before.
     is_untold: bool,
     copying: Copying,
@@ -170,15 +211,31 @@ impl Cluster {
     /// before. Until it is known who is there, nothing.
     pub fn handle(&mut self, event: Event, now: Instant) -> Option<Division> {
         match event {
+            Event::Found { holders, members } => self.found = Some((holders, members)),
             Event::Configure { members, me } => self.configure(members, me, now),
             Event::Heard(address, standing) => self.hear(address, standing, now),
             Event::Leave => self.stand(Standing::Leaving),
             Event::Stay => self.stand(Standing::Up),
+            Event::End => (self.is_ending, self.is_untold) = (true, true),
             Event::Copies(are_made) => self.copying.are_made = are_made,
+            Event::Hears { from, is_heard } => self.copying.hear(from, is_heard),
             Event::Held { bucket, from } => self.copying.hold(bucket, from),
-            Event::Forgotten { bucket, from } => self.forgotten(bucket, from),
-            Event::Copied { bucket, to } => self.copied(bucket, to),
-            Event::Flushed { bucket } => self.copying.flushed(bucket),
+            Event::Completed { bucket, from } => self.completed(bucket, from),
+            Event::Forgotten {
+                bucket,
+                from,
+                is_all,
+            } => self.forgotten(bucket, from, is_all),
+            Event::Copied { bucket, to, turn } => {
+                if self.copying.is_meant(bucket, turn) {
+                    self.copied(bucket, to);
+                }
+            }
+            Event::Flushed { bucket, turn } => {
+                if self.copying.is_meant(bucket, turn) {
+                    self.copying.flushed(bucket);
+                }
+            }
             Event::Tick => {}
         }
         if self.patience.is_some_and(|at| at <= now) {
@@ -197,7 +254,12 @@ impl Cluster {
         if self.patience.is_some() && self.peers.iter().all(|it| it.standing != Standing::Unknown) {
             self.patience = None;
         }
-        let division = self.settle();
+        if self.looks_at.is_some_and(|at| at <= now) {
+            (self.looks_at, self.is_untold) = (None, true);
+        }
+        let division = self.settle(now);
+        let again = self.looks_at.unwrap_or(now + SILENCE);
+        self.looks_at = self.copying.is_unsure().then_some(again);
         self.copying.serve(self.me, self.holders.as_deref(), now);
         division
     }
@@ -206,7 +268,8 @@ impl Cluster {
     pub fn deadline(&self) -> Option<Instant> {
         let absences = self.peers.iter().filter_map(|it| it.left_at);
         let absences = absences.map(|at| at + ABSENCE);
-        self.patience.into_iter().chain(absences).min()
+        let deadlines = [self.patience, self.looks_at].into_iter().flatten();
+        deadlines.chain(absences).min()
     }
 
     /// Whether it is known who holds what; where there is no cluster it is.
@@ -316,9 +379,16 @@ impl Cluster {
         }
     }
 
-    /// All that the other one had of a bucket is here.
-    fn forgotten(&mut self, bucket: u8, from: u8) {
-        if !self.copying.forget(bucket, from) {
+    /// All that the other one had of a bucket when it began is here: which of its ports are in use is known.
+    fn completed(&mut self, bucket: u8, from: u8) {
+        self.copying.complete(bucket, from);
+        let holder = self.holder_mut(bucket).copied();
+        self.is_untold |= holder.is_some_and(|it| it.before == from);
+    }
+
+    /// All that the other one had of a bucket is here, or it has begun anew.
+    fn forgotten(&mut self, bucket: u8, from: u8, is_all: bool) {
+        if !self.copying.forget(bucket, from, is_all) {
             return;
         }
         let me = self.me;
@@ -355,12 +425,12 @@ impl Cluster {
     }
 
     /// Computes who holds what; returns it if it is something else than before.
-    fn settle(&mut self) -> Option<Division> {
+    fn settle(&mut self, now: Instant) -> Option<Division> {
         if self.peers.is_empty() || self.patience.is_some() {
             return None;
         }
         let holders = std::array::from_fn(|bucket| self.holder(bucket));
-        self.owe(&holders);
+        self.owe(&holders, now);
         for peer in &mut self.peers {
             peer.is_back = false;
         }
@@ -369,27 +439,60 @@ impl Cluster {
             return None;
         }
         self.is_untold = false;
+        self.found = None;
         self.holders = Some(Box::new(holders));
         let members = self.peers.len();
+        let ranks = std::array::from_fn(|bucket| self.rank(bucket, &holders, now));
+        for (bucket, _) in ranks.iter().enumerate().filter(|(_, it)| **it != NOBODY) {
+            self.copying.give(bucket);
+        }
         Some(Division {
             holders,
-            ranks: std::array::from_fn(|bucket| self.rank(bucket, &holders)),
+            ranks,
             withheld: std::array::from_fn(|rank| share(rank, members).map(|word| !word)),
         })
     }
 
     /// Takes note of owners that may not know of what there is here.
-    fn owe(&mut self, holders: &[Holder; BUCKETS]) {
+    fn owe(&mut self, holders: &[Holder; BUCKETS], now: Instant) {
+        let mut is_new = true;
         for (bucket, holder) in holders.iter().enumerate() {
-            let known = self.holders.as_deref().and_then(|it| it.get(bucket));
+            let known = self.known(bucket);
+            let is_asked =
+                holder.before != NOBODY && known.map(|it| it.before) != Some(holder.before);
+            if is_asked && usize::from(holder.owner) == self.me {
+                self.copying.doubt(bucket, now);
+            }
             let before = known.map(|it| it.owner);
             let owner = self.peers.get(usize::from(holder.owner));
             if before != Some(holder.owner) || owner.is_some_and(|it| it.is_back) {
+                if std::mem::take(&mut is_new) {
+                    self.copying.turn();
+                }
                 let is_mine = usize::from(holder.owner) == self.me || holder.owner == NOBODY;
                 let was_another = before.filter(|it| *it != holder.owner);
-                self.copying.owe(bucket, is_mine, was_another);
+                self.copying.owe(bucket, (is_mine, was_another));
             }
         }
+    }
+
+    /// Who held a bucket until now, as this member knows or found it.
+    fn known(&self, bucket: usize) -> Option<Holder> {
+        if let Some(holders) = &self.holders {
+            return holders.get(bucket).copied();
+        }
+        let (holders, members) = self.found.as_ref()?;
+        let number = |number: u8| {
+            let address = members.get(&number);
+            let place = self
+                .peers
+                .iter()
+                .position(|it| Some(&it.member.address) == address);
+            place.map_or(NOBODY, |it| it as u8)
+        };
+        let Holder { owner, before } = holders.get(bucket).copied()?;
+        let (owner, before) = (number(owner), number(before));
+        (owner != NOBODY).then_some(Holder { owner, before })
     }
 
     fn holder(&self, bucket: usize) -> Holder {
@@ -402,7 +505,7 @@ impl Cluster {
         let owner = first(&|it| standing(it) == Standing::Up)
             .or_else(|| first(&|it| standing(it).forwards()))
             .unwrap_or(NOBODY);
-        let known = self.holders.as_deref().and_then(|it| it.get(bucket));
+        let known = self.known(bucket);
         // Whoever would hold it if its owner were not there.
         let next = first(&|it| it != owner && standing(it).forwards()).unwrap_or(NOBODY);
         let is_back = |member: u8| {
@@ -414,8 +517,9 @@ impl Cluster {
             false => member,
         };
         let before = match known {
-            // Has held it until now, for all that we know.
-            None => unless_handed(next),
+            // Has held it until now, for all that we know; we have not, who know nothing of it.
+            None if usize::from(owner) == self.me => unless_handed(next),
+            None => NOBODY,
             Some(known) if known.owner != owner => known.owner,
             // Took us to be gone as we took it to be, and has flows from that time.
             Some(_) if usize::from(owner) == self.me && is_back(next) => unless_handed(next),
@@ -431,12 +535,17 @@ impl Cluster {
     }
 
     /// By which rank we give ports of a bucket, if we do.
-    fn rank(&self, bucket: usize, holders: &[Holder; BUCKETS]) -> u8 {
+    fn rank(&self, bucket: usize, holders: &[Holder; BUCKETS], now: Instant) -> u8 {
         let me = self.me as u8;
-        let is_ours = holders.get(bucket).is_some_and(|it| it.owner == me);
+        let Holder { owner, before } = holders.get(bucket).copied().unwrap_or(Holder::NONE);
+        let gives = match owner == me {
+            true => before == NOBODY || self.copying.may_give(bucket, before, now),
+            // Until the owner knows what is in use.
+            false => before == me && self.copying.are_made && !self.is_ending,
+        };
         let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
         match order.iter().position(|it| *it == me) {
-            Some(rank) if is_ours => rank as u8,
+            Some(rank) if gives => rank as u8,
             Some(_) | None => NOBODY,
         }
     }

@@ -1,5 +1,5 @@
 //! Flows as the members of a cluster copy them to each other: what is said of one, and what entries of the
-//! tables another member makes of that.
+//! tables another member makes of that. [`Exchange`] is the machine that tells and takes in.
 //!
 //! ```text
 //! sweep ─► Shadow: new, or in another state ─┐                       ┌─► both directions of the flow
@@ -13,7 +13,9 @@
 
 mod adopt;
 mod entries;
+pub mod exchange;
 mod shadow;
+mod told;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,9 +24,11 @@ use abi::{
     Address, External, FlowKey, Ip4, Ip6, Port, Prefix64, Protocol, Tick, Tuple, cluster::bucket_of,
 };
 
-pub use adopt::{Outcome, Put, Shelf, Store, adopt, let_go};
+pub use adopt::{Flows, Outcome, Put, Shelf, Store, adopt, let_go};
 pub use entries::{Entries, Entry, Refused};
+pub use exchange::Exchange;
 pub use shadow::Shadow;
+pub use told::{changes, record};
 pub use wire::{Any, FORMAT, Malformed, Which, key};
 
 use crate::{cluster, intent::Intent, numbers::Numbers, sweep::Joined};

@@ -28,6 +28,8 @@ use crate::{
     quota::Amount,
 };
 
+/// A copy that was written or used within so many nanoseconds is not removed as nobody's: five seconds.
+const NEW_COPY: u64 = 5_000_000_000;
 /// Ticks after which an entry without its other half is not just being made.
 pub const YOUNG: u32 = 2;
 
@@ -377,6 +379,8 @@ impl<'a, A: Address> Sweep<'a, A> {
                 self.note(flow, state);
                 return;
             }
+            // What is to be done with a copy may be heard of later than the copy.
+            Some(Part::Nothing) if silent < NEW_COPY => return self.keep(flow),
             Some(Part::Nothing) => {
                 self.swept.moved.extend([flow.outbound.0, flow.inbound.0]);
                 return;
@@ -394,9 +398,9 @@ impl<'a, A: Address> Sweep<'a, A> {
             Some(overdue) => {
                 self.swept.ended.extend([flow.outbound.0, flow.inbound.0]);
                 self.swept.lag = self.swept.lag.max(overdue);
-                if let Some((_, shadow)) = &mut self.copied
-                    && shadow.end(&flow.outbound.0)
-                {
+                // Others may have been told of it by whoever handed it over.
+                if let Some((_, shadow)) = &mut self.copied {
+                    shadow.end(&flow.outbound.0);
                     self.swept.over.insert(flow.outbound.0, bucket);
                 }
                 if self.counted.contains(&rule) {

@@ -6,6 +6,7 @@
 //!              2 batch      first number u64, items
 //!              3 ack        last number u64
 //!              4 heartbeat
+//!              5 ask        buckets, 32 bytes
 //! ```
 //!
 //! The layout of a hello is that of every version, so that two which have no version in common can say so.
@@ -16,6 +17,7 @@ mod hello;
 pub use batch::{Batch, Item};
 pub use hello::{Hello, Role};
 
+use crate::buckets::Buckets;
 use crate::limits::{FRAME_MAX, KEY_MAX, NAME_MAX, RECORD_MAX, VALUE_MAX};
 
 /// Bytes of the length.
@@ -34,6 +36,8 @@ pub enum Frame {
     Ack(u64),
     /// That it is there.
     Heartbeat,
+    /// Which buckets are to be told anew, from the receiver.
+    Ask(Buckets),
 }
 
 /// Which frame it is.
@@ -47,10 +51,18 @@ pub enum Kind {
     Ack,
     /// [`Frame::Heartbeat`].
     Heartbeat,
+    /// [`Frame::Ask`].
+    Ask,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Hello, Self::Batch, Self::Ack, Self::Heartbeat];
+    const ALL: [Self; 5] = [
+        Self::Hello,
+        Self::Batch,
+        Self::Ack,
+        Self::Heartbeat,
+        Self::Ask,
+    ];
 
     /// Its word.
     pub const fn label(self) -> &'static str {
@@ -59,6 +71,7 @@ impl Kind {
             Self::Batch => "batch",
             Self::Ack => "ack",
             Self::Heartbeat => "heartbeat",
+            Self::Ask => "ask",
         }
     }
 
@@ -68,6 +81,7 @@ impl Kind {
             Self::Batch => 2,
             Self::Ack => 3,
             Self::Heartbeat => 4,
+            Self::Ask => 5,
         }
     }
 
@@ -78,6 +92,7 @@ impl Kind {
             Self::Batch => FRAME_MAX - HEAD,
             Self::Ack => 8,
             Self::Heartbeat => 0,
+            Self::Ask => 32,
         }
     }
 }
@@ -158,6 +173,7 @@ impl Frame {
             Self::Batch(_) => Kind::Batch,
             Self::Ack(_) => Kind::Ack,
             Self::Heartbeat => Kind::Heartbeat,
+            Self::Ask(_) => Kind::Ask,
         }
     }
 
@@ -169,6 +185,7 @@ impl Frame {
             Self::Batch(batch) => batch.write(&mut bytes),
             Self::Ack(number) => bytes.extend(number.to_be_bytes()),
             Self::Heartbeat => {}
+            Self::Ask(buckets) => bytes.extend(buckets.to_bytes()),
         }
         let length = u16::try_from(bytes.len() - LENGTH).unwrap_or(u16::MAX);
         bytes.splice(..LENGTH, length.to_be_bytes());
@@ -181,6 +198,7 @@ impl Frame {
             Kind::Batch => Self::Batch(Batch::read(cursor)?),
             Kind::Ack => Self::Ack(cursor.u64()?),
             Kind::Heartbeat => Self::Heartbeat,
+            Kind::Ask => Self::Ask(Buckets::from_bytes(cursor.array()?)),
         };
         match cursor.left() {
             0 => Ok(frame),

@@ -22,6 +22,8 @@ pub enum Event<'a> {
     Disconnected,
     /// Bytes came.
     Received(&'a [u8]),
+    /// What was told of this bucket was not taken as it was told: it is to be told anew, if it is still ours to hold.
+    Doubt(u8),
     /// The deadline has come, and what had come before was read.
     Tick,
 }
@@ -52,8 +54,11 @@ pub enum Action {
     Begin(u8),
     /// All came: those that were not put since the last `Begin` must go.
     Complete(u8),
-    /// The bucket is not ours to hold: its records must go.
+    /// The bucket is not ours to hold any more, and nothing more comes of it: its records must go.
     Forget(u8),
+    /// The sender started anew, and the bucket is not ours to hold: its records must go. There may be more at the sender
+    /// than it has told.
+    Abandon(u8),
     /// Give bytes to the transport.
     Send(Vec<u8>),
     /// Close the connection.
@@ -99,6 +104,8 @@ pub struct Receiver {
     complete: Buckets,
     /// Buckets of which the table may have something.
     held: Buckets,
+    /// Buckets that were asked for anew, and have not begun to come.
+    doubts: Buckets,
     changes: u64,
     bytes: u64,
 }
@@ -114,6 +121,7 @@ impl Receiver {
             begun: Buckets::NONE,
             complete: Buckets::NONE,
             held: Buckets::ALL,
+            doubts: Buckets::NONE,
             changes: 0,
             bytes: 0,
         }
@@ -132,6 +140,12 @@ impl Receiver {
                     self.close(reason, &mut actions);
                 }
             }
+            Event::Doubt(bucket) => {
+                if self.begun.contains(bucket) {
+                    self.doubts.insert(bucket);
+                    self.ask(now, &mut actions);
+                }
+            }
             Event::Tick => self.tick(now, &mut actions),
         }
         actions
@@ -148,6 +162,11 @@ impl Receiver {
         let heartbeat = connection.spoke + limits.heartbeat;
         let each = [Some(gone), Some(heartbeat), connection.acknowledge_at];
         each.into_iter().flatten().min()
+    }
+
+    /// The buckets that are this member's to hold, as far as the sender has said.
+    pub fn begun(&self) -> Buckets {
+        self.begun
     }
 
     /// How it stands.
@@ -208,8 +227,11 @@ impl Receiver {
                 return Ok(());
             };
             match (connection.agreed, frame) {
-                (None, Frame::Hello(hello)) => self.greet(&hello, actions)?,
-                (None, Frame::Batch(_) | Frame::Ack(_) | Frame::Heartbeat) => {
+                (None, Frame::Hello(hello)) => {
+                    self.greet(&hello, actions)?;
+                    self.ask(now, actions);
+                }
+                (None, Frame::Batch(_) | Frame::Ack(_) | Frame::Heartbeat | Frame::Ask(_)) => {
                     return Err(Reason::Unexpected("there was no hello before it"));
                 }
                 (Some(_), Frame::Hello(_)) => {
@@ -218,6 +240,9 @@ impl Receiver {
                 (Some(agreed), Frame::Batch(batch)) => self.apply(agreed, batch, now, actions)?,
                 (Some(_), Frame::Ack(_)) => {
                     return Err(Reason::Unexpected("an acknowledgement, to a receiver"));
+                }
+                (Some(_), Frame::Ask(_)) => {
+                    return Err(Reason::Unexpected("a question, to a receiver"));
                 }
                 (Some(_), Frame::Heartbeat) => {}
             }
@@ -305,16 +330,18 @@ impl Receiver {
                 let buckets = assigned.len();
                 actions.push(Action::Say(Happening::Started { buckets }));
                 for bucket in self.held.without(&assigned).iter() {
-                    actions.push(Action::Forget(bucket));
+                    actions.push(Action::Abandon(bucket));
                 }
                 self.held = self.held.and(&assigned);
                 self.begun = Buckets::NONE;
                 self.complete = Buckets::NONE;
+                self.doubts = Buckets::NONE;
             }
             Item::Begin(bucket) => {
                 self.held.insert(bucket);
                 self.begun.insert(bucket);
                 self.complete.remove(bucket);
+                self.doubts.remove(bucket);
                 actions.push(Action::Begin(bucket));
             }
             Item::Complete(bucket) => {
@@ -326,10 +353,19 @@ impl Receiver {
                 self.held.remove(bucket);
                 self.begun.remove(bucket);
                 self.complete.remove(bucket);
+                self.doubts.remove(bucket);
                 actions.push(Action::Forget(bucket));
             }
             Item::Put { bucket, key, value } => actions.push(Action::Put { bucket, key, value }),
             Item::Remove { bucket, key } => actions.push(Action::Remove { bucket, key }),
+        }
+    }
+
+    /// Asks for what must come anew, once both have said who they are.
+    fn ask(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let connection = self.connection.as_ref();
+        if !self.doubts.is_empty() && connection.is_some_and(|it| it.agreed.is_some()) {
+            self.send(&Frame::Ask(self.doubts), now, actions);
         }
     }
 

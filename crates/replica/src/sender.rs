@@ -277,7 +277,7 @@ impl Sender {
             };
             match (connection.version, frame) {
                 (None, Frame::Hello(hello)) => self.greet(&hello, now, actions)?,
-                (None, Frame::Batch(_) | Frame::Ack(_) | Frame::Heartbeat) => {
+                (None, Frame::Batch(_) | Frame::Ack(_) | Frame::Heartbeat | Frame::Ask(_)) => {
                     return Err(Reason::Unexpected("there was no hello before it"));
                 }
                 (Some(_), Frame::Hello(_)) => {
@@ -288,6 +288,7 @@ impl Sender {
                 }
                 (Some(_), Frame::Ack(number)) => self.acknowledge(number)?,
                 (Some(_), Frame::Heartbeat) => {}
+                (Some(_), Frame::Ask(buckets)) => buckets.iter().for_each(|it| self.again(it)),
             }
         }
     }
@@ -344,6 +345,13 @@ impl Sender {
             self.snapshots.push(Item::Forget(bucket));
         }
         self.assigned.add(buckets);
+    }
+
+    /// The receiver did not take all that it was told of a bucket.
+    fn again(&mut self, bucket: u8) {
+        if self.assigned.is_begun(bucket) && self.assigned.leave_gap(bucket) {
+            self.snapshots.push(Item::Gap(bucket));
+        }
     }
 
     fn change(&mut self, mut change: Change, now: Instant, actions: &mut Vec<Action>) {

@@ -86,7 +86,9 @@ fn to_receiver(is_greeted: bool, bytes: &[u8]) {
                 receiver::Action::Remove { bucket, .. } => assert!(begun.contains(bucket)),
                 receiver::Action::Begin(bucket) => begun.insert(bucket),
                 receiver::Action::Complete(bucket) => assert!(begun.contains(bucket)),
-                receiver::Action::Forget(bucket) => begun.remove(bucket),
+                receiver::Action::Forget(bucket) | receiver::Action::Abandon(bucket) => {
+                    begun.remove(bucket);
+                }
                 receiver::Action::Send(bytes) => frames(&bytes),
                 receiver::Action::Close(reason) => {
                     is_closed = true;

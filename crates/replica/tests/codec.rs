@@ -60,6 +60,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         }),
         any::<u64>().prop_map(Frame::Ack),
         Just(Frame::Heartbeat),
+        any::<[u8; 32]>().prop_map(|bytes| Frame::Ask(Buckets::from_bytes(bytes))),
     ]
 }
 

@@ -300,7 +300,9 @@ impl Network {
                     self.copy
                         .retain(|(it, _), record| *it != bucket || record.1);
                 }
-                receiver::Action::Forget(bucket) => self.copy.retain(|(it, _), _| *it != bucket),
+                receiver::Action::Forget(bucket) | receiver::Action::Abandon(bucket) => {
+                    self.copy.retain(|(it, _), _| *it != bucket);
+                }
                 receiver::Action::Send(bytes) => {
                     if self.is_connected {
                         let arrives = self.now + self.delay;
@@ -314,6 +316,12 @@ impl Network {
                 receiver::Action::Say(_) => {}
             }
         }
+    }
+
+    /// The receiver did not take what it was told of a bucket, and has something else.
+    pub fn doubt(&mut self, bucket: u8) {
+        self.copy.retain(|(it, _), _| *it != bucket);
+        self.tell_receiver(receiver::Event::Doubt(bucket));
     }
 
     /// Bytes arrive, in pieces of any length.

@@ -188,6 +188,29 @@ fn a_bucket_that_was_assigned_and_did_not_begin_to_come_is_forgotten_too() {
 }
 
 #[test]
+fn what_the_receiver_did_not_take_comes_anew_when_it_asks() {
+    let mut network = Network::up(2, Limits::default(), &[1, 2]);
+    for number in 0..300 {
+        network.put((1, key(number)), vec![7], ESTABLISHED);
+        network.put((2, key(number)), vec![7], ESTABLISHED);
+    }
+    network.pass(SECOND);
+
+    network.doubt(1);
+    network.pass(SECOND);
+    network.check_equal();
+    let done = network.sender.status(network.now).snapshots_done;
+    assert_eq!(done, 3, "two, and one of them again");
+
+    // One that is asked for while there is no connection comes when there is one.
+    network.cut(0);
+    network.doubt(2);
+    network.connect();
+    network.pass(SECOND);
+    network.check_equal();
+}
+
+#[test]
 fn a_quiet_stream_stays() {
     let mut network = Network::up(7, Limits::default(), &[1]);
     let before = network.bytes;

@@ -2,12 +2,10 @@
 
 use abi::cluster::{BUCKETS, Holder};
 use api::http::{Cluster, ClusterMember, Copies, Kept, Sent};
+use gateway::copies::exchange::Standing;
 use jiff::Timestamp;
 
-use crate::{
-    replication::{Picture, Standing},
-    ways::Members,
-};
+use crate::{replication::Picture, ways::Members};
 
 /// The members and what each holds, and how flows are copied between them.
 pub fn cluster(members: Option<&Members>, copies: Option<&Picture>) -> Cluster {

@@ -1,15 +1,16 @@
 //! The sweeps of the driver: what they are told, and what comes of them.
 
-use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv6Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use abi::Holder;
 use gateway::{Event, quota::Judged};
 
 use super::{CLIENTS_TOLD, Driver, DriverError, Sweeping, counted};
-use crate::{
-    replication,
-    sweeper::{self, Copies, Memory, Order, Report},
-};
+use crate::sweeper::{self, Copies, Memory, Order, Report};
 
 impl Driver {
     /// Begins a sweep, unless one is under way.
@@ -119,7 +120,7 @@ impl Driver {
     fn copies(&self) -> Option<Copies> {
         let custody = self.shared.ways.custody().borrow().clone()?;
         Some(Copies {
-            parts: Box::new(replication::parts(&custody)),
+            parts: Box::new(custody.parts((Instant::now(), kernel::now()))),
             terms: self.shared.replication.wanted().terms,
             told: self.shared.replication.clone(),
         })

@@ -4,17 +4,24 @@
 //! ```text
 //! listener ─ TLS ─┐
 //! callers ── TLS ─┴─► Pipe: bytes to be written ─►
-//!                     Happened: up, bytes, written, down
+//!                     News: up, bytes, written, down
 //! ```
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use gateway::{cluster::Member, intent};
+use gateway::{
+    cluster::Member,
+    copies::exchange::{End, News, Notice},
+    intent,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -37,43 +44,20 @@ const HANDSHAKES_MAX: usize = 16;
 /// Calls that wait in the kernel.
 const BACKLOG: u32 = 32;
 
-/// Which end of a stream of copies this member is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// It tells the other one of its flows, and calls it for that.
-    Sending,
-    /// It is told.
-    Receiving,
-}
+/// Connections that there have been.
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// What happened to a connection.
 #[derive(Debug)]
-pub enum Happened {
-    /// There is one, whose number is above those of all before.
-    Up(Pipe),
-    /// Bytes came.
-    Bytes(Vec<u8>),
-    /// So many bytes were written.
-    Written(usize),
-    /// It is gone.
-    Down,
-}
-
-/// To which connection something happened.
-#[derive(Debug)]
-pub struct News {
-    /// The member at the other side.
-    pub member: String,
-    /// Which end this one is.
-    pub end: End,
-    /// The number of the connection.
-    pub number: u64,
+pub struct Happened {
     /// What.
-    pub what: Happened,
+    pub news: News,
+    /// If it has just been made, the way to write to it.
+    pub pipe: Option<Pipe>,
 }
 
-/// A way to write. When all that there are of a connection are dropped, it is closed.
-#[derive(Clone, Debug)]
+/// A way to write. When it is dropped, the connection is closed.
+#[derive(Debug)]
 pub struct Pipe(mpsc::UnboundedSender<Vec<u8>>);
 
 impl Pipe {
@@ -100,8 +84,7 @@ struct Ground {
     replication: intent::cluster::Replication,
     names: Vec<String>,
     credentials: Mutex<Option<Credentials>>,
-    news: mpsc::Sender<News>,
-    numbers: Mutex<u64>,
+    news: mpsc::Sender<Happened>,
 }
 
 /// The connections to all members, which are made again until this is dropped.
@@ -116,7 +99,7 @@ impl Links {
         own: Ipv4Addr,
         others: &[Member],
         replication: intent::cluster::Replication,
-        news: mpsc::Sender<News>,
+        news: mpsc::Sender<Happened>,
     ) -> Self {
         let ground = Arc::new(Ground {
             own,
@@ -124,7 +107,6 @@ impl Links {
             names: others.iter().map(|it| it.name.clone()).collect(),
             credentials: Mutex::new(None),
             news,
-            numbers: Mutex::new(0),
         });
         let mut tasks = vec![Task(tokio::spawn(listen(ground.clone())))];
         for member in others {
@@ -161,24 +143,18 @@ impl Ground {
 
     /// Copies bytes both ways until the connection ends, and tells of them.
     async fn serve<S: AsyncRead + AsyncWrite>(&self, member: &str, end: End, stream: S) {
-        let number = {
-            let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-            *numbers += 1;
-            *numbers
-        };
-        let tell = |what| News {
-            member: member.to_owned(),
-            end,
-            number,
-            what,
+        let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+        let tell = |what, pipe| {
+            let news = News {
+                member: member.to_owned(),
+                end,
+                number,
+                what,
+            };
+            self.news.send(Happened { news, pipe })
         };
         let (pipe, mut bytes) = mpsc::unbounded_channel::<Vec<u8>>();
-        if self
-            .news
-            .send(tell(Happened::Up(Pipe(pipe))))
-            .await
-            .is_err()
-        {
+        if tell(Notice::Up, Some(Pipe(pipe))).await.is_err() {
             return;
         }
         let (mut reading, mut writing) = tokio::io::split(stream);
@@ -186,7 +162,7 @@ impl Ground {
             loop {
                 let mut bytes = Vec::with_capacity(READ);
                 let count = reading.read_buf(&mut bytes).await?;
-                if count == 0 || self.news.send(tell(Happened::Bytes(bytes))).await.is_err() {
+                if count == 0 || tell(Notice::Bytes(bytes), None).await.is_err() {
                     return io::Result::Ok(());
                 }
             }
@@ -195,12 +171,7 @@ impl Ground {
             while let Some(some) = bytes.recv().await {
                 writing.write_all(&some).await?;
                 writing.flush().await?;
-                if self
-                    .news
-                    .send(tell(Happened::Written(some.len())))
-                    .await
-                    .is_err()
-                {
+                if tell(Notice::Written(some.len()), None).await.is_err() {
                     break;
                 }
             }
@@ -213,7 +184,7 @@ impl Ground {
         if let Err(error) = ended {
             tracing::debug!(member, %error, "a connection of copies broke");
         }
-        let _ = self.news.send(tell(Happened::Down)).await;
+        let _ = tell(Notice::Down, None).await;
     }
 }
 

@@ -1,18 +1,17 @@
 //! The kernel's tables, as flows of other members come to stand in them.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Layout, Picture, Port, Protocol, Side, Tick};
+use abi::{Flow, FlowKey, Ip4, Ip6, Layout, Picture, Port, Protocol, Side};
 use gateway::{
     bitmaps,
-    copies::{self, FlowCopy, Put, Shelf, Store, Terms, Which},
-    sweep::Joined,
+    copies::{self, Put, Shelf, Store, Which, exchange::Listed},
 };
 use kernel::{
     Tables,
     tables::{In, Table},
 };
-use replica::{Buckets, Record};
+use replica::Buckets;
 
 /// The tables.
 pub struct Shelves<'a>(pub &'a Tables);
@@ -76,8 +75,8 @@ impl Store<io::Error> for Shelves<'_> {
 /// # Errors
 ///
 /// If a table cannot be read.
-pub fn list(tables: &Tables, buckets: &Buckets) -> io::Result<BTreeMap<u8, Vec<Which>>> {
-    let mut found = BTreeMap::<u8, Vec<Which>>::new();
+pub fn list(tables: &Tables, buckets: &Buckets) -> io::Result<Listed> {
+    let mut found = Listed::new();
     walk::<Ip6>(tables, |bucket, key| {
         if buckets.contains(bucket) {
             found.entry(bucket).or_default().push(Which::V6(key));
@@ -101,49 +100,4 @@ fn walk<A: In>(tables: &Tables, mut show: impl FnMut(u8, FlowKey<A>)) -> io::Res
             }
         }
     })
-}
-
-/// What others are told of a flow; nothing if there is none any more.
-///
-/// # Errors
-///
-/// If a table cannot be read.
-pub fn record(tables: &Tables, which: &Which, terms: &Terms) -> io::Result<Option<(u8, Record)>> {
-    match which {
-        Which::V4(key) => read(tables, key, terms),
-        Which::V6(key) => read(tables, key, terms),
-    }
-}
-
-fn read<A: In>(
-    tables: &Tables,
-    outbound: &FlowKey<A>,
-    terms: &Terms,
-) -> io::Result<Option<(u8, Record)>> {
-    let Some(protocol) = Protocol::from_number(outbound.protocol) else {
-        return Ok(None);
-    };
-    let Some(there) = A::flows(tables).get(outbound)? else {
-        return Ok(None);
-    };
-    let inbound = there.twin(protocol);
-    let Some(back) = A::flows(tables).get(&inbound)? else {
-        return Ok(None);
-    };
-    let flow = Joined::new(protocol, (*outbound, there), (inbound, back));
-    let copy = FlowCopy::of(&flow, terms, now());
-    Ok(Some((copy.bucket(), told(&copy))))
-}
-
-/// A copy as a record.
-pub fn told<A: Address>(copy: &FlowCopy<A>) -> Record {
-    Record {
-        key: copy.key(),
-        value: copy.value(),
-    }
-}
-
-/// The tick of this moment.
-pub fn now() -> Tick {
-    Tick::from_nanos(kernel::now())
 }

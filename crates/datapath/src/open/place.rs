@@ -4,7 +4,7 @@
 use core::hint::black_box;
 
 use abi::{
-    Address, Ip4, Pool, Port,
+    Address, Ip4, Pool, Port, Reason,
     blocks::NOBODY,
     cluster,
     limits::MEMBERS_MAX,
@@ -79,6 +79,16 @@ pub fn claim<A: Address, W: World + Tables<A>>(
         beginning.found = ports::claim(world, bitmap, start, (&beginning.rest, rank));
     }
     ports::found(*black_box(&beginning.found))
+}
+
+/// Why there is no port: all are in use, or those of the bucket are nobody's to give, because it has just become
+/// another member's, or comes to be ours.
+#[inline(always)]
+pub fn no_port<A: Address>(beginning: &Beginning<A>) -> Reason {
+    match *black_box(&beginning.rank) as usize >= MEMBERS_MAX {
+        true => Reason::Moving,
+        false => Reason::PortsExhausted,
+    }
 }
 
 /// Leaves a client the ports of its bucket's rank: others are other members' to give. A gateway that is alone has

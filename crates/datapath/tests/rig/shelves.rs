@@ -111,6 +111,8 @@ pub fn take_in(site: &Site, (key, value): &(Vec<u8>, Vec<u8>), serves: bool) -> 
     let told = Any::read(key, value).expect("another gateway told it");
     let terms = terms(site);
     let now = site.memory.now.get();
-    let Ok(outcome) = adopt(&mut Shelves(&site.memory), &told, (&terms, now), serves);
+    let Ok(outcome) = adopt(&mut Shelves(&site.memory), &told, (&terms, now), &|_| {
+        serves
+    });
     outcome
 }

@@ -68,9 +68,11 @@ fn divide(site: &Site) -> Vec<Frame> {
         };
         Holder { owner, before }
     });
-    // Of its own buckets it is first in most, and second in the others.
-    let ranks = std::array::from_fn(|bucket| match (holders[bucket].owner, bucket % 32) {
-        (0, 0..=7) => 1,
+    // Of its own buckets it is first in most, and second in the others. It gives no ports of some yet, and still
+    // gives those of some that it held.
+    let ranks = std::array::from_fn(|bucket| match (holders[bucket].owner, bucket / 2 % 16) {
+        (0, 7) => NOBODY,
+        (0, 0..=3) | (1, 9) => 1,
         (0, _) => 0,
         _ => NOBODY,
     });
@@ -92,12 +94,13 @@ fn handed_over() -> Vec<Frame> {
         Note::PLAIN,
         Note::PLAIN.inside(true),
         Note::PLAIN.inside(true).asking(),
+        Note::PLAIN.inside(true).asking().yielding(false),
         Note::PLAIN.inside(true).beginning(),
         Note(0x50),
     ];
     for number in 0..240u16 {
         let note = notes[usize::from(number) % notes.len()];
-        let hops = number as u8 / 5 % 4;
+        let hops = (usize::from(number) / notes.len() % 4) as u8;
         let client = ([10, 1, 2, number as u8], 4000 + number);
         let first = Sketch::first(
             [Protocol::Tcp, Protocol::Udp][usize::from(number) / 20 % 2],

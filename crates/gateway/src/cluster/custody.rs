@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 use abi::cluster::{BUCKETS, Holder, NOBODY};
 
 use super::Member;
+use crate::sweep::{Part, Parts};
 
 /// For so long at most, flows are not counted as silent while another member serves them too: what it hears of
 /// them is not heard here.
 pub const HAND_OVER: Duration = Duration::from_secs(60);
+
+/// Whoever has flows of a bucket to hand over has begun to within this time: it knows of the owner by BFD, and has
+/// a stream to it.
+pub const SILENCE: Duration = Duration::from_secs(2);
 
 /// What a member has to do with a bucket's flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +25,10 @@ pub enum Role {
         /// Whether another one serves them too.
         is_shared: bool,
     },
-    /// It keeps them for the one that serves them, and ends none.
+    /// It does not serve them, and may have some that the one that serves them does not know of yet: it ends none, nor
+    /// does what that one says.
+    Owes,
+    /// It keeps them for the one that serves them, and ends none but those that that one says have ended.
     Keeps,
     /// None of them is its any more.
     Nothing,
@@ -39,7 +47,7 @@ impl Role {
                 let is_new = now.saturating_duration_since(since) < HAND_OVER;
                 Some(if is_shared && is_new { now } else { since })
             }
-            Self::Keeps | Self::Nothing => None,
+            Self::Owes | Self::Keeps | Self::Nothing => None,
         }
     }
 }
@@ -51,6 +59,8 @@ pub struct Custody {
     pub members: Vec<Member>,
     /// The number of this one.
     pub me: usize,
+    /// Which of all that there have been it is: what is said of copies is about this one or an earlier one.
+    pub turn: u64,
     /// By bucket, what it has to do with its flows.
     pub roles: Box<[Role; BUCKETS]>,
     /// By bucket, the number of the member that serves it, [`NOBODY`] if none does: what that one says of its flows
@@ -64,6 +74,25 @@ pub struct Custody {
     pub switched: Vec<u8>,
 }
 
+impl Custody {
+    /// What a sweep that begins now must know of who has to do with which flows. The time is given as machines and as
+    /// tables have it.
+    pub fn parts(&self, (now, nanos): (Instant, u64)) -> Parts {
+        std::array::from_fn(|bucket| match self.roles.get(bucket) {
+            Some(role @ Role::Serves { .. }) => {
+                let since = role.heard_since(now).unwrap_or(now);
+                let ago = now.saturating_duration_since(since).as_nanos();
+                Part::Serves(nanos.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX)))
+            }
+            Some(Role::Owes) if self.switched.iter().any(|it| usize::from(*it) == bucket) => {
+                Part::Hands
+            }
+            Some(Role::Owes | Role::Keeps) => Part::Keeps,
+            Some(Role::Nothing) | None => Part::Nothing,
+        })
+    }
+}
+
 /// How far copies are, by bucket.
 #[derive(Clone, Debug)]
 pub(super) struct Copying {
@@ -71,11 +100,21 @@ pub(super) struct Copying {
     pub are_made: bool,
     /// Which members copy its flows to this one, as bits.
     held: [u16; BUCKETS],
+    /// Of which members all that they had of it came here, since they came up and as long as they copy it, as bits.
+    complete: [u16; BUCKETS],
+    /// Since when this one, which owns it, does not know which of the ports that it may give are in use elsewhere: by
+    /// flows of who held it before.
+    unsure: [Option<Instant>; BUCKETS],
+    /// To which members there is a stream by which they tell, as bits.
+    heard: u16,
     /// Which members have handed it to this one since they came up and since they owned it, as bits.
     handed: [u16; BUCKETS],
     /// Whether this one may have flows that its owner does not know of: since one of the two came up, or since the
     /// owner became that.
     owed: [bool; BUCKETS],
+    /// Since which turn: what was said of copies before is not about this.
+    owed_since: [u64; BUCKETS],
+    turn: u64,
     /// To whom this one handed it and does not serve it any more, until that one has been told everything.
     switched: [u8; BUCKETS],
     /// Since when this one serves it, and whether another one does too.
@@ -87,8 +126,13 @@ impl Default for Copying {
         Self {
             are_made: false,
             held: [0; BUCKETS],
+            complete: [0; BUCKETS],
+            unsure: [None; BUCKETS],
+            heard: 0,
             handed: [0; BUCKETS],
             owed: [false; BUCKETS],
+            owed_since: [0; BUCKETS],
+            turn: 0,
             switched: [NOBODY; BUCKETS],
             serves: [None; BUCKETS],
         }
@@ -117,17 +161,65 @@ impl Copying {
         put(&mut self.held, usize::from(bucket), held | bit(from));
     }
 
-    /// Returns whether that member's were kept: then it has handed over all that it had.
-    pub fn forget(&mut self, bucket: u8, from: u8) -> bool {
+    pub fn complete(&mut self, bucket: u8, from: u8) {
+        let complete = at(&self.complete, usize::from(bucket), 0);
+        put(
+            &mut self.complete,
+            usize::from(bucket),
+            complete | bit(from),
+        );
+    }
+
+    /// Whether the owner of a bucket may give its ports, although another one held it before: it has all of that
+    /// one's flows, or has waited in vain for it to begin to tell.
+    pub fn may_give(&self, bucket: usize, before: u8, now: Instant) -> bool {
+        let is_set = |bits: u16| bits & bit(before) != 0;
+        let waits = match at(&self.unsure, bucket, None) {
+            Some(since) => {
+                let is_silent = !is_set(at(&self.held, bucket, 0)) && is_set(self.heard);
+                !(is_silent && since + SILENCE <= now)
+            }
+            None => false,
+        };
+        !self.are_made || !waits || is_set(at(&self.complete, bucket, 0))
+    }
+
+    /// Another one may have what this one, the owner, does not know of.
+    pub fn doubt(&mut self, bucket: usize, now: Instant) {
+        put(&mut self.unsure, bucket, Some(now));
+    }
+
+    /// The owner gives ports of a bucket from now on.
+    pub fn give(&mut self, bucket: usize) {
+        put(&mut self.unsure, bucket, None);
+    }
+
+    /// Whether this member owns what it gives no ports of yet.
+    pub fn is_unsure(&self) -> bool {
+        self.are_made && self.unsure.iter().any(Option::is_some)
+    }
+
+    /// There is a stream by which a member tells, or none any more.
+    pub fn hear(&mut self, from: u8, is_heard: bool) {
+        self.heard = match is_heard {
+            true => self.heard | bit(from),
+            false => self.heard & !bit(from),
+        };
+    }
+
+    /// Returns whether that member has handed over all that it had.
+    pub fn forget(&mut self, bucket: u8, from: u8, is_all: bool) -> bool {
         let bucket = usize::from(bucket);
         let held = at(&self.held, bucket, 0);
-        if held & bit(from) == 0 {
-            return false;
-        }
+        let complete = at(&self.complete, bucket, 0);
         put(&mut self.held, bucket, held & !bit(from));
-        let handed = at(&self.handed, bucket, 0);
-        put(&mut self.handed, bucket, handed | bit(from));
-        true
+        put(&mut self.complete, bucket, complete & !bit(from));
+        let is_handed = is_all && held & bit(from) != 0;
+        if is_handed {
+            let handed = at(&self.handed, bucket, 0);
+            put(&mut self.handed, bucket, handed | bit(from));
+        }
+        is_handed
     }
 
     /// Whether a member has nothing more to hand over.
@@ -137,20 +229,34 @@ impl Copying {
 
     /// A member is gone: what it has when it comes back is not known.
     pub fn lose(&mut self, member: u8) {
-        for handed in &mut self.handed {
-            *handed &= !bit(member);
+        for bits in self.handed.iter_mut().chain(&mut self.complete) {
+            *bits &= !bit(member);
         }
     }
 
     /// A bucket's owner is another one than that now, or the same and only now there; so it must be told what
     /// there is here, and what the one until now has is not known.
-    pub fn owe(&mut self, bucket: usize, is_mine: bool, before: Option<u8>) {
+    pub fn owe(&mut self, bucket: usize, (is_mine, before): (bool, Option<u8>)) {
         put(&mut self.owed, bucket, !is_mine);
+        put(&mut self.owed_since, bucket, self.turn);
+        if !is_mine {
+            put(&mut self.unsure, bucket, None);
+        }
         put(&mut self.switched, bucket, NOBODY);
         if let Some(before) = before {
             let handed = at(&self.handed, bucket, 0);
             put(&mut self.handed, bucket, handed & !bit(before));
         }
+    }
+
+    /// Whether what was said of copies in that turn is about what is owed now.
+    pub fn is_meant(&self, bucket: u8, turn: u64) -> bool {
+        at(&self.owed_since, usize::from(bucket), 0) <= turn
+    }
+
+    /// What is owed from now on is owed since another turn.
+    pub fn turn(&mut self) {
+        self.turn += 1;
     }
 
     /// All is at the owner, if that was waited for.
@@ -171,7 +277,8 @@ impl Copying {
         for it in &mut self.switched {
             *it = number(*it);
         }
-        for bits in self.held.iter_mut().chain(&mut self.handed) {
+        let all = self.held.iter_mut().chain(&mut self.handed);
+        for bits in all.chain(&mut self.complete).chain([&mut self.heard]) {
             let members = (0..u16::BITS as u8).filter(|it| *bits & bit(*it) != 0);
             *bits = members.fold(0, |all, it| all | bit(number(it)));
         }
@@ -208,7 +315,8 @@ impl Copying {
         let switched = |bucket: usize| at(&self.switched, bucket, NOBODY);
         let role = |bucket: usize| match at(&self.serves, bucket, None) {
             Some((since, is_shared)) => Role::Serves { since, is_shared },
-            None if at(&self.held, bucket, 0) != 0 || is_owed(bucket) => Role::Keeps,
+            None if is_owed(bucket) => Role::Owes,
+            None if at(&self.held, bucket, 0) != 0 => Role::Keeps,
             None => Role::Nothing,
         };
         let copied_to = |bucket: usize| {
@@ -224,6 +332,7 @@ impl Copying {
         Some(Custody {
             members,
             me,
+            turn: self.turn,
             owners: Box::new(holders.map(|it| it.owner)),
             roles: Box::new(std::array::from_fn(role)),
             copied_to: Box::new(std::array::from_fn(copied_to)),

@@ -73,11 +73,18 @@ impl Site {
                     from: from_number,
                 };
                 self.tell(usize::from(to), held);
-                self.tell(from, Event::Copied { bucket, to });
-                self.tell(from, Event::Flushed { bucket });
+                let completed = Event::Completed {
+                    bucket,
+                    from: from_number,
+                };
+                self.tell(usize::from(to), completed);
+                let turn = custody.turn;
+                self.tell(from, Event::Copied { bucket, to, turn });
+                self.tell(from, Event::Flushed { bucket, turn });
                 let forgotten = Event::Forgotten {
                     bucket,
                     from: from_number,
+                    is_all: true,
                 };
                 self.tell(usize::from(to), forgotten);
             }
@@ -301,22 +308,35 @@ fn a_bucket_that_is_handed_over_is_served_by_both_until_the_owner_has_all_of_it(
             from: 0,
         },
     );
-    site.tell(0, Event::Copied { bucket: name, to });
+    let turn = site.custody(0).turn;
+    let copied = |turn| Event::Copied {
+        bucket: name,
+        to,
+        turn,
+    };
+    site.tell(0, copied(turn - 1));
+    assert_eq!(
+        site.holder(0, bucket),
+        both,
+        "that was about an earlier turn"
+    );
+    site.tell(0, copied(turn));
     assert_eq!(
         site.holder(0, bucket).before,
         NOBODY,
         "it hands on what comes"
     );
-    assert_eq!(site.custody(0).roles[bucket], Role::Keeps);
+    assert_eq!(site.custody(0).roles[bucket], Role::Owes);
     assert_eq!(site.custody(0).switched, [name]);
     assert_eq!(site.holder(next, bucket), both, "it is still asked");
 
-    site.tell(0, Event::Flushed { bucket: name });
+    site.tell(0, Event::Flushed { bucket: name, turn });
     site.tell(
         next,
         Event::Forgotten {
             bucket: name,
             from: 0,
+            is_all: true,
         },
     );
     assert_eq!(site.holder(next, bucket).before, NOBODY);
@@ -331,7 +351,12 @@ fn a_hand_over_that_ends_before_the_owner_knows_who_is_there_is_not_waited_for()
     site.tell(0, Event::Heard(address(1), Standing::Up));
     for bucket in 0..=u8::MAX {
         site.tell(1, Event::Held { bucket, from: 0 });
-        site.tell(1, Event::Forgotten { bucket, from: 0 });
+        let forgotten = Event::Forgotten {
+            bucket,
+            from: 0,
+            is_all: true,
+        };
+        site.tell(1, forgotten);
     }
     site.tell(1, Event::Heard(address(0), Standing::Up));
     let owned = (0..BUCKETS).filter(|it| site.holder(1, *it).owner == 1);
@@ -391,4 +416,123 @@ fn a_member_that_is_added_gets_its_part_when_it_is_up_and_no_other_bucket_is_wit
     }
     site.hand_over();
     assert!((0..BUCKETS).all(|bucket| site.holder(2, bucket).before == NOBODY));
+}
+
+/// Ports that a member gave are in use by flows that live on elsewhere while it is away.
+#[test]
+fn an_owner_gives_no_ports_before_it_has_the_flows_of_who_held_the_bucket_before() {
+    let mut site = Site::copying(2);
+    let bucket = (0..BUCKETS)
+        .find(|it| site.holder(0, *it).owner == 0)
+        .expect("it has some");
+    let gives = |site: &Site, me: usize| site.given(me)[bucket] != [0; CLASS_WORDS];
+    site.hear(0, Standing::Down);
+    site.hear(1, Standing::Down);
+    site.hear(0, Standing::Up);
+    site.hear(1, Standing::Up);
+    assert!(!gives(&site, 0), "it does not know what is in use");
+    assert!(gives(&site, 1), "new flows are begun by who held it before");
+
+    let name = bucket as u8;
+    site.tell(
+        0,
+        Event::Held {
+            bucket: name,
+            from: 1,
+        },
+    );
+    assert!(!gives(&site, 0));
+    site.tell(
+        0,
+        Event::Completed {
+            bucket: name,
+            from: 1,
+        },
+    );
+    assert!(gives(&site, 0));
+
+    let turn = site.custody(1).turn;
+    let copied = Event::Copied {
+        bucket: name,
+        to: 0,
+        turn,
+    };
+    site.tell(1, copied);
+    assert!(
+        !gives(&site, 1),
+        "what it began now nobody would be told of"
+    );
+}
+
+#[test]
+fn an_owner_does_not_wait_for_ever_for_who_has_nothing_to_hand_over() {
+    let mut site = Site::copying(2);
+    let bucket = (0..BUCKETS)
+        .find(|it| site.holder(0, *it).owner == 0)
+        .expect("it has some");
+    let gives = |site: &Site| site.given(0)[bucket] != [0; CLASS_WORDS];
+    // Only one of the two has noticed anything.
+    site.tell(0, Event::Heard(address(1), Standing::Down));
+    site.tell(0, Event::Heard(address(1), Standing::Up));
+    assert!(!gives(&site));
+    site.pass(SILENCE);
+    assert!(!gives(&site), "nothing is heard of it");
+
+    let hears = Event::Hears {
+        from: 1,
+        is_heard: true,
+    };
+    site.tell(0, hears);
+    site.pass(SILENCE);
+    assert!(gives(&site));
+}
+
+#[test]
+fn a_daemon_that_starts_over_tables_has_to_do_with_what_the_one_before_had() {
+    let site = Site::copying(2);
+    let members: Vec<_> = site.members[0].members().map(|it| it.0.clone()).collect();
+    let others = (0..BUCKETS).filter(|it| site.holder(0, *it).owner == 1);
+    let others: Vec<_> = others.collect();
+    let start = |found: Option<Event>| {
+        let mut cluster = Cluster::default();
+        for event in found.into_iter().chain([
+            Event::Configure {
+                members: members.clone(),
+                me: 0,
+            },
+            Event::Copies(true),
+        ]) {
+            cluster.handle(event, site.now);
+        }
+        let up = Event::Heard(address(1), Standing::Up);
+        cluster.handle(up, site.now).expect("it is settled")
+    };
+
+    // The members had other numbers then.
+    let mut holders = Box::new([Holder::NONE; BUCKETS]);
+    for (bucket, holder) in holders.iter_mut().enumerate() {
+        let owner = 7 - site.holder(0, bucket).owner;
+        *holder = Holder {
+            owner,
+            before: NOBODY,
+        };
+    }
+    let [mine, kept] = [others[0], others[1]];
+    holders[mine].owner = 7;
+    let numbers = BTreeMap::from([(7, address(0)), (6, address(1))]);
+    let division = start(Some(Event::Found {
+        holders,
+        members: numbers,
+    }));
+    let holder = |before| Holder { owner: 1, before };
+    assert_eq!(division.holders[mine], holder(0), "it held it");
+    assert_eq!(division.holders[kept], holder(NOBODY), "it only kept it");
+
+    // Of one that finds no tables nobody asks anything.
+    let division = start(None);
+    assert!(
+        others
+            .iter()
+            .all(|it| division.holders[*it] == holder(NOBODY))
+    );
 }

@@ -1,8 +1,13 @@
 //! How a flow that another member told of comes to stand in the tables, beside what packets do there.
 
-use abi::{Address, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, Protocol, Tick};
+use abi::{
+    Address, Flow, FlowKey, Ip4, Ip6, Mapping, MappingKey, Picture, Port, Protocol, Side, Tick,
+};
 
-use super::{Any, Entries, Entry, FlowCopy, Terms, Which};
+use super::{Any, Entries, Entry, FlowCopy, Terms, Which, bucket};
+
+/// A copy that is told anew is marked as such if it was not within so many ticks.
+const FRESH: u32 = 2;
 
 /// What came of an entry that was to be new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +79,8 @@ pub enum Outcome {
     Full,
 }
 
-/// Has a flow stand in the tables. What this member serves itself is not overwritten by what others say.
+/// Has a flow stand in the tables. What this member serves itself is not overwritten by what others say: `serves` says
+/// of a bucket whether it does.
 ///
 /// # Errors
 ///
@@ -83,7 +89,7 @@ pub fn adopt<E, S: Store<E>>(
     store: &mut S,
     told: &Any,
     (terms, now): (&Terms, Tick),
-    serves: bool,
+    serves: &dyn Fn(u8) -> bool,
 ) -> Result<Outcome, E> {
     match told {
         Any::V4(copy) => put(store, copy, (terms, now), serves),
@@ -108,7 +114,7 @@ fn put<A: Address, E, S: Store<E> + Flows<A, E>>(
     store: &mut S,
     copy: &FlowCopy<A>,
     (terms, now): (&Terms, Tick),
-    serves: bool,
+    serves: &dyn Fn(u8) -> bool,
 ) -> Result<Outcome, E> {
     let Ok(Entries {
         flows: [outbound, inbound],
@@ -120,6 +126,9 @@ fn put<A: Address, E, S: Store<E> + Flows<A, E>>(
         return Ok(Outcome::Refused);
     };
     let protocol = copy.protocol;
+    if serves(copy.bucket()) && is_anothers(store, mapping.first())? {
+        return Ok(Outcome::Contradicted);
+    }
     // The port first: no new flow may take it meanwhile.
     if let Some((bitmap, port)) = port {
         store.take(bitmap, port);
@@ -135,6 +144,7 @@ fn put<A: Address, E, S: Store<E> + Flows<A, E>>(
             return Ok(other);
         }
     }
+    let serves = serves(copy.bucket());
     let mut is_first = true;
     for entry in &mapping {
         is_first &= match entry {
@@ -157,7 +167,7 @@ fn put_flow<A: Address, E, S: Flows<A, E>>(
     store: &mut S,
     protocol: Protocol,
     (key, flow): &(FlowKey<A>, Flow<Picture, A>),
-    serves: bool,
+    serves: &dyn Fn(u8) -> bool,
 ) -> Result<Outcome, E> {
     let found = match store.get(key)? {
         Some(found) => found,
@@ -173,17 +183,40 @@ fn put_flow<A: Address, E, S: Flows<A, E>>(
     };
     if found.to == flow.to {
         let seen = found.seen | flow.seen;
-        if seen != found.seen {
-            store.replace(key, &found.with_seen(seen))?;
+        let is_old = !serves(of(protocol, key, &found)) && found.last_seen + FRESH < flow.last_seen;
+        if seen != found.seen || is_old {
+            let mut fresh = found.with_seen(seen);
+            fresh.last_seen = found.last_seen.max(flow.last_seen);
+            store.replace(key, &fresh)?;
         }
         return Ok(Outcome::Stands);
     }
-    if serves {
+    if serves(of(protocol, key, &found)) {
         return Ok(Outcome::Contradicted);
     }
     store.remove(&found.twin(protocol))?;
     store.replace(key, flow)?;
     Ok(Outcome::Stands)
+}
+
+/// Whether the external end of a mapping is another client's by now.
+fn is_anothers<E, S: Store<E>>(store: &mut S, inward: Option<&Entry>) -> Result<bool, E> {
+    fn differs<A: Address>(found: Option<Mapping<A>>, told: &Mapping<A>) -> bool {
+        found.is_some_and(|it| (it.port, it.internal) != (told.port, told.internal))
+    }
+    Ok(match inward {
+        Some(Entry::Narrow(key, told)) => differs(store.get(key)?, told),
+        Some(Entry::Wide(key, told)) => differs(store.get(key)?, told),
+        None => false,
+    })
+}
+
+/// The bucket of a flow, by either of its entries.
+fn of<A: Address>(protocol: Protocol, key: &FlowKey<A>, flow: &Flow<Picture, A>) -> u8 {
+    match flow.side() {
+        Side::Outbound => bucket(protocol, &flow.to),
+        Side::Inbound => bucket(protocol, &key.tuple.reversed()),
+    }
 }
 
 /// Returns whether it stands there as it is.

@@ -34,10 +34,10 @@ impl Shadow {
         before.map_or(age <= YOUNG + 1, |(before, _)| before != state)
     }
 
-    /// Takes note that a flow has ended. Returns whether it was there.
-    pub fn end<A: Address>(&mut self, outbound: &FlowKey<A>) -> bool {
+    /// Takes note that a flow has ended.
+    pub fn end<A: Address>(&mut self, outbound: &FlowKey<A>) {
         let hash = self.hasher.hash_one(*outbound);
-        self.flows.remove(&hash).is_some()
+        self.flows.remove(&hash);
     }
 
     /// Ends a sweep: forgets what was not seen in it.

@@ -73,6 +73,12 @@ impl Assigned {
         self.stages.get(&bucket) == Some(&Stage::Reading(request))
     }
 
+    /// Whether it is assigned, and its snapshot was asked for.
+    pub fn is_begun(&self, bucket: u8) -> bool {
+        let stage = self.stages.get(&bucket);
+        stage.is_some_and(|it| *it != Stage::Waiting)
+    }
+
     pub fn is_any_reading(&self) -> bool {
         !self.reading.is_empty()
     }

@@ -50,7 +50,7 @@ const CRATES: [Crate; 17] = [
     },
     Crate {
         folder: "crates/gateway",
-        may_use: &["abi", "api", "bfd", "bgp"],
+        may_use: &["abi", "api", "bfd", "bgp", "replica"],
         tests_may_use: &[],
     },
     Crate {
@@ -91,7 +91,7 @@ const CRATES: [Crate; 17] = [
     // The real machines and a packet path in plain memory; what is around them it makes up.
     Crate {
         folder: "crates/sim",
-        may_use: &["abi", "bfd", "datapath", "gateway"],
+        may_use: &["abi", "bfd", "datapath", "gateway", "replica"],
         tests_may_use: &[],
     },
     Crate {
