@@ -174,6 +174,8 @@ pub enum Deed {
     Over(u32, Outcome),
     /// A law was broken, by this.
     Breaks(Law, u32, String),
+    /// A packet of a connection reaches another one's client.
+    Stray(u32, String),
     /// A client that still talks as somebody is seen as somebody else.
     Moved {
         /// The connection by which it was seen before.

@@ -10,10 +10,10 @@ use crate::{
 /// Which laws are demanded beside those that always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Laws {
-    /// Established connections survive that one gateway dies. Not before flows are copied to other members.
+    /// Established connections survive that one gateway dies, where gateways copy flows to each other.
     pub survives_crash: bool,
-    /// Connections that began while a member was out of reach survive that it comes back with its tables. Not
-    /// before such a member asks whoever held its buckets meanwhile.
+    /// Connections survive that a member comes back with its tables which was out of reach. Not before one that stood
+    /// still looks at its clock before it takes what had come for it.
     pub survives_rejoin: bool,
     /// Connections survive two changes of who holds what in a row, of which the second comes before the first
     /// is over.
@@ -33,6 +33,9 @@ pub struct Laws {
     /// Clients keep their ports also in the very moment in which an owner changes. Not before a packet that was on
     /// its way between two members then is shown to whoever knows its client.
     pub keeps_ports_at_once: bool,
+    /// A port whose connection ended while members did not hear each other is not given again as long as one of them
+    /// may have a copy that it takes to be alive.
+    pub agrees_on_ended: bool,
     /// BFD's control packets may overtake each other. Not before a session that goes up and down at once costs
     /// nothing: who held a bucket before is forgotten by that.
     pub reorders_control: bool,
@@ -41,7 +44,7 @@ pub struct Laws {
 impl Laws {
     /// What is true today.
     pub const TODAY: Self = Self {
-        survives_crash: false,
+        survives_crash: true,
         survives_rejoin: false,
         survives_overlap: false,
         survives_as_guest: true,
@@ -49,11 +52,12 @@ impl Laws {
         always_owned: false,
         loses_last_words: false,
         keeps_ports_at_once: false,
+        agrees_on_ended: false,
         reorders_control: false,
     };
 
     /// The names of the switches.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "survives_crash",
         "survives_rejoin",
         "survives_overlap",
@@ -62,6 +66,7 @@ impl Laws {
         "always_owned",
         "loses_last_words",
         "keeps_ports_at_once",
+        "agrees_on_ended",
         "reorders_control",
     ];
 
@@ -77,6 +82,7 @@ impl Laws {
             "always_owned" => &mut laws.always_owned,
             "loses_last_words" => &mut laws.loses_last_words,
             "keeps_ports_at_once" => &mut laws.keeps_ports_at_once,
+            "agrees_on_ended" => &mut laws.agrees_on_ended,
             "reorders_control" => &mut laws.reorders_control,
             _ => return None,
         };

@@ -15,7 +15,8 @@
 //!
 //!  one gateway (member):  datapath over tables ◄── gateway::Gateway, gateway::Sweep
 //!                                      ▲
-//!                                      └── gateway::cluster ◄── bfd::Sessions      copies: nothing yet
+//!                                      ├── gateway::cluster ◄── bfd::Sessions
+//!                                      └── gateway::copies::Exchange ◄─► streams    (in most runs)
 //! ```
 //!
 //! **A law is demanded of whoever has no excuse.** Drains, upgrades and configurations excuse nobody. Whoever's
@@ -38,6 +39,7 @@ pub mod planted;
 pub mod random;
 pub mod router;
 pub mod run;
+pub mod shelves;
 pub mod site;
 pub mod stream;
 pub mod tables;

@@ -20,8 +20,9 @@ egret-sim --seed S [--profile …] [--demand LAW]…
 
 Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
 law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
-survives_stale_drain, always_owned, loses_last_words, keeps_ports_at_once, or
-reorders_control. --planted puts a fault into gateways: anothers_ports, deaf_to_health, or no_hand_over.
+survives_stale_drain, always_owned, loses_last_words, keeps_ports_at_once, agrees_on_ended, or reorders_control.
+--planted puts a fault into gateways: anothers_ports, deaf_to_health, no_hand_over, no_gate, copies_expire, or
+lost_epoch.
 ";
 
 /// Seeds that are run when nobody says otherwise.

@@ -1,17 +1,18 @@
 //! One gateway: the real tables, the real machines, and a clock of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use abi::{Ip4, cluster::Division};
+use abi::{Ip4, Tick, cluster::Division};
 use datapath::Exit;
 use gateway::{
     Bitmaps, Event, Gateway, Swept,
-    cluster::{self, Standing},
+    cluster::Standing,
+    copies::{self, Terms},
 };
 
 use crate::{
     clock::Clock,
-    copies::{Around, Copies, Wish},
+    copies::{Copies, Inside, Wish},
     plan::Plan,
     planted::Planted,
     random::Random,
@@ -20,9 +21,6 @@ use crate::{
     tables::Tables,
     ways::{Outcome, Ways},
 };
-
-/// Makes what copies flows, for each daemon that starts.
-pub type Copying = fn() -> Box<dyn Copies>;
 
 /// Whether a gateway runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +68,6 @@ pub struct Member {
     /// Which configuration is in force.
     version: usize,
     planted: Option<Planted>,
-    copying: Copying,
     random: Random,
 }
 
@@ -78,19 +75,14 @@ struct Daemon {
     gateway: Gateway,
     ports: Bitmaps,
     ways: Ways,
-    copies: Box<dyn Copies>,
+    copies: Copies,
     is_told: bool,
     is_known: bool,
 }
 
 impl Member {
     /// A gateway that was not switched on yet.
-    pub fn new(
-        index: usize,
-        plan: &Plan,
-        (planted, copying): (Option<Planted>, Copying),
-        random: Random,
-    ) -> Self {
+    pub fn new(index: usize, plan: &Plan, planted: Option<Planted>, random: Random) -> Self {
         Self {
             index,
             clock: plan.clocks.get(index).copied().unwrap_or(Clock::RIGHT),
@@ -101,7 +93,6 @@ impl Member {
             daemon: None,
             version: 0,
             planted,
-            copying,
             random,
         }
     }
@@ -124,15 +115,20 @@ impl Member {
             gateway: Gateway::new(self.tables.found()),
             ports: Bitmaps::default(),
             ways: Ways::new(self.index, self.random.word(), plan.interval),
-            copies: (self.copying)(),
+            copies: Copies::new(self.index, self.random.word(), self.planted),
             is_told: false,
             is_known,
         });
+        if is_known && let Some(daemon) = &mut self.daemon {
+            let members = (0..plan.members).map(|it| (it as u8, site::member(it)));
+            let buckets = &self.tables.memory.buckets;
+            daemon
+                .ways
+                .find(buckets, members.collect(), self.clock.instant(now));
+        }
         self.decide(Event::Key(plan.key));
-        let mut effects = self.configure(plan, self.version, now);
+        let effects = self.configure(plan, self.version, now);
         self.decide(Event::Links(site::links()));
-        let wishes = self.ask_copies(now, |copies, around| copies.start(around));
-        effects.wishes.extend(wishes);
         effects
     }
 
@@ -155,7 +151,7 @@ impl Member {
             .daemon
             .as_mut()
             .map(|it| it.ways.end(is_empty, instant));
-        let effects = self.follow(outcome.unwrap_or_default(), now);
+        let effects = self.follow(outcome.unwrap_or_default());
         self.daemon = None;
         Effects {
             are_last_words: true,
@@ -181,11 +177,20 @@ impl Member {
         let intent = site::intent(plan, self.index, version);
         self.decide(Event::Configure(Box::new(intent.clone())));
         let instant = self.clock.instant(now);
-        let outcome = self
-            .daemon
-            .as_mut()
-            .map(|it| it.ways.configure(&intent, instant));
-        self.follow(outcome.unwrap_or_default(), now)
+        let Some(daemon) = &mut self.daemon else {
+            return Effects::default();
+        };
+        let outcome = daemon.ways.configure(&intent, plan.copies_flows, instant);
+        let mut effects = self.follow(outcome);
+        if plan.copies_flows
+            && let Some(daemon) = &mut self.daemon
+        {
+            let gateway = &daemon.gateway;
+            let terms = Terms::new(&intent, gateway.numbers(), gateway.seed());
+            let wishes = daemon.copies.configure(&intent, terms);
+            effects.wishes.extend(wishes);
+        }
+        effects
     }
 
     /// It is to take no new flows, or is to take them again.
@@ -195,7 +200,7 @@ impl Member {
         let outcome = daemon.map(|it| it.ways.leave_or_stay(is_leaving, instant));
         Effects {
             are_last_words: is_leaving,
-            ..self.follow(outcome.unwrap_or_default(), now)
+            ..self.follow(outcome.unwrap_or_default())
         }
     }
 
@@ -204,7 +209,7 @@ impl Member {
         let instant = self.clock.instant(now);
         let daemon = self.daemon.as_mut();
         let outcome = daemon.map(|it| it.ways.receive(site::member(from), bytes, instant));
-        self.follow(outcome.unwrap_or_default(), now)
+        self.follow(outcome.unwrap_or_default())
     }
 
     /// When [`Member::tick`] is due.
@@ -222,10 +227,12 @@ impl Member {
             return Effects::default();
         };
         let outcome = daemon.ways.tick(instant);
-        let is_due = daemon.copies.deadline().is_some_and(|at| at <= instant);
-        let mut effects = self.follow(outcome, now);
-        if is_due {
-            let wishes = self.ask_copies(now, |copies, around| copies.tick(around));
+        let mut effects = self.follow(outcome);
+        let time = self.time(now);
+        if let Some(daemon) = &mut self.daemon
+            && daemon.copies.deadline().is_some_and(|at| at <= instant)
+        {
+            let wishes = daemon.copies.tick(&self.tables.memory, time);
             effects.wishes.extend(wishes);
         }
         effects
@@ -233,16 +240,25 @@ impl Member {
 
     /// Sweeps the tables.
     pub fn sweep(&mut self, now: Duration) -> Effects {
-        let nanos = self.clock.nanos(now);
+        let (instant, nanos) = self.time(now);
         let mut effects = Effects::default();
         let Some(daemon) = &mut self.daemon else {
             return effects;
         };
-        let swept = self.tables.sweep(&daemon.gateway, &mut daemon.ports, nanos);
-        let Some((swept, event)) = swept else {
+        let terms = daemon.copies.terms().clone();
+        let mut divided = daemon.copies.dividing((instant, nanos));
+        let copies_flows = divided.is_some();
+        let divided = divided
+            .as_mut()
+            .map(|(parts, shadow)| (&*parts, &mut **shadow));
+        let ports = (&mut daemon.ports, divided);
+        let Some((mut swept, event)) = self.tables.sweep(&daemon.gateway, ports, nanos) else {
             return effects;
         };
-        effects.wishes = self.ask_copies(now, |copies, around| copies.swept(around, &swept));
+        if copies_flows {
+            let changes = copies::changes(&mut swept, &terms, Tick::from_nanos(nanos));
+            effects.wishes = daemon.copies.swept(changes, instant);
+        }
         effects.swept = Some(swept);
         self.decide(event);
         effects
@@ -250,36 +266,68 @@ impl Member {
 
     /// Something happened to a stream.
     pub fn stream(&mut self, stream: StreamId, notice: Notice, now: Duration) -> Effects {
+        let time = self.time(now);
+        let Some(daemon) = &mut self.daemon else {
+            return Effects::default();
+        };
+        let happened = (stream, notice);
+        let wishes = daemon.copies.stream(happened, &self.tables.memory, time);
         Effects {
-            wishes: self.ask_copies(now, |copies, around| copies.stream(around, stream, notice)),
+            wishes,
             ..Effects::default()
         }
     }
 
-    /// Something happened that the machine must know which decides who holds what.
-    pub fn tell(&mut self, event: cluster::Event, now: Duration) -> Effects {
-        let instant = self.clock.instant(now);
-        let outcome = self.daemon.as_mut().map(|it| it.ways.tell(event, instant));
-        self.follow(outcome.unwrap_or_default(), now)
+    /// A stream that was asked for has this name.
+    pub fn calls(&mut self, member: usize, stream: StreamId) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.copies.calls(member, stream);
+        }
     }
 
-    /// Tells what copies flows what happened, and returns what it wants.
-    fn ask_copies(
-        &mut self,
-        now: Duration,
-        tell: impl FnOnce(&mut dyn Copies, &Around<'_>) -> Vec<Wish>,
-    ) -> Vec<Wish> {
+    /// One thread of the daemon has told another one.
+    pub fn inside(&mut self, inside: Inside, now: Duration) -> Effects {
+        let time = self.time(now);
         let Some(daemon) = &mut self.daemon else {
-            return Vec::new();
+            return Effects::default();
         };
-        let around = Around {
-            me: self.index,
-            tables: &self.tables,
-            cluster: daemon.ways.cluster(),
-            now: self.clock.instant(now),
-            nanos: self.clock.nanos(now),
-        };
-        tell(&mut *daemon.copies, &around)
+        match inside {
+            Inside::Cluster(events) => {
+                let outcome = daemon.ways.tell(events, time.0);
+                self.follow(outcome)
+            }
+            Inside::Exchange(event) => Effects {
+                wishes: daemon.copies.handle(event, &self.tables.memory, time),
+                ..Effects::default()
+            },
+        }
+    }
+
+    /// What the packet path says of flows that began.
+    pub fn began(&mut self) -> Vec<Wish> {
+        let flows = self.tables.memory.v4.events.take();
+        let wide = flows.iter().map(|it| it.wide()).collect();
+        let daemon = self.daemon.as_ref();
+        daemon.map_or(Vec::new(), |it| it.copies.began(wide))
+    }
+
+    /// What it has to do with a bucket, in words.
+    pub fn says_of(&self, bucket: u8) -> String {
+        let daemon = self.daemon.as_ref();
+        let custody = daemon.and_then(|it| it.ways.cluster().custody());
+        custody.map_or(String::new(), |it| {
+            let at = usize::from(bucket);
+            let (role, owner) = (it.roles.get(at), it.owners.get(at));
+            let to = it.copied_to.get(at);
+            let is_handing = it.handing.contains(&bucket);
+            let is_switched = it.switched.contains(&bucket);
+            format!("of bucket {bucket}, which gw{owner:?} owns, it has {role:?}; copied to {to:?}, handing: {is_handing}, switched: {is_switched}, order {:?}", daemon.map(|it| it.ways.cluster().order(bucket)))
+        })
+    }
+
+    /// The time, for machines and for tables.
+    fn time(&self, now: Duration) -> (Instant, u64) {
+        (self.clock.instant(now), self.clock.nanos(now))
     }
 
     /// Takes a frame through the packet path; says where it goes, and why.
@@ -310,7 +358,7 @@ impl Member {
     }
 
     /// Tells the packet path what follows.
-    fn follow(&mut self, outcome: Outcome, now: Duration) -> Effects {
+    fn follow(&mut self, outcome: Outcome) -> Effects {
         let mut effects = Effects::default();
         for (address, bytes) in outcome.sent {
             let member = site::index_of(Ip4(address.octets()));
@@ -321,18 +369,18 @@ impl Member {
                 continue;
             };
             effects.heard.push((member, standing));
-            let heard = |copies: &mut dyn Copies, around: &Around<'_>| {
-                copies.heard(around, member, standing)
-            };
-            effects.wishes.extend(self.ask_copies(now, heard));
         }
         for division in outcome.divisions {
-            self.divide(division, now, &mut effects);
+            self.divide(division, &mut effects);
+        }
+        if let Some(daemon) = &mut self.daemon {
+            let custody = daemon.ways.cluster().custody();
+            effects.wishes.extend(daemon.copies.entrust(custody));
         }
         effects
     }
 
-    fn divide(&mut self, division: Division, now: Duration, effects: &mut Effects) {
+    fn divide(&mut self, division: Division, effects: &mut Effects) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
@@ -350,7 +398,5 @@ impl Member {
             .iter()
             .filter(|it| usize::from(it.owner) == self.index);
         effects.owned.push(own.count());
-        let wishes = self.ask_copies(now, |copies, around| copies.divided(around, &division));
-        effects.wishes.extend(wishes);
     }
 }

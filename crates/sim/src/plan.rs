@@ -79,6 +79,8 @@ pub struct Plan {
     pub faults: Vec<(Duration, Fault)>,
     /// When everything that went wrong is put right.
     pub healed_at: Duration,
+    /// Whether gateways copy flows to each other.
+    pub copies_flows: bool,
 }
 
 impl Plan {
@@ -127,8 +129,10 @@ impl Plan {
             pace: random.millis(60, 400),
             faults: Vec::new(),
             healed_at: Duration::ZERO,
+            copies_flows: false,
         };
         plan.draw_faults(&mut random);
+        plan.copies_flows = !random.once_in(6);
         plan
     }
 

@@ -8,11 +8,11 @@ mod proof;
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    copies::{self, Copies, Wish},
+    copies::{Inside, Wish},
     faults::KINDS,
     hosts::{Hosts, Outcome, Timer},
     laws::{Broken, Law, Laws},
-    member::{Copying, Effects, Member, Power},
+    member::{Effects, Member, Power},
     network::{Network, Realm},
     plan::{CALM, Plan, Profile, TRAFFIC_FROM},
     planted::Planted,
@@ -26,6 +26,14 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// Things that happen in a run at most: more means that something goes round.
 const STEPS_MAX: u64 = 30_000_000;
+/// How long one thread of a daemon takes to hear what another one tells, at most.
+const THREAD: Duration = Duration::from_millis(2);
+/// The same when the machine is busy.
+const THREAD_SLOW: Duration = Duration::from_millis(150);
+/// How often it is.
+const SLOW_ONCE_IN: usize = 30;
+/// How often it is looked whether a gateway still stands still.
+const THAW_LOOK: Duration = Duration::from_millis(10);
 /// For so long after the last connection every flow, mapping and port must have been given up.
 const TAIL: Duration = Duration::from_secs(42);
 
@@ -40,8 +48,6 @@ pub struct Order {
     pub laws: Laws,
     /// What is put into it that is wrong.
     pub planted: Option<Planted>,
-    /// What copies flows between gateways.
-    pub copying: Copying,
 }
 
 impl Order {
@@ -52,7 +58,6 @@ impl Order {
             profile: None,
             laws: Laws::TODAY,
             planted: None,
-            copying: || -> Box<dyn Copies> { Box::new(copies::None) },
         }
     }
 }
@@ -116,6 +121,8 @@ enum Event {
     Heal,
     /// Something is due on a stream.
     Stream(StreamEvent),
+    /// A thread of a gateway's daemon hears what another one told it; nothing to a daemon that started since.
+    Inside(usize, u32, Box<Inside>),
     /// Everything is looked at.
     Look,
 }
@@ -136,6 +143,8 @@ pub struct Run {
     /// When the last control packet arrives from each member at each.
     turns: Vec<Duration>,
     streams: Streams,
+    /// By gateway, until when its threads have been told something.
+    heard: Vec<[Duration; 2]>,
     routers: [Router; 2],
     hosts: Hosts,
     trace: Trace,
@@ -161,8 +170,10 @@ impl Run {
     pub fn new(order: &Order) -> Self {
         let plan = Plan::of(order.seed, order.profile);
         let random = Random::new(order.seed);
-        let given = (order.planted, order.copying);
-        let member = |index| Member::new(index, &plan, given, random.branch(100 + index as u64));
+        let member = |index| {
+            let random = random.branch(100 + index as u64);
+            Member::new(index, &plan, order.planted, random)
+        };
         let mut draw = random.branch(2);
         let router = |realm, draw: &mut Random| Router::new(realm, plan.members, draw);
         let mut run = Self {
@@ -177,6 +188,7 @@ impl Run {
             network: Network::new(plan.members, plan.quality),
             turns: vec![Duration::ZERO; plan.members * plan.members],
             streams: Streams::default(),
+            heard: vec![[Duration::ZERO; 2]; plan.members],
             routers: Realm::BOTH.map(|realm| router(realm, &mut draw)),
             hosts: Hosts::new(&plan, random.branch(3)),
             trace: Trace::default(),
@@ -264,6 +276,7 @@ impl Run {
             Event::Step(number, step) => self.step(number, step),
             Event::Heal => self.heal(),
             Event::Stream(event) => self.stream(event),
+            Event::Inside(member, start, inside) => self.inside(member, start, inside),
             Event::Look => {
                 self.excuse_guests();
                 self.look_for_remnants();
@@ -447,25 +460,63 @@ impl Run {
                 );
             }
         }
-        let mut told = Vec::new();
-        for wish in effects.wishes {
+        self.grant(index, effects.wishes);
+        self.schedule(index);
+        self.look_at_routes();
+    }
+
+    /// Does what whoever copies flows wants.
+    fn grant(&mut self, index: usize, wishes: Vec<Wish>) {
+        let start = self.members.get(index).map_or(0, |it| it.starts);
+        for wish in wishes {
             let around = (&self.network, &mut self.random);
             match wish {
                 Wish::Connect(to) => {
-                    self.streams.connect((index, to), self.now, around);
+                    let id = self.streams.connect((index, to), self.now, around);
+                    self.with_member(index, |it| it.calls(to, id));
                 }
                 Wish::Send(id, bytes) => self.streams.send((id, index), bytes, self.now, around),
                 Wish::Close(id) => self.streams.close((id, index), self.now, around),
-                Wish::Tell(event) => told.push(event),
+                Wish::Tell(inside) => {
+                    let most = match self.random.once_in(SLOW_ONCE_IN) {
+                        true => THREAD_SLOW,
+                        false => THREAD,
+                    };
+                    let after = self.random.time(Duration::ZERO, most);
+                    let at = self.in_order(index, &inside, self.now + after);
+                    self.at(at, Event::Inside(index, start, Box::new(inside)));
+                }
             }
         }
         self.schedule_streams();
-        self.schedule(index);
-        self.look_at_routes();
-        for event in told {
-            let now = self.now;
-            if let Some(member) = self.members.get_mut(index) {
-                let effects = member.tell(event, now);
+    }
+
+    /// When a thread hears what it is told: not before what it was told before.
+    fn in_order(&mut self, index: usize, inside: &Inside, at: Duration) -> Duration {
+        let Some([exchange, cluster]) = self.heard.get_mut(index) else {
+            return at;
+        };
+        let last = match inside {
+            Inside::Exchange(_) => exchange,
+            Inside::Cluster(_) => cluster,
+        };
+        *last = at.max(*last);
+        *last
+    }
+
+    fn inside(&mut self, index: usize, start: u32, inside: Box<Inside>) {
+        let now = self.now;
+        let Some(member) = self.members.get_mut(index) else {
+            return;
+        };
+        if member.starts != start {
+            return;
+        }
+        match member.power {
+            Power::Off => {}
+            Power::Frozen => self.at(now + THAW_LOOK, Event::Inside(index, start, inside)),
+            Power::On => {
+                let effects = member.inside(*inside, now);
                 self.follow(index, effects);
             }
         }

@@ -16,9 +16,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a stream tries again while its link is cut.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Which stream.
+/// Which stream: its number is above those of all that were asked for before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(u64);
+pub struct StreamId(pub u64);
 
 /// What one side of a stream is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,8 +19,10 @@ use datapath::{
 };
 use gateway::{
     Action, Attachment, Bitmaps, Event, Found, Gateway, Sweep, Swept, bitmaps,
+    copies::Shadow,
     mappings::{self, Entries, Keys},
     policy::{name, rule_name},
+    sweep::Parts,
 };
 
 use crate::site;
@@ -177,12 +179,16 @@ impl Tables {
     pub fn sweep(
         &self,
         gateway: &Gateway,
-        memory_of_ports: &mut Bitmaps,
+        (memory_of_ports, divided): (&mut Bitmaps, Option<(&Parts, &mut Shadow)>),
         nanos: u64,
     ) -> Option<(Swept, Event)> {
         let patience = gateway.patience()?;
         let (memory, externals) = (&self.memory, &gateway.numbers().externals);
-        let mut sweep: Sweep<'_> = Sweep::new((nanos, gateway.seed()), patience, externals);
+        let sweep: Sweep<'_> = Sweep::new((nanos, gateway.seed()), patience, externals);
+        let mut sweep = match divided {
+            Some((parts, shadow)) => sweep.dividing(parts, shadow),
+            None => sweep,
+        };
         for (key, flow) in self.flows() {
             sweep.flows(&[key], &[flow]);
         }
@@ -192,6 +198,7 @@ impl Tables {
         }
         let swept = sweep.finish();
         remove_all(&memory.v4.flows, &swept.ended);
+        remove_all(&memory.v4.flows, &swept.moved);
         remove_all(&memory.v4.mappings, &swept.unmapped);
         let (holds, none) = (gateway.holds(), BTreeSet::new());
         let addresses = (externals, &holds);

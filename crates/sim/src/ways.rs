@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::cluster::Division;
+use abi::{Buckets, cluster::Division};
 use bfd::{Action, Datagram, Diagnostic, Event, Hops, Key, Sessions, Settings, State, Status};
 use gateway::{
     cluster::{self, Cluster, Standing},
@@ -85,8 +85,16 @@ impl Ways {
         &self.cluster
     }
 
-    /// This configuration is in force.
-    pub fn configure(&mut self, intent: &Intent, now: Instant) -> Outcome {
+    /// What a daemon before this one left in the packet path.
+    pub fn find(&mut self, buckets: &Buckets, members: BTreeMap<u8, Ipv4Addr>, now: Instant) {
+        let holders = std::array::from_fn(|bucket| buckets.holder(bucket as u8));
+        let holders = Box::new(holders);
+        self.cluster
+            .handle(cluster::Event::Found { holders, members }, now);
+    }
+
+    /// This configuration is in force. It does not say whether flows are copied: `are_copied` does.
+    pub fn configure(&mut self, intent: &Intent, are_copied: bool, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let (members, me) = match &intent.cluster {
             Some(cluster) => (cluster.members.clone(), cluster.me),
@@ -95,14 +103,21 @@ impl Ways {
         let others = intent.cluster.iter().flat_map(|it| it.others());
         self.peers = others.map(|it| it.address).collect();
         self.decide(cluster::Event::Configure { members, me }, now, &mut outcome);
+        self.decide(cluster::Event::Copies(are_copied), now, &mut outcome);
         self.watch(now, &mut outcome);
         outcome
     }
 
-    /// Something happened that the machine must know which decides who holds what.
-    pub fn tell(&mut self, event: cluster::Event, now: Instant) -> Outcome {
+    /// Things happened that the machine must know which decides who holds what.
+    pub fn tell(&mut self, events: Vec<cluster::Event>, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
-        self.decide(event, now, &mut outcome);
+        for event in events {
+            self.decide(event, now, &mut outcome);
+        }
+        // The packet path is told once.
+        outcome
+            .divisions
+            .drain(..outcome.divisions.len().saturating_sub(1));
         outcome
     }
 
@@ -126,6 +141,7 @@ impl Ways {
     /// The daemon ends. Its packet path goes on with flows that there are, or there are none.
     pub fn end(&mut self, is_empty: bool, now: Instant) -> Outcome {
         let mut outcome = self.leave_or_stay(true, now);
+        self.decide(cluster::Event::End, now, &mut outcome);
         if is_empty {
             self.is_gone = true;
             self.watch(now, &mut outcome);

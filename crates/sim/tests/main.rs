@@ -1,7 +1,6 @@
 //! What the simulator demands of a cluster, on a few seeds of each kind, and that it would notice if that were
 //! not so. `cargo xtask sim` runs as many seeds as there is time for.
 
-mod copies;
 mod planted;
 mod profiles;
 mod seeds;

@@ -18,7 +18,7 @@ fn found(planted: Planted, profile: Profile, seeds: u64) -> Option<Box<Broken>> 
 
 #[test]
 fn a_member_that_gives_away_anothers_ports_is_found() {
-    let broken = found(Planted::AnothersPorts, Profile::Harsh, 12).expect("it is found");
+    let broken = found(Planted::AnothersPorts, Profile::Rejoin, 20).expect("it is found");
 
     assert_eq!(broken.law, Law::OneTupleOneConnection, "{broken}");
 }
@@ -37,4 +37,18 @@ fn members_that_do_not_ask_who_held_a_bucket_before_are_found() {
 
     let laws = [Law::ConnectionsSurvive, Law::ClientsKeepPorts];
     assert!(laws.contains(&broken.law), "{broken}");
+}
+
+#[test]
+fn a_bucket_that_is_served_before_its_flows_are_there_is_found() {
+    let broken = found(Planted::NoGate, Profile::Gentle, 6).expect("it is found");
+
+    assert_eq!(broken.law, Law::ConnectionsSurvive, "{broken}");
+}
+
+#[test]
+fn copies_that_end_while_their_owner_lives_are_found() {
+    let broken = found(Planted::CopiesExpire, Profile::Gentle, 12).expect("it is found");
+
+    assert_eq!(broken.law, Law::ConnectionsSurvive, "{broken}");
 }

@@ -119,7 +119,7 @@ impl Hosts {
                 "a packet of connection {id}, from {:?} to {:?}, reaches {own:?} from {from:?}",
                 connection.server, connection.client
             );
-            return vec![Deed::Breaks(Law::RightDelivery, id, what)];
+            return vec![Deed::Stray(id, what)];
         }
         Self::client_hears(connection, (payload.word, number), now, &mut deeds);
         deeds

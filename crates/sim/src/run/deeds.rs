@@ -24,6 +24,12 @@ impl Run {
                 }
                 Deed::Over(id, outcome) => self.over(id, outcome),
                 Deed::Breaks(law, id, what) => self.breaks(law, &[id], what),
+                Deed::Stray(id, what) => {
+                    let is_excused = self.unrest.excuse(self.now).is_some();
+                    if !is_excused || self.laws.agrees_on_ended {
+                        self.breaks(Law::RightDelivery, &[id], what);
+                    }
+                }
                 Deed::Moved {
                     first,
                     was,
@@ -48,6 +54,10 @@ impl Run {
         let Some(holder) = self.holder(one, external) else {
             return;
         };
+        let is_copy = !one.is_live() && self.unrest.excuse(self.now).is_some();
+        if is_copy && !self.laws.agrees_on_ended {
+            return;
+        }
         let what = format!(
             "{external:?} is connection {first}'s ({:?} to {:?}), which gw{holder} holds, and connection {second}'s ({:?} to {:?})",
             one.client, one.server, other.client, other.server

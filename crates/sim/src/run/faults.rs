@@ -20,8 +20,8 @@ use crate::{
 /// How long a flow may take to be copied to another member.
 const LAG: Duration = Duration::from_secs(3);
 
-/// How long a packet is on its way at most, and news of a change.
-const FLIGHT: Duration = Duration::from_secs(1);
+/// How long a packet is on its way at most, and news of a change: the last of what is handed over is found by a sweep.
+const FLIGHT: Duration = Duration::from_secs(4);
 
 /// A step of a fault that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,7 +273,9 @@ impl Run {
     }
 
     fn crash(&mut self, member: usize) {
-        let must_survive = self.laws.survives_crash && self.plan.profile == Profile::Crash;
+        let must_survive = self.laws.survives_crash
+            && self.plan.copies_flows
+            && self.plan.profile == Profile::Crash;
         let now = self.now;
         if must_survive {
             let is_new = |it: &Connection| it.established.is_none_or(|at| at + LAG > now);
@@ -366,7 +368,9 @@ impl Run {
             Fault::Drain { .. } | Fault::Restart { is_said: true, .. } => {
                 self.change(fault, is_calm || self.plan.profile == Profile::Gentle);
             }
-            Fault::Crash { .. } if self.plan.profile == Profile::Crash => {}
+            Fault::Crash { .. } if self.plan.profile == Profile::Crash => {
+                self.unrest.changed_at = self.now;
+            }
             Fault::Crash { .. } | Fault::Restart { .. } => {
                 self.count_change();
                 self.unsettle(self.plan.settling());
@@ -613,7 +617,7 @@ impl Run {
         }
     }
 
-    fn with_member(&mut self, member: usize, act: impl FnOnce(&mut Member)) {
+    pub(super) fn with_member(&mut self, member: usize, act: impl FnOnce(&mut Member)) {
         if let Some(gateway) = self.members.get_mut(member) {
             act(gateway);
         }

@@ -17,6 +17,8 @@ use crate::{
 const IPIP: u8 = 4;
 /// Gateways that may handle a packet: the first one, and one for each hop.
 const HANDLED_MAX: u32 = abi::cluster::HOPS as u32 + 1;
+/// Of so many events of the packet path one is lost.
+const EVENTS_LOST_ONE_IN: usize = 8;
 /// Frames that wait for a gateway that stands still; a ring of its interface has no room for more.
 const RING_MAX: usize = 256;
 
@@ -59,6 +61,12 @@ impl Run {
         let handled = flight.handled + 1;
         let (exit, reason, bytes) = member.process(flight.bytes, ifindex, now);
         self.report.packets += 1;
+        // What the packet path cannot tell, a sweep finds.
+        let began = member.began();
+        let is_told = !self.random.once_in(EVENTS_LOST_ONE_IN);
+        if is_told && !began.is_empty() {
+            self.grant(index, began);
+        }
         self.note(Entry::Took(index, connection, reason));
         let is_excused = self
             .hosts

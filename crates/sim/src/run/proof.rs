@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use abi::{ExternalState, FlowKey, Side, ports::WORDS};
+use abi::{ExternalState, FlowKey, Side, cluster::bucket_of, ports::WORDS};
 use gateway::bitmaps::reserved;
 
 use super::Run;
@@ -68,7 +68,18 @@ impl Run {
             self.breaks(Law::EverythingEnds, &[id], what);
         }
         for index in 0..self.members.len() {
-            let left = self.members.get(index).and_then(|it| left(&it.tables));
+            let member = self.members.get(index);
+            let left = member.and_then(|it| Some((left(&it.tables)?, it)));
+            let left = left.map(|(left, it)| match it.tables.flows().first() {
+                Some((key, flow)) => {
+                    let bucket = bucket_of(match flow.side() {
+                        Side::Outbound => flow.to.source_port,
+                        Side::Inbound => key.tuple.target_port,
+                    });
+                    format!("{left}, {key:?} among them; {}", it.says_of(bucket))
+                }
+                None => left,
+            });
             if let Some(left) = left {
                 let what = format!("gw{index} has {left} when all is over");
                 self.breaks(Law::EverythingEnds, &[], what);
