@@ -122,10 +122,11 @@ impl Noticed {
 
 impl fmt::Display for Noticed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [half, most, nearly, all] = [0.5, 0.9, 0.99, 1.0].map(|part| self.stall(part));
+        let [half, most, nearly, all] =
+            [0.5, 0.9, 0.99, 1.0].map(|part| self.stall(part).as_millis());
         write!(
             f,
-            "{} flows, {} lost {:?}; waits: half {half:.0?}, 90 % {most:.0?}, 99 % {nearly:.0?}, worst {all:.0?}",
+            "{} flows, {} lost {:?}; waits in ms: half {half}, 90 % {most}, 99 % {nearly}, worst {all}",
             self.flows, self.lost, self.errors,
         )
     }

@@ -39,10 +39,15 @@ fn part(what: &str, count: usize, pairs: &[[usize; 2]]) -> Result<()> {
     let young = run.echo.begin(&run.scene.site, meanwhile)?;
     thread::sleep(apart.saturating_sub(began.elapsed()));
     run.scene.ways(count)?;
+    println!(
+        "lost so far: {}, and {} that began meanwhile",
+        run.herd.lost(),
+        young.lost()
+    );
     run.scene.join()?;
 
     run.is_whole(count)?;
-    run.goes_on(3)?;
+    run.herd.go_on(3)?;
     let seen = run.load()?.run_for(AFTER)?;
     println!("short connections afterwards: {seen}");
     ensure!(seen.failed == 0 && seen.done > 0, "{seen}");

@@ -100,14 +100,15 @@ impl Run {
         let echo = Echo::start(&scene.site)?;
         let herd = echo.herd(&scene.site, flows)?;
         herd.is_older_than(YOUNG)?;
-        herd.go_on(2)?;
-        Ok(Self {
+        let run = Self {
             scene,
             echo,
             herd,
             what: what.to_owned(),
             began,
-        })
+        };
+        run.goes_on(2)?;
+        Ok(run)
     }
 
     /// Begins short connections.
@@ -125,6 +126,10 @@ impl Run {
     /// Waits until each flow has had so many more answers; none is lost.
     pub fn goes_on(&self, more: u64) -> Result<()> {
         self.herd.go_on(more)?;
+        println!(
+            "the longest wait so far: {} ms",
+            self.herd.worst().as_millis()
+        );
         let lost = self.herd.lost();
         ensure!(lost == 0, "{}: {lost} flows were lost", self.what);
         Ok(())
@@ -162,8 +167,11 @@ fn total(noticed: &[Noticed]) {
         total.worst = total.worst.max(noticed.stall(1.0));
     }
     println!(
-        "so far: {} runs, {} flows, {} lost, worst wait {:.0?}",
-        total.runs, total.flows, total.lost, total.worst
+        "so far: {} runs, {} flows, {} lost, worst wait {} ms",
+        total.runs,
+        total.flows,
+        total.lost,
+        total.worst.as_millis()
     );
 }
 
