@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-use super::Narrator;
+use super::{Interrupted, Narrator};
 use crate::harness::{
     herd::{Echo, Herd, LIMIT, Wanted},
     members::{self, Members},
@@ -38,10 +38,11 @@ pub(super) fn show(name: &str, narrator: &mut Narrator) -> Result<()> {
     );
     let mut scene = Members::start(&format!("{name}-three"), &root, COUNT)?;
     let shown = acts(&mut scene, narrator);
-    if shown.is_err() || narrator.interrupt().is_requested() {
+    if narrator.interrupt().is_requested() {
         scene.discard();
-        return shown;
+        bail!(Interrupted);
     }
+    shown?;
     scene.down()
 }
 
@@ -54,6 +55,10 @@ fn acts(scene: &mut Members, narrator: &mut Narrator) -> Result<()> {
     };
     let herd = echo.begin(&scene.site, wanted)?;
     let shown = live(scene, &herd, narrator);
+    if narrator.interrupt().is_requested() {
+        // The connections end with this process: what they wait for may have ended already.
+        return shown;
+    }
     let [noticed, _] = herd.stop()?;
     echo.stop()?;
     shown?;
