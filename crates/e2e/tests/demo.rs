@@ -10,7 +10,7 @@ use e2e::harness::wait_for;
 use lab::Signal;
 
 /// How long the whole of it may take. People watch it.
-const DEMO_LIMIT: Duration = Duration::from_secs(30);
+const DEMO_LIMIT: Duration = Duration::from_secs(45);
 
 /// How long it may take to remove a site.
 const END_LIMIT: Duration = Duration::from_secs(10);

@@ -19,6 +19,7 @@ cargo xtask: every developer command of Egret
   ebpf                     build the BPF object into target/bpf/egret.o and print its sizes
   build                    the BPF object, and egretd and egret in release
   e2e [NAME [FILTER…]]     run one end-to-end suite (or all) and print what it measured  (root)
+  e2e failover --full      the same in the size that is promised: 6,000 flows, twenty gateways killed   (root)
   e2e --list               name the suites
   kernels [KERNEL]         load every program and run the twins on other kernels, in guests (6.1, 6.12, 7.x)
   guest KERNEL COMMAND …   run a command in a guest, on this machine's root directory
@@ -39,6 +40,10 @@ cargo xtask: every developer command of Egret
 /// How long all fuzz targets together run when nobody says otherwise.
 pub const FUZZ_SECONDS_DEFAULT: u32 = 60;
 
+/// The suite that has two sizes, and what asks for the larger one.
+const SUITE_WITH_SIZES: &str = "failover";
+const FULL: &str = "--full";
+
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -56,6 +61,8 @@ pub enum Command {
     E2e {
         suite: Option<String>,
         filter: Vec<String>,
+        /// In the size that is promised, where a suite has a smaller one for every day.
+        is_full: bool,
     },
     /// On all of the other kernels or on one.
     Kernels {
@@ -190,16 +197,22 @@ fn e2e(rest: &[String]) -> Result<Command, Misuse> {
         None => Ok(Command::E2e {
             suite: None,
             filter: Vec::new(),
+            is_full: false,
         }),
         Some((option, more)) if option == "--list" => alone("e2e --list", more, Command::E2eList),
         Some((given, _)) if given.starts_with('-') => Err(Misuse::UnexpectedArgument {
             command: "e2e",
             given: given.clone(),
         }),
-        Some((suite, filter)) => Ok(Command::E2e {
-            suite: Some(suite.clone()),
-            filter: filter.to_vec(),
-        }),
+        Some((suite, filter)) => {
+            let is_full = suite == SUITE_WITH_SIZES && filter.iter().any(|it| it == FULL);
+            let filter = filter.iter().filter(|it| !is_full || *it != FULL);
+            Ok(Command::E2e {
+                suite: Some(suite.clone()),
+                filter: filter.cloned().collect(),
+                is_full,
+            })
+        }
     }
 }
 
@@ -331,6 +344,7 @@ mod tests {
             Ok(Command::E2e {
                 suite: None,
                 filter: Vec::new(),
+                is_full: false,
             }),
         );
         check("e2e --list", Ok(Command::E2eList));
@@ -340,6 +354,15 @@ mod tests {
             Ok(Command::E2e {
                 suite: Some("nat".to_owned()),
                 filter: vec!["a_reply".to_owned(), "--exact".to_owned()],
+                is_full: false,
+            }),
+        );
+        check(
+            "e2e failover --full killed",
+            Ok(Command::E2e {
+                suite: Some("failover".to_owned()),
+                filter: vec!["killed".to_owned()],
+                is_full: true,
             }),
         );
     }

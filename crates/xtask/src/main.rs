@@ -81,9 +81,13 @@ fn run(command: Command, given: &[String]) -> Result<ExitCode> {
             proof::test(&workspace, fuzz_seconds)
         }
         Command::E2eList => suites::list(&workspace),
-        Command::E2e { suite, filter } => {
+        Command::E2e {
+            suite,
+            filter,
+            is_full,
+        } => {
             needs_root("the suites load BPF programs and make network namespaces")?;
-            suites::run(&workspace, suite.as_deref(), &filter)
+            suites::run(&workspace, suite.as_deref(), &filter, is_full)
         }
         Command::Kernels { kernel } => kernels::run(&workspace, kernel.as_deref()),
         // As with the programs below: the exit status is the command's own.

@@ -77,12 +77,17 @@ pub fn list(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Sets up, builds, and runs one suite or all of them, showing what they print.
+/// Sets up, builds, and runs one suite or all of them, showing what they print; in full size if it is asked for.
 ///
 /// # Errors
 ///
 /// If there is no such suite, or one did not pass.
-pub fn run(workspace: &Workspace, suite: Option<&str>, filter: &[String]) -> Result<()> {
+pub fn run(
+    workspace: &Workspace,
+    suite: Option<&str>,
+    filter: &[String],
+    is_full: bool,
+) -> Result<()> {
     let names = chosen(names(workspace)?, suite)?;
     if let Some(toolchain) = setup::ensure(&[Part::Bpf, Part::Lab])? {
         ebpf::build(workspace, &toolchain)?;
@@ -92,7 +97,11 @@ pub fn run(workspace: &Workspace, suite: Option<&str>, filter: &[String]) -> Res
     let mut report = Report::default();
     for name in names {
         report.stage(&stage_name(&name), &[], || {
-            process::run_tests(&mut command(workspace, &name, filter))
+            let mut command = command(workspace, &name, filter);
+            if is_full {
+                command.env("EGRET_FULL", "1");
+            }
+            process::run_tests(&mut command)
         });
     }
     report.finish()
@@ -135,7 +144,7 @@ static NEEDS: [Need; 5] = [
         find: || router("frr"),
     },
     Need {
-        suites: &["bgp", "bfd"],
+        suites: &["bgp", "bfd", "failover"],
         variable: "EGRET_BIRD",
         find: || router("bird2"),
     },

@@ -3,12 +3,12 @@
 //! The acts, in order; each one states claims and looks whether they hold:
 //!
 //! ```text
-//! refused ─► gateway starts ─► passing ─► tables ─► killed ─► drained ─► runs on until Ctrl-C │ removed
+//! refused ─► gateway starts ─► passing ─► tables ─► killed ─► cluster ─► runs on until Ctrl-C │ removed
 //! ```
 //!
 //! A claim that does not hold is shown and counted, and the demo goes on: what follows may say why.
 
-mod drained;
+mod cluster;
 mod interrupt;
 mod killed;
 mod narrator;
@@ -51,7 +51,7 @@ pub fn play(options: &Options, narrator: &mut Narrator) -> Result<()> {
 
     let mut gateway = Gateway::prepare(site.host("gw")?, stage::POLICY)?;
     let shown = acts(&site, &mut gateway, narrator)
-        .and_then(|()| drained::show(&options.name, narrator))
+        .and_then(|()| cluster::show(&options.name, narrator))
         .and_then(|()| match options.once {
             true => Ok(()),
             false => next::stay(&site, &mut gateway, narrator),

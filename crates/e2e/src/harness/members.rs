@@ -1,6 +1,7 @@
 //! Gateways with one address, and a router on either side of them that spreads packets over all of them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub const STREAM: SocketAddr = target(9000);
 /// How long something may take that has no time of its own.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The routers, each with a bridge that joins the gateways.
+const SEGMENTS: [&str; 2] = ["inside", "outside"];
 /// A gateway's interfaces.
 const CABLES: [&str; 2] = ["in0", "out0"];
 
@@ -38,8 +41,8 @@ pub struct Members {
     /// Where they stand: pod `a1`, gateways `gw1`, `gw2` and so on, target `api`.
     pub site: Site,
     routers: Vec<Router>,
-    /// Of the gateway that died last.
-    lost_routes: String,
+    /// Those that are cut off, with the routes that went with their links.
+    gone: BTreeMap<usize, String>,
 }
 
 /// A gateway's policy: all have the same, but for who they are.
@@ -89,9 +92,22 @@ fn common(directory: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Where FRR was unpacked, if somebody said so.
-pub fn frr() -> Option<PathBuf> {
-    std::env::var_os(Brand::Frr.variable()).map(PathBuf::from)
+/// Routers, and where they were unpacked.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    brand: Brand,
+    root: PathBuf,
+}
+
+/// FRR, if somebody said where it was unpacked.
+pub fn frr() -> Option<Routers> {
+    routers(Brand::Frr)
+}
+
+/// Routers that a brand makes, if somebody said where they were unpacked.
+pub fn routers(brand: Brand) -> Option<Routers> {
+    let root = std::env::var_os(brand.variable())?.into();
+    Some(Routers { brand, root })
 }
 
 impl Members {
@@ -101,7 +117,7 @@ impl Members {
     /// # Errors
     ///
     /// If that does not come to be.
-    pub fn start(name: &str, root: &Path, count: usize) -> Result<Self> {
+    pub fn start(name: &str, of: &Routers, count: usize) -> Result<Self> {
         let names: Vec<String> = (1..=count).map(|it| format!("gw{it}")).collect();
         let mut topology = Topology::two_arm(name).pods("10.1.0.0/24", ["a1"]);
         for name in &names {
@@ -113,8 +129,8 @@ impl Members {
             .routed()
             .build()?;
         let routers = vec![
-            router(root, &site, "inside", (65_001, 1), count)?,
-            router(root, &site, "outside", (65_000, 2), count)?,
+            router(of, &site, "inside", (65_001, 1), count)?,
+            router(of, &site, "outside", (65_000, 2), count)?,
         ];
         let first = site.host("gw1")?;
         let files = first.directory().context("it is a gateway")?.to_owned();
@@ -126,7 +142,7 @@ impl Members {
             gateways: gateways.collect::<Result<_>>()?,
             site,
             routers,
-            lost_routes: String::new(),
+            gone: BTreeMap::new(),
         };
         scene.shares()?;
         scene.ways(count)?;
@@ -149,10 +165,11 @@ impl Members {
     ///
     /// If it does not come to be, or cannot be asked.
     pub fn owns(&self, buckets: &[u32]) -> Result<()> {
-        let all = 0..self.gateways.len();
-        self.await_members(all, &format!("buckets are owned {buckets:?}"), |owned| {
-            owned == buckets
-        })
+        self.await_members(
+            &self.here(),
+            &format!("buckets are owned {buckets:?}"),
+            |owned| owned == buckets,
+        )
     }
 
     /// Has a gateway die: its cables are cut first, so that it says nothing more, and nothing is left of what it
@@ -162,32 +179,98 @@ impl Members {
     ///
     /// If it cannot be killed.
     pub fn kill(&mut self, gateway: usize) -> Result<()> {
-        let host = self.site.host(&format!("gw{}", gateway + 1))?;
-        self.lost_routes = host.ip("route show")?;
-        for interface in CABLES {
-            host.ip(&format!("link set {interface} down"))?;
-        }
+        self.unplug(gateway)?;
         self.gateways[gateway].kill()?;
         self.gateways[gateway].uninstall()
     }
 
-    /// Brings back the gateway that died last.
+    /// Brings back a gateway that died.
     ///
     /// # Errors
     ///
     /// If it does not start.
     pub fn revive(&mut self, gateway: usize) -> Result<()> {
+        self.plug(gateway)?;
+        self.gateways[gateway].start()
+    }
+
+    /// Cuts a gateway's cables. It lives on, and nobody hears of it.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be cut.
+    pub fn unplug(&mut self, gateway: usize) -> Result<()> {
+        let host = self.site.host(&format!("gw{}", gateway + 1))?;
+        self.gone.insert(gateway, host.ip("route show")?);
+        for interface in CABLES {
+            host.ip(&format!("link set {interface} down"))?;
+        }
+        Ok(())
+    }
+
+    /// Mends the cables of one that was cut off.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be mended.
+    pub fn plug(&mut self, gateway: usize) -> Result<()> {
         let host = self.site.host(&format!("gw{}", gateway + 1))?;
         for interface in CABLES {
             host.ip(&format!("link set {interface} up"))?;
         }
         // Routes go with the link that they lead to.
-        for route in self.lost_routes.lines() {
-            if !route.contains("proto kernel") {
-                host.ip(&format!("route replace {}", route.trim()))?;
-            }
+        let routes = self.gone.remove(&gateway).unwrap_or_default();
+        for route in routes.lines().filter(|it| !it.contains("proto kernel")) {
+            host.ip(&format!("route replace {}", route.trim()))?;
         }
-        self.gateways[gateway].start()
+        Ok(())
+    }
+
+    /// Cuts everything between two gateways of each pair; the routers reach both as before. Returns when either
+    /// side takes the other for dead.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be cut, or they go on seeing each other.
+    pub fn part(&self, pairs: &[[usize; 2]]) -> Result<()> {
+        let rule = |from: usize, to: usize| {
+            format!("iifname gateways_{from} oifname gateways_{to} drop\n")
+        };
+        let both = |&[one, other]: &[usize; 2]| rule(one, other) + &rule(other, one);
+        let rules: String = pairs.iter().map(both).collect();
+        for router in SEGMENTS {
+            self.site.host(router)?.nft(&format!(
+                "table bridge parted {{ chain forward {{\ntype filter hook forward priority 0\n{rules}}}\n}}"
+            ))?;
+        }
+        for [one, other] in pairs {
+            self.sees_nothing_of(*one, *other)?;
+            self.sees_nothing_of(*other, *one)?;
+        }
+        Ok(())
+    }
+
+    /// Joins again what was parted.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot.
+    pub fn join(&self) -> Result<()> {
+        let heal = |router| self.site.host(router)?.nft("delete table bridge parted");
+        SEGMENTS.into_iter().try_for_each(heal)?;
+        Ok(())
+    }
+
+    /// Those that are not cut off.
+    fn here(&self) -> Vec<usize> {
+        let all = 0..self.gateways.len();
+        all.filter(|it| !self.gone.contains_key(it)).collect()
+    }
+
+    fn sees_nothing_of(&self, viewer: usize, gateway: usize) -> Result<()> {
+        self.await_members(&[viewer], "one owns nothing", |owned| {
+            owned.get(gateway) == Some(&0)
+        })
     }
 
     /// Waits until all others see that a gateway owns nothing.
@@ -196,12 +279,10 @@ impl Members {
     ///
     /// If it does not come to be, or cannot be asked.
     pub fn owner_is_not(&self, gateway: usize) -> Result<()> {
-        for viewer in (0..self.gateways.len()).filter(|it| *it != gateway) {
-            self.await_members(viewer..viewer + 1, "one owns nothing", |owned| {
-                owned.get(gateway) == Some(&0)
-            })?;
-        }
-        Ok(())
+        let mut others = self.here();
+        others.retain(|it| *it != gateway);
+        let see = |viewer| self.sees_nothing_of(viewer, gateway);
+        others.into_iter().try_for_each(see)
     }
 
     /// Waits until a gateway sees that it owns all.
@@ -210,21 +291,22 @@ impl Members {
     ///
     /// If it does not come to be, or cannot be asked.
     pub fn owner_is(&self, gateway: usize) -> Result<()> {
-        self.await_members(gateway..gateway + 1, "one owns everything", |owned| {
+        self.await_members(&[gateway], "one owns everything", |owned| {
             owned.get(gateway) == Some(&256)
         })
     }
 
-    /// Waits until all see that each gateway owns a part.
+    /// Waits until all that are not cut off see that each of them owns a part.
     ///
     /// # Errors
     ///
     /// If it does not come to be, or cannot be asked.
     pub fn shares(&self) -> Result<()> {
-        let all = 0..self.gateways.len();
-        let least = 128 / self.gateways.len() as u32;
-        self.await_members(all, "each owns a part", |owned| {
-            owned.iter().all(|part| *part >= least)
+        let here = self.here();
+        let least = 128 / here.len() as u32;
+        self.await_members(&here, "each owns a part", |owned| {
+            here.iter()
+                .all(|it| owned.get(*it).is_some_and(|part| *part >= least))
         })
     }
 
@@ -247,7 +329,9 @@ impl Members {
         };
         let mut last = Vec::new();
         let waited = wait_for(PATIENCE, "flows are copied", || {
-            last = (0..self.gateways.len())
+            last = self
+                .here()
+                .into_iter()
                 .map(|it| self.cluster(it))
                 .collect::<Result<_>>()?;
             Ok(last.iter().all(is_synced).then_some(()))
@@ -257,15 +341,15 @@ impl Members {
 
     fn await_members(
         &self,
-        viewers: std::ops::Range<usize>,
+        viewers: &[usize],
         what: &str,
         is_so: impl Fn(&[u32]) -> bool,
     ) -> Result<()> {
         let mut last = Vec::new();
         let waited = wait_for(PATIENCE, what, || {
             last.clear();
-            for viewer in viewers.clone() {
-                last.push(self.cluster(viewer)?);
+            for viewer in viewers {
+                last.push(self.cluster(*viewer)?);
             }
             let owned =
                 |it: &Cluster| -> Vec<u32> { it.members.iter().map(|it| it.owns).collect() };
@@ -393,7 +477,7 @@ impl Members {
 }
 
 fn router(
-    root: &Path,
+    of: &Routers,
     site: &Site,
     host: &str,
     (asn, third): (u32, u8),
@@ -410,5 +494,5 @@ fn router(
         id: Ipv4Addr::new(10, 0, 0, third),
         neighbours: neighbours.collect(),
     };
-    Ok(Router::start(Brand::Frr, root, site.host(host)?, &plan)?)
+    Ok(Router::start(of.brand, &of.root, site.host(host)?, &plan)?)
 }

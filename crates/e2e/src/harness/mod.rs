@@ -47,6 +47,7 @@ pub mod members;
 mod notify;
 mod programs;
 mod wait;
+pub mod witness;
 
 pub use gateway::{Gateway, READY_LIMIT};
 pub use http::{Answer, HttpClient};
