@@ -411,7 +411,6 @@ impl Watcher {
             Order::Leave { is_empty, reply } => {
                 self.is_ending = true;
                 self.leave_or_stay(Phase::Drained);
-                self.flows.handle(cluster::Event::End, Instant::now());
                 if is_empty {
                     self.is_gone = true;
                     self.configure();

@@ -119,8 +119,6 @@ pub enum Event {
     Leave,
     /// It is to take them again.
     Stay,
-    /// Its daemon ends, and its packet path goes on: nobody would hear of flows that it began.
-    End,
     /// Whether members copy flows to each other.
     Copies(bool),
     /// There is a stream by which a member tells of flows, or none any more.
@@ -191,7 +189,6 @@ type Found = (Box<[Holder; BUCKETS]>, BTreeMap<u8, Ipv4Addr>);
 pub struct Cluster {
     peers: Vec<Peer>,
     me: usize,
-    is_ending: bool,
     /// For each bucket the members, the first one first.
     order: Vec<Vec<u8>>,
     holders: Option<Box<[Holder; BUCKETS]>>,
@@ -216,7 +213,6 @@ impl Cluster {
             Event::Heard(address, standing) => self.hear(address, standing, now),
             Event::Leave => self.stand(Standing::Leaving),
             Event::Stay => self.stand(Standing::Up),
-            Event::End => (self.is_ending, self.is_untold) = (true, true),
             Event::Copies(are_made) => self.copying.are_made = are_made,
             Event::Hears { from, is_heard } => self.copying.hear(from, is_heard),
             Event::Held { bucket, from } => self.copying.hold(bucket, from),
@@ -541,7 +537,7 @@ impl Cluster {
         let gives = match owner == me {
             true => before == NOBODY || self.copying.may_give(bucket, before, now),
             // Until the owner knows what is in use.
-            false => before == me && self.copying.are_made && !self.is_ending,
+            false => before == me && self.copying.are_made,
         };
         let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
         match order.iter().position(|it| *it == me) {

@@ -59,7 +59,6 @@ pub fn timeless(event: Event) -> Event {
         | Event::Heard(..)
         | Event::Leave
         | Event::Stay
-        | Event::End
         | Event::Copies(_)
         | Event::Hears { .. }
         | Event::Held { .. }

@@ -141,7 +141,6 @@ impl Ways {
     /// The daemon ends. Its packet path goes on with flows that there are, or there are none.
     pub fn end(&mut self, is_empty: bool, now: Instant) -> Outcome {
         let mut outcome = self.leave_or_stay(true, now);
-        self.decide(cluster::Event::End, now, &mut outcome);
         if is_empty {
             self.is_gone = true;
             self.watch(now, &mut outcome);
