@@ -65,7 +65,12 @@ pub struct Buckets {
     pub ranks: [Shared<u8>; CLASSES],
     /// By rank, the ports of a class that it does not give, in the order of [`crate::ports::place`].
     pub withheld: [[Shared<u64>; CLASS_WORDS]; MEMBERS_MAX],
+    /// See [`Division::unknown`].
+    pub unknown: [Shared<u64>; SET_WORDS],
 }
+
+/// Words of a set of buckets.
+pub const SET_WORDS: usize = BUCKETS / 64;
 
 /// What [`Buckets`] say, as plain values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,9 @@ pub struct Division {
     pub ranks: [u8; CLASSES],
     /// See [`Buckets::withheld`].
     pub withheld: [[u64; CLASS_WORDS]; MEMBERS_MAX],
+    /// The buckets that this member owns, as bits, lowest first, and of which flows may live elsewhere that it
+    /// knows nothing of: what belongs to no flow here is not told that there is none.
+    pub unknown: [u64; SET_WORDS],
 }
 
 impl Buckets {
@@ -85,6 +93,7 @@ impl Buckets {
             holders: core::array::from_fn(|_| Shared::from(0)),
             ranks: core::array::from_fn(|_| Shared::from(0)),
             withheld: core::array::from_fn(|_| core::array::from_fn(|_| Shared::from(0))),
+            unknown: core::array::from_fn(|_| Shared::from(0)),
         }
     }
 
@@ -96,6 +105,7 @@ impl Buckets {
         if is_alone {
             self.withheld.iter().flatten().for_each(|word| word.set(0));
         }
+        self.unknown.iter().for_each(|word| word.set(0));
         let nobody = Holder::NONE.word();
         self.holders.iter().for_each(|word| word.set(nobody));
     }
@@ -112,12 +122,22 @@ impl Buckets {
         for (word, wanted) in words.zip(division.withheld.iter().flatten()) {
             word.set(*wanted);
         }
+        for (word, wanted) in self.unknown.iter().zip(&division.unknown) {
+            word.set(*wanted);
+        }
         for (word, holder) in self.holders.iter().zip(&division.holders) {
             word.set(holder.word());
         }
         for (word, rank) in self.ranks.iter().zip(&division.ranks) {
             word.set(*rank);
         }
+    }
+
+    /// Whether this member owns a bucket of which flows may live elsewhere: [`Division::unknown`].
+    #[inline(always)]
+    pub fn is_unknown(&self, bucket: u8) -> bool {
+        let bucket = core::hint::black_box(bucket as usize) % BUCKETS;
+        self.unknown[bucket / 64].get() >> (bucket % 64) & 1 != 0
     }
 
     /// Who holds a bucket.
@@ -244,6 +264,8 @@ pub struct Trip {
     pub to: Shared<u32>,
     /// Not zero if the external port that it calls is another member's, so that it goes out to a router.
     pub is_out: Shared<u32>,
+    /// Not zero if its flow may live elsewhere, see [`Division::unknown`].
+    pub is_unknown: Shared<u32>,
 }
 
 /// How a packet came.
@@ -399,10 +421,10 @@ impl Sent {
     }
 }
 
-const _: () = assert!(size_of::<Buckets>() == 3 * BUCKETS + 32 * MEMBERS_MAX);
+const _: () = assert!(size_of::<Buckets>() == 3 * BUCKETS + 32 * MEMBERS_MAX + 8 * SET_WORDS);
 const _: () = assert!(size_of::<Member>() == 32);
 const _: () = assert!(size_of::<Member>() == size_of::<Member<Picture>>());
-const _: () = assert!(size_of::<Trip>() == 12);
+const _: () = assert!(size_of::<Trip>() == 16);
 const _: () = assert!(BUCKETS == 256, "a bucket is a byte");
 const _: () = assert!(
     MEMBERS_MAX <= 16,

@@ -61,7 +61,7 @@ pub use stage::{Needs, Stage};
 pub use time::Tick;
 
 /// The number of this set of layouts. Pinned maps of another number are refused, never reread.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// The names of the maps, as they are pinned and as `bpftool map` shows them (15 bytes at most).
 pub mod map {

@@ -124,6 +124,7 @@ reasons! {
     NoOwner = 63, Drop, "no_owner", "No member of the cluster holds such flows at this moment: this one has just started and does not know yet whether others do.";
     RelayUnwanted = 64, Drop, "relay_unwanted", "Handed over by another member of the cluster whose rules want it, and ours do not: their configurations differ. The kernel does not get it, because it would send it on untranslated.";
     Moving = 65, Drop, "moving", "A new flow in the very moment in which its bucket moved from one member of the cluster to another: the one begins no more flows of it, and the other does not know yet which ports are in use. The sender tries again.";
+    StateUnknown = 66, Drop, "state_unknown", "A TCP segment of no flow that this member of the cluster knows, but another one may: that one fell silent, and had not copied all of its flows to this one. If it has died, its flows are gone, and are answered with RST after five minutes; if it has only lost sight of this one, they go on when it is seen again.";
 }
 
 impl Reason {

@@ -688,6 +688,7 @@ fn found(tables: &Tables) -> Option<cluster::Event> {
     Some(cluster::Event::Found {
         holders: Box::new(holders),
         members: members.ok()?.into_iter().filter_map(known).collect(),
+        unknown: std::array::from_fn(|word| buckets.unknown[word].get()),
     })
 }
 

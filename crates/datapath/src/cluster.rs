@@ -167,13 +167,22 @@ pub fn unless_mine<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V:
     }
     let called = bucket_of(arrival.key.tuple.target_port);
     let is_out = matches!(beginning.way, Way::Hairpin) && holder(world, called).owner != me;
+    let is_unknown = world.buckets().is_some_and(|it| it.is_unknown(bucket));
     match world.trip() {
         Some(trip) => {
             trip.is_out.set(is_out as u32);
+            trip.is_unknown.set(is_unknown as u32);
             Step::Begin
         }
         None => Step::Leave(Reason::Internal),
     }
+}
+
+/// Whether a flow may live at another member that this one knows nothing of: then nobody is told that there is
+/// none.
+#[inline(always)]
+pub fn may_live_elsewhere<A: Address, W: World>(world: &W, beginning: &Beginning<A>) -> bool {
+    beginning.is_clustered && world.trip().is_some_and(|trip| trip.is_unknown.get() != 0)
 }
 
 /// Has a packet go out to a router whose flow would be another member's too: the external port that it calls is

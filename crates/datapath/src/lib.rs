@@ -728,6 +728,7 @@ fn begin<V: Translate<A>, A: Address, P: Packet, W: World + Tables<A> + Tables<V
             None => Reason::Collision,
             Some(reason) => reason,
         },
+        Step::Answer if cluster::may_live_elsewhere(world, beginning) => Reason::StateUnknown,
         Step::Answer => V::reset(packet, arrival),
         Step::Cross => return Some(Next::Go(Stage::Cross)),
         Step::Relay => return Some(Next::Go(Stage::Relay)),

@@ -324,6 +324,7 @@ impl Memory {
                 came: Shared::from(0),
                 to: Shared::from(0),
                 is_out: Shared::from(0),
+                is_unknown: Shared::from(0),
             }),
             counters: RefCell::new(std::vec![Counter::default(); REASONS_MAX]),
             pool_counters: RefCell::new(std::vec![PoolCounters::default(); POOLS_MAX]),

@@ -9,7 +9,7 @@ use abi::{
 };
 use datapath::{Exit, native::Frame};
 use gateway::{
-    cluster::{Cluster, Event, Member, PATIENCE, Standing},
+    cluster::{BLINDNESS, Cluster, Event, Member, PATIENCE, Standing},
     intent::{self, Intent},
 };
 use proptest::prelude::*;
@@ -437,6 +437,7 @@ fn members_that_do_not_agree_hand_a_packet_on_a_few_times_and_then_drop_it() {
             holders: [not_me; 256],
             ranks: [NOBODY; 256],
             withheld: [[0; 4]; 16],
+            unknown: [0; 4],
         });
     }
     let ended = members.first(0, Protocol::Tcp, ([10, 1, 0, 1], 4000));
@@ -477,6 +478,37 @@ fn until_an_owner_has_its_flows_who_held_them_begins_new_ones() {
     // Who has a port keeps it.
     let known = members.first(0, Protocol::Udp, ([10, 1, 0, 3], 4000));
     assert_eq!(known.reason, Reason::TranslatedOut);
+}
+
+/// One that fell silent may have died, or only not be seen from here.
+#[test]
+fn a_segment_of_a_flow_that_may_live_elsewhere_is_not_answered() {
+    let mut members = Members::new(3);
+    members.hand_over();
+    let client = ([10, 1, 0, 5], 4000);
+    let first = members.first(0, Protocol::Tcp, client);
+    let (owner, external) = (first.at, first.tuple());
+    members.hear(owner, Standing::Down);
+    let others = (0..3).filter(|it| *it != owner);
+    let data = Sketch::first(Protocol::Tcp, tuple(client, REMOTE)).flags(ACK);
+    let data = data.frame();
+    for to in others.clone() {
+        let data = members.send(to, INSIDE, data.clone());
+        for ended in [data, members.answer(to, Protocol::Tcp, external)] {
+            let fate = (ended.reason, ended.exit);
+            assert_eq!(fate, (Reason::StateUnknown, Exit::Drop), "{ended:?}");
+        }
+        // Whoever begins a connection does not wait.
+        let begun = members.first(to, Protocol::Tcp, ([10, 1, 0, 6], 4000 + to as u16));
+        assert_eq!(begun.reason, Reason::TranslatedOut);
+    }
+    // It is not heard any more, and its flows are given up.
+    members.now += BLINDNESS;
+    (0..3).for_each(|me| members.tell(me, Event::Tick));
+    for to in others {
+        let ended = members.send(to, INSIDE, data.clone());
+        assert_eq!(ended.reason, Reason::ResetSent, "{ended:?}");
+    }
 }
 
 #[test]

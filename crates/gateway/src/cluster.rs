@@ -27,6 +27,9 @@
 //! Ports that the owner gave before it went may be in use by flows that live on elsewhere: until it has them all, it
 //! gives none, and new flows are begun by who held the bucket before, with ports of that one's rank.
 //!
+//! Whoever owns a bucket whose flows may live at a member that fell silent, and did not copy all of them to this one,
+//! tells nobody that there is no such flow: until that one is heard again, or is given up.
+//!
 //! All others do the same when an owner comes up, whether they know that they held the bucket before or not: what
 //! each believed of the others until then may not have been the same.
 
@@ -37,15 +40,15 @@ use std::{
 };
 
 use abi::{
-    cluster::{BUCKETS, Division, Holder, NOBODY},
+    cluster::{BUCKETS, Division, Holder, NOBODY, SET_WORDS},
     hash::hash,
     ports::CLASS_WORDS,
 };
 
 mod custody;
 
-use custody::Copying;
-pub use custody::{Custody, HAND_OVER, Role, SILENCE};
+pub use custody::{BLINDNESS, Custody, HAND_OVER, Role, SILENCE};
+use custody::{Copying, bit};
 
 /// One of so many ports of a bucket is for those who own it only when the first in its order does not.
 pub const RESERVE: u32 = 8;
@@ -105,6 +108,8 @@ pub enum Event {
         holders: Box<[Holder; BUCKETS]>,
         /// The addresses of the members, by their numbers then.
         members: BTreeMap<u8, Ipv4Addr>,
+        /// See [`Division::unknown`].
+        unknown: [u64; SET_WORDS],
     },
     /// These are the members, and this one is at `me` among them.
     Configure {
@@ -181,8 +186,16 @@ struct Peer {
     is_back: bool,
 }
 
-/// What a daemon before this one left: who held each bucket, and the members' addresses by their numbers.
-type Found = (Box<[Holder; BUCKETS]>, BTreeMap<u8, Ipv4Addr>);
+/// What a daemon before this one left.
+#[derive(Clone, Debug)]
+struct Found {
+    /// Who held each bucket.
+    holders: Box<[Holder; BUCKETS]>,
+    /// The members' addresses by their numbers then.
+    members: BTreeMap<u8, Ipv4Addr>,
+    /// See [`Division::unknown`].
+    unknown: [u64; SET_WORDS],
+}
 
 /// The cluster, as one member sees it.
 #[derive(Clone, Debug, Default)]
@@ -194,6 +207,8 @@ pub struct Cluster {
     holders: Option<Box<[Holder; BUCKETS]>>,
     /// See [`Event::Found`]; until it is known who holds what.
     found: Option<Found>,
+    /// See [`Division::unknown`], as the packet path knows it.
+    unknown: [u64; SET_WORDS],
     /// Until when others are waited for.
     patience: Option<Instant>,
     /// When it is looked again whether owners have waited in vain.
@@ -208,7 +223,17 @@ impl Cluster {
     /// before. Until it is known who is there, nothing.
     pub fn handle(&mut self, event: Event, now: Instant) -> Option<Division> {
         match event {
-            Event::Found { holders, members } => self.found = Some((holders, members)),
+            Event::Found {
+                holders,
+                members,
+                unknown,
+            } => {
+                self.found = Some(Found {
+                    holders,
+                    members,
+                    unknown,
+                });
+            }
             Event::Configure { members, me } => self.configure(members, me, now),
             Event::Heard(address, standing) => self.hear(address, standing, now),
             Event::Leave => self.stand(Standing::Leaving),
@@ -247,6 +272,7 @@ impl Cluster {
                 (peer.standing, peer.left_at) = (Standing::Down, None);
             }
         }
+        self.copying.give_up(now);
         if self.patience.is_some() && self.peers.iter().all(|it| it.standing != Standing::Unknown) {
             self.patience = None;
         }
@@ -264,8 +290,8 @@ impl Cluster {
     pub fn deadline(&self) -> Option<Instant> {
         let absences = self.peers.iter().filter_map(|it| it.left_at);
         let absences = absences.map(|at| at + ABSENCE);
-        let deadlines = [self.patience, self.looks_at].into_iter().flatten();
-        deadlines.chain(absences).min()
+        let deadlines = [self.patience, self.looks_at, self.copying.gives_up_at()];
+        deadlines.into_iter().flatten().chain(absences).min()
     }
 
     /// Whether it is known who holds what; where there is no cluster it is.
@@ -369,10 +395,23 @@ impl Cluster {
                 let is_lost = before.forwards() && !standing.forwards();
                 (peer.standing, peer.left_at) = (standing, None);
                 if is_lost {
-                    self.copying.lose(number as u8);
+                    self.lose(number as u8, standing, now);
                 }
             }
         }
+    }
+
+    /// A member does not forward any more.
+    fn lose(&mut self, member: u8, standing: Standing, now: Instant) {
+        if let (Standing::Down, Some(holders)) = (standing, &self.holders) {
+            let held = |it: &Holder| [it.owner, it.before].contains(&member);
+            for (bucket, _) in holders.iter().enumerate().filter(|(_, it)| held(it)) {
+                self.copying.miss(bucket, bit(member), now);
+            }
+        } else {
+            (0..BUCKETS).for_each(|bucket| self.copying.find(bucket, member));
+        }
+        self.copying.lose(member);
     }
 
     /// All that the other one had of a bucket when it began is here: which of its ports are in use is known.
@@ -430,7 +469,13 @@ impl Cluster {
         for peer in &mut self.peers {
             peer.is_back = false;
         }
-        let is_known = self.holders.as_deref() == Some(&holders);
+        for (bucket, holder) in holders.iter().enumerate() {
+            if usize::from(holder.owner) != self.me {
+                self.copying.mind_not(bucket);
+            }
+        }
+        let is_known =
+            self.holders.as_deref() == Some(&holders) && self.unknown == self.copying.unknown();
         if is_known && !std::mem::take(&mut self.is_untold) {
             return None;
         }
@@ -439,13 +484,17 @@ impl Cluster {
         self.holders = Some(Box::new(holders));
         let members = self.peers.len();
         let ranks = std::array::from_fn(|bucket| self.rank(bucket, &holders, now));
-        for (bucket, _) in ranks.iter().enumerate().filter(|(_, it)| **it != NOBODY) {
-            self.copying.give(bucket);
+        for (bucket, (rank, holder)) in ranks.iter().zip(&holders).enumerate() {
+            if *rank != NOBODY {
+                self.copying.give(bucket, holder.before);
+            }
         }
+        self.unknown = self.copying.unknown();
         Some(Division {
             holders,
             ranks,
             withheld: std::array::from_fn(|rank| share(rank, members).map(|word| !word)),
+            unknown: self.unknown,
         })
     }
 
@@ -454,6 +503,7 @@ impl Cluster {
         let mut is_new = true;
         for (bucket, holder) in holders.iter().enumerate() {
             let known = self.known(bucket);
+            self.copying.miss(bucket, self.unheard(bucket), now);
             let is_asked =
                 holder.before != NOBODY && known.map(|it| it.before) != Some(holder.before);
             if is_asked && usize::from(holder.owner) == self.me {
@@ -472,12 +522,34 @@ impl Cluster {
         }
     }
 
+    /// Which members may have flows of a bucket that this one hears of only now, as bits.
+    fn unheard(&self, bucket: usize) -> u16 {
+        let others = |is_wanted: &dyn Fn(&Peer) -> bool| {
+            let others = self.peers.iter().enumerate();
+            let others = others.filter(|(index, it)| *index != self.me && is_wanted(it));
+            others.fold(0, |all, (index, _)| all | bit(index as u8))
+        };
+        if self.holders.is_some() {
+            return others(&|it| it.is_back);
+        }
+        match &self.found {
+            Some(found) if is_in(&found.unknown, bucket) => others(&|_| true),
+            Some(_) => 0,
+            None => match others(&|it| it.standing.forwards()) {
+                0 => others(&|_| true),
+                forwarding => forwarding,
+            },
+        }
+    }
+
     /// Who held a bucket until now, as this member knows or found it.
     fn known(&self, bucket: usize) -> Option<Holder> {
         if let Some(holders) = &self.holders {
             return holders.get(bucket).copied();
         }
-        let (holders, members) = self.found.as_ref()?;
+        let Found {
+            holders, members, ..
+        } = self.found.as_ref()?;
         let number = |number: u8| {
             let address = members.get(&number);
             let place = self
@@ -563,6 +635,12 @@ fn share(rank: usize, members: usize) -> [u64; CLASS_WORDS] {
         let ours = (0..64).filter(|bit| is_ours(word, *bit));
         ours.fold(0, |bits, bit| bits | 1 << bit)
     })
+}
+
+/// Whether a bucket is in a set.
+fn is_in(set: &[u64; SET_WORDS], bucket: usize) -> bool {
+    let word = set.get(bucket / 64).copied().unwrap_or(0);
+    word >> (bucket % 64) & 1 != 0
 }
 
 /// The order of members for a bucket.

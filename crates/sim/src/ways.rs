@@ -88,9 +88,12 @@ impl Ways {
     /// What a daemon before this one left in the packet path.
     pub fn find(&mut self, buckets: &Buckets, members: BTreeMap<u8, Ipv4Addr>, now: Instant) {
         let holders = std::array::from_fn(|bucket| buckets.holder(bucket as u8));
-        let holders = Box::new(holders);
-        self.cluster
-            .handle(cluster::Event::Found { holders, members }, now);
+        let found = cluster::Event::Found {
+            holders: Box::new(holders),
+            members,
+            unknown: std::array::from_fn(|word| buckets.unknown[word].get()),
+        };
+        self.cluster.handle(found, now);
     }
 
     /// This configuration is in force. It does not say whether flows are copied: `are_copied` does.

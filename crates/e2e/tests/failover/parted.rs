@@ -66,3 +66,14 @@ fn part(what: &str, count: usize, pairs: &[[usize; 2]]) -> Result<()> {
 fn two_gateways_that_do_not_see_each_other_give_no_port_twice_and_lose_no_flow() -> Result<()> {
     part("two parted", 2, &[[0, 1]])
 }
+
+#[test]
+fn three_gateways_that_do_not_see_each_other_give_no_port_twice_and_lose_no_flow() -> Result<()> {
+    part("three parted", 3, &[[0, 1], [0, 2], [1, 2]])
+}
+
+#[test]
+fn one_gateway_that_the_other_two_do_not_see_gives_no_port_twice_and_no_flow_is_lost() -> Result<()>
+{
+    part("one parted from two", 3, &[[0, 1], [0, 2]])
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use abi::{
     Protocol,
-    cluster::{Division, Holder, NOBODY, Note},
+    cluster::{Division, Holder, NOBODY, Note, SET_WORDS},
 };
 use datapath::native::Frame;
 use gateway::{cluster::Member, intent::cluster::Cluster};
@@ -83,6 +83,7 @@ fn divide(site: &Site) -> Vec<Frame> {
         holders,
         ranks,
         withheld,
+        unknown: [0x0000_00ff_0000_00ff; SET_WORDS],
     });
     handed_over()
 }

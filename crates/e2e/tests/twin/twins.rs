@@ -126,6 +126,9 @@ impl Twins {
         for (ours, kernels) in ours.withheld.iter().flatten().zip(withheld) {
             kernels.set(ours.get());
         }
+        for (ours, kernels) in ours.unknown.iter().zip(&kernels.unknown) {
+            kernels.set(ours.get());
+        }
         copy(memory.v4.externals.all(), &tables.externals)?;
         copy(memory.v4.classes.all(), &tables.classes)?;
         copy(memory.v4.fixed.all(), &tables.fixed)?;

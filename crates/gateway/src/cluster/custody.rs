@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use abi::cluster::{BUCKETS, Holder, NOBODY};
+use abi::cluster::{BUCKETS, Holder, NOBODY, SET_WORDS};
 
 use super::Member;
 use crate::sweep::{Part, Parts};
@@ -14,6 +14,10 @@ pub const HAND_OVER: Duration = Duration::from_secs(60);
 /// Whoever has flows of a bucket to hand over has begun to within this time: it knows of the owner by BFD, and has
 /// a stream to it.
 pub const SILENCE: Duration = Duration::from_secs(2);
+
+/// For so long at most, what belongs to no flow here is not told that there is none, where a member that fell silent
+/// may have one: it may have died, and whoever waits in vain gives up after minutes; or it is heard again.
+pub const BLINDNESS: Duration = Duration::from_secs(5 * 60);
 
 /// What a member has to do with a bucket's flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +109,8 @@ pub(super) struct Copying {
     /// Since when this one, which owns it, does not know which of the ports that it may give are in use elsewhere: by
     /// flows of who held it before.
     unsure: [Option<Instant>; BUCKETS],
+    /// Which members may have flows of it that this one knows nothing of.
+    missing: [Option<Missing>; BUCKETS],
     /// To which members there is a stream by which they tell, as bits.
     heard: u16,
     /// Which members have handed it to this one since they came up and since they owned it, as bits.
@@ -128,6 +134,7 @@ impl Default for Copying {
             held: [0; BUCKETS],
             complete: [0; BUCKETS],
             unsure: [None; BUCKETS],
+            missing: [None; BUCKETS],
             heard: 0,
             handed: [0; BUCKETS],
             owed: [false; BUCKETS],
@@ -137,6 +144,16 @@ impl Default for Copying {
             serves: [None; BUCKETS],
         }
     }
+}
+
+/// Who may have flows of a bucket that this member knows nothing of: it fell silent before all had been copied, or is
+/// heard again and has not handed them over yet.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    /// As bits.
+    members: u16,
+    /// When the last one of them became one.
+    since: Instant,
 }
 
 /// The element of a bucket.
@@ -151,7 +168,7 @@ fn put<T>(all: &mut [T; BUCKETS], bucket: usize, value: T) {
 }
 
 /// A member as a bit.
-fn bit(member: u8) -> u16 {
+pub(super) fn bit(member: u8) -> u16 {
     1u16.checked_shl(u32::from(member)).unwrap_or(0)
 }
 
@@ -168,6 +185,7 @@ impl Copying {
             usize::from(bucket),
             complete | bit(from),
         );
+        self.find(usize::from(bucket), from);
     }
 
     /// Whether the owner of a bucket may give its ports, although another one held it before: it has all of that
@@ -189,9 +207,63 @@ impl Copying {
         put(&mut self.unsure, bucket, Some(now));
     }
 
-    /// The owner gives ports of a bucket from now on.
-    pub fn give(&mut self, bucket: usize) {
+    /// The owner gives ports of a bucket from now on. If another one held it before, all that it had is here, or it
+    /// has nothing.
+    pub fn give(&mut self, bucket: usize, before: u8) {
         put(&mut self.unsure, bucket, None);
+        self.find(bucket, before);
+    }
+
+    /// These members, as bits, may have flows of a bucket that this one knows nothing of, unless they have told it.
+    pub fn miss(&mut self, bucket: usize, members: u16, now: Instant) {
+        let told = at(&self.handed, bucket, 0) | at(&self.complete, bucket, 0);
+        let known = at(&self.missing, bucket, None).map_or(0, |it| it.members);
+        if members & !told != 0 {
+            let missing = Missing {
+                members: known | members & !told,
+                since: now,
+            };
+            put(&mut self.missing, bucket, Some(missing));
+        }
+    }
+
+    /// That member has none, or told of them all.
+    pub fn find(&mut self, bucket: usize, member: u8) {
+        if let Some(missing) = self.missing.get_mut(bucket) {
+            *missing = missing.and_then(|it| {
+                let members = it.members & !bit(member);
+                (members != 0).then_some(Missing { members, ..it })
+            });
+        }
+    }
+
+    /// Another one owns a bucket: it is that one's to know.
+    pub fn mind_not(&mut self, bucket: usize) {
+        put(&mut self.missing, bucket, None);
+    }
+
+    /// Takes those flows for gone that have been waited for long enough.
+    pub fn give_up(&mut self, now: Instant) {
+        for missing in &mut self.missing {
+            *missing = missing.filter(|it| now < it.since + BLINDNESS);
+        }
+    }
+
+    /// When flows are to be given up next.
+    pub fn gives_up_at(&self) -> Option<Instant> {
+        let oldest = self.missing.iter().flatten().map(|it| it.since).min();
+        oldest.map(|since| since + BLINDNESS)
+    }
+
+    /// The buckets of which flows may live elsewhere, as [`abi::cluster::Division`] has them.
+    pub fn unknown(&self) -> [u64; SET_WORDS] {
+        let mut unknown = [0; SET_WORDS];
+        // Where nothing is copied, all that a member had ends with it.
+        for (word, missing) in unknown.iter_mut().zip(self.missing.chunks(64)) {
+            let set = missing.iter().enumerate().filter(|(_, it)| it.is_some());
+            *word = set.fold(0, |word, (bit, _)| word | u64::from(self.are_made) << bit);
+        }
+        unknown
     }
 
     /// Whether this member owns what it gives no ports of yet.
@@ -218,6 +290,7 @@ impl Copying {
         if is_handed {
             let handed = at(&self.handed, bucket, 0);
             put(&mut self.handed, bucket, handed | bit(from));
+            self.find(bucket, from);
         }
         is_handed
     }
@@ -277,8 +350,14 @@ impl Copying {
         for it in &mut self.switched {
             *it = number(*it);
         }
+        let missing = self.missing.iter_mut().flatten();
+        let missing = missing.map(|it| &mut it.members);
         let all = self.held.iter_mut().chain(&mut self.handed);
-        for bits in all.chain(&mut self.complete).chain([&mut self.heard]) {
+        for bits in all
+            .chain(&mut self.complete)
+            .chain([&mut self.heard])
+            .chain(missing)
+        {
             let members = (0..u16::BITS as u8).filter(|it| *bits & bit(*it) != 0);
             *bits = members.fold(0, |all, it| all | bit(number(it)));
         }

@@ -521,6 +521,7 @@ fn a_daemon_that_starts_over_tables_has_to_do_with_what_the_one_before_had() {
     holders[mine].owner = 7;
     let numbers = BTreeMap::from([(7, address(0)), (6, address(1))]);
     let division = start(Some(Event::Found {
+        unknown: [0; SET_WORDS],
         holders,
         members: numbers,
     }));
@@ -536,3 +537,5 @@ fn a_daemon_that_starts_over_tables_has_to_do_with_what_the_one_before_had() {
             .all(|it| division.holders[*it] == holder(NOBODY))
     );
 }
+
+mod unknown;
