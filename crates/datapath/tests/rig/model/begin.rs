@@ -163,7 +163,7 @@ impl Nat {
     }
 
     /// A rule's clients have no more than its quota, each of them and all together.
-    fn within_quota(
+    pub(super) fn within_quota(
         &self,
         rule: &str,
         client: Ipv4Addr,

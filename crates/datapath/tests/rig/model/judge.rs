@@ -165,7 +165,7 @@ impl Nat {
         let is_let_in = match self.entry(end, called, (sender, port)) {
             Entry::Must => true,
             Entry::MustNot => false,
-            Entry::May => made.reason() != Reason::Filtered,
+            Entry::May => !self.was_kept_out(packet, pooled.as_ref(), made.reason()),
         };
         if let Way::Local | Way::Nowhere = (self.routes)(*mapping.internal.ip()) {
             return Err(Reason::NoRoute);
@@ -176,6 +176,18 @@ impl Nat {
             (Some(pooled), true) => Ok(Beginning::Out(pooled, mapping.internal)),
             (Some(pooled), false) => Ok(Beginning::Call(pooled)),
         }
+    }
+
+    /// Whether a packet that left for this reason had not been let in: whoever only calls takes no session of what
+    /// its rule allows, and is refused no earlier than for its port.
+    fn was_kept_out(&self, packet: &Packet, pooled: Option<&Pooled>, reason: Reason) -> bool {
+        let lacks_sessions = |pooled: &Pooled| {
+            let session = (1, 0);
+            let within = self.within_quota(&pooled.rule, *packet.source.ip(), session);
+            within.is_err()
+        };
+        reason == Reason::Filtered
+            || reason == Reason::QuotaPorts && pooled.is_some_and(lacks_sessions)
     }
 
     /// Whether the internal endpoint behind an external one lets this sender in.
