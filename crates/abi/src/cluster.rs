@@ -53,6 +53,38 @@ impl Holder {
     }
 }
 
+/// By whom ports of a class are given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Giver {
+    /// The rank by which this member gives them; [`NOBODY`] if it gives none.
+    pub rank: u8,
+    /// The member that would serve their flows after it. A client whose class is full gets a port of another one
+    /// with the same, as long as there is any: then both directions of its flow come to that member.
+    pub next: u8,
+}
+
+impl Giver {
+    /// This member gives none.
+    pub const NONE: Self = Self {
+        rank: NOBODY,
+        next: NOBODY,
+    };
+
+    /// As it stands in [`Buckets`].
+    pub const fn word(self) -> u16 {
+        self.rank as u16 | (self.next as u16) << 8
+    }
+
+    /// The inverse of [`Giver::word`].
+    #[inline(always)]
+    pub const fn of(word: u16) -> Self {
+        Self {
+            rank: word as u8,
+            next: (word >> 8) as u8,
+        }
+    }
+}
+
 /// Who holds which bucket, and which ports are this member's to give, as a map value. All zero where a
 /// gateway is alone: then all are.
 #[repr(C)]
@@ -60,9 +92,8 @@ impl Holder {
 pub struct Buckets {
     /// [`Holder::word`] of each bucket.
     pub holders: [Shared<u16>; BUCKETS],
-    /// The rank by which this member gives ports of each class, [`NOBODY`] if it gives none. A flow's port is
-    /// taken from classes of its bucket's rank.
-    pub ranks: [Shared<u8>; CLASSES],
+    /// [`Giver::word`] of each class. A flow's port is taken from classes of its bucket's rank.
+    pub givers: [Shared<u16>; CLASSES],
     /// By rank, the ports of a class that it does not give, in the order of [`crate::ports::place`].
     pub withheld: [[Shared<u64>; CLASS_WORDS]; MEMBERS_MAX],
     /// See [`Division::unknown`].
@@ -77,8 +108,8 @@ pub const SET_WORDS: usize = BUCKETS / 64;
 pub struct Division {
     /// See [`Buckets::holders`].
     pub holders: [Holder; BUCKETS],
-    /// See [`Buckets::ranks`].
-    pub ranks: [u8; CLASSES],
+    /// See [`Buckets::givers`].
+    pub givers: [Giver; CLASSES],
     /// See [`Buckets::withheld`].
     pub withheld: [[u64; CLASS_WORDS]; MEMBERS_MAX],
     /// The buckets that this member owns, as bits, lowest first, and of which flows may live elsewhere that it
@@ -91,7 +122,7 @@ impl Buckets {
     pub fn alone() -> Self {
         Self {
             holders: core::array::from_fn(|_| Shared::from(0)),
-            ranks: core::array::from_fn(|_| Shared::from(0)),
+            givers: core::array::from_fn(|_| Shared::from(0)),
             withheld: core::array::from_fn(|_| core::array::from_fn(|_| Shared::from(0))),
             unknown: core::array::from_fn(|_| Shared::from(0)),
         }
@@ -100,8 +131,8 @@ impl Buckets {
     /// Forgets who holds which bucket: in a cluster nobody does; a gateway that is alone may give away every
     /// port.
     pub fn forget(&self, is_alone: bool) {
-        let rank = if is_alone { 0 } else { NOBODY };
-        self.ranks.iter().for_each(|word| word.set(rank));
+        let giver = if is_alone { 0 } else { Giver::NONE.word() };
+        self.givers.iter().for_each(|word| word.set(giver));
         if is_alone {
             self.withheld.iter().flatten().for_each(|word| word.set(0));
         }
@@ -113,9 +144,9 @@ impl Buckets {
     /// Says who holds which bucket, and which ports are this member's to give: of a bucket that it loses it gives
     /// none before the new owner is known, of one that it gets none before it is.
     pub fn set(&self, division: &Division) {
-        for (word, rank) in self.ranks.iter().zip(&division.ranks) {
-            if *rank != word.get() {
-                word.set(NOBODY);
+        for (word, giver) in self.givers.iter().zip(&division.givers) {
+            if giver.rank != Giver::of(word.get()).rank {
+                word.set(Giver::NONE.word());
             }
         }
         let words = self.withheld.iter().flatten();
@@ -128,8 +159,8 @@ impl Buckets {
         for (word, holder) in self.holders.iter().zip(&division.holders) {
             word.set(holder.word());
         }
-        for (word, rank) in self.ranks.iter().zip(&division.ranks) {
-            word.set(*rank);
+        for (word, giver) in self.givers.iter().zip(&division.givers) {
+            word.set(giver.word());
         }
     }
 
@@ -421,7 +452,7 @@ impl Sent {
     }
 }
 
-const _: () = assert!(size_of::<Buckets>() == 3 * BUCKETS + 32 * MEMBERS_MAX + 8 * SET_WORDS);
+const _: () = assert!(size_of::<Buckets>() == 4 * BUCKETS + 32 * MEMBERS_MAX + 8 * SET_WORDS);
 const _: () = assert!(size_of::<Member>() == 32);
 const _: () = assert!(size_of::<Member>() == size_of::<Member<Picture>>());
 const _: () = assert!(size_of::<Trip>() == 16);

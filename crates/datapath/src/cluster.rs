@@ -18,7 +18,7 @@ use core::hint::black_box;
 use abi::{
     Address, Config, Flow, FlowKey, Interface, Live, MappingKey, Port, Protocol, Reason, Side,
     Stage,
-    cluster::{Came, Holder, NOBODY, Note, Sent, bucket_of},
+    cluster::{Came, Giver, Holder, NOBODY, Note, Sent, bucket_of},
     ports::CLASSES,
 };
 
@@ -115,7 +115,8 @@ fn holder<W: World>(world: &W, bucket: u8) -> Holder {
 #[inline(always)]
 fn gives<W: World>(world: &W, bucket: u8) -> bool {
     let buckets = world.buckets();
-    buckets.is_some_and(|it| it.ranks[black_box(bucket as usize) % CLASSES].get() != NOBODY)
+    let class = black_box(bucket as usize) % CLASSES;
+    buckets.is_some_and(|it| Giver::of(it.givers[class].get()).rank != NOBODY)
 }
 
 /// Sends a packet that no flow wants to the member that is to begin one, or that may have one.

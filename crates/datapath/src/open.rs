@@ -84,9 +84,9 @@ pub struct Beginning<A> {
     pub(crate) seed: u64,
     /// [`abi::Config::key`].
     pub(crate) key: u64,
-    /// Whether there are other members, and the rank by which its port is given.
+    /// Whether there are other members, and by whom its port is given: [`abi::cluster::Giver::word`].
     pub(crate) is_clustered: bool,
-    rank: u8,
+    giver: u16,
     pub(crate) behaviour: Behaviour,
     /// That of the external address that is called.
     called: Behaviour,
@@ -147,7 +147,7 @@ impl<A: Address> Beginning<A> {
         seed: 0,
         key: 0,
         is_clustered: false,
-        rank: 0,
+        giver: 0,
         behaviour: Behaviour::STRICTEST,
         called: Behaviour::STRICTEST,
         bitmap: 0,

@@ -14,12 +14,13 @@ use crate::world::{PortWords, World};
 /// is none.
 ///
 /// Every port of the space is looked at before it gives up, 256 at a time: once without those that
-/// are held back, and once with them, 512 cache lines at most. In either turn the port has the parity
+/// are held back and those whose flows another member would serve next than those of `start`, and once
+/// with them, 512 cache lines at most. In either turn the port has the parity
 /// of `start` as long as such a port is free (RFC 4787 REQ-4).
 ///
 /// By itself, so that the verifier walks what follows once, whether there was a search or not.
 #[inline(never)]
-pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, (wanted, rank): (&Ranks, u8)) -> u32 {
+pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, (wanted, giver): (&Ranks, u16)) -> u32 {
     let (Some(words), Some(place), Some(buckets)) =
         (world.ports(bitmap), world.place(), world.buckets())
     else {
@@ -34,7 +35,7 @@ pub fn claim<W: World>(world: &W, bitmap: u32, start: u64, (wanted, rank): (&Ran
         let kept = if round < CLASSES { u64::MAX } else { 0 };
         let class = class_at(class, round % CLASSES);
         let (index, free) = in_class(&words, (class, &wanted), turn, kept);
-        let free = free & given(&buckets, class, rank);
+        let free = free & given(&buckets, class, (giver, kept));
         // Through memory, so that to the verifier it is any word, and not one of four.
         place.set(index as u32);
         if free != 0
@@ -53,7 +54,7 @@ pub fn claim_within<W: World>(
     world: &W,
     bitmap: u32,
     start: u64,
-    ((word, bits), rank): ((u32, u64), u8),
+    ((word, bits), giver): ((u32, u64), u16),
 ) -> u32 {
     let (Some(words), Some(buckets), true) = (world.ports(bitmap), world.buckets(), bits != 0)
     else {
@@ -67,7 +68,8 @@ pub fn claim_within<W: World>(
         let class = class_at(class, round % CLASSES);
         let index = class * CLASS_WORDS + word as usize % CLASS_WORDS;
         let PortWord { taken, held } = &words[black_box(index) % WORDS];
-        let free = !(taken.get() | held.get() & kept) & bits & given(&buckets, class, rank);
+        let free =
+            !(taken.get() | held.get() & kept) & bits & given(&buckets, class, (giver, kept));
         if free != 0
             && let Some(port) = take(&words, index, free, bit)
         {
@@ -109,13 +111,18 @@ const fn class_at(class: usize, round: usize) -> usize {
     (class + skip) % CLASSES
 }
 
-/// All ports of a class if they are given by this rank, and none if they are not: without a branch.
+/// All ports of a class if they are given by this rank, and none if they are not: without a branch. As long as what is
+/// held is kept, only of classes that the same member would serve after this one.
 #[inline(always)]
-fn given(buckets: &Buckets, class: usize, rank: u8) -> u64 {
-    let difference = u64::from(buckets.ranks[class % CLASSES].get() ^ rank);
+fn given(buckets: &Buckets, class: usize, (giver, kept): (u16, u64)) -> u64 {
+    let compared = kept as u16 | RANK;
+    let difference = u64::from((buckets.givers[class % CLASSES].get() ^ giver) & compared);
     // Only of zero the one below has its highest bit set.
     0_u64.wrapping_sub(difference.wrapping_sub(1) >> 63)
 }
+
+/// The rank in the word of a [`abi::cluster::Giver`].
+const RANK: u16 = 0xff;
 
 /// A word of a class, the first from `turn` on in which a wanted port is free, and which are; if none
 /// is, no port of it. Of those that are held back, the ones in `kept` are not free.

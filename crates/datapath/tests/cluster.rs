@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 
 use abi::{
     Ip4, Port, Protocol, Reason, Tuple,
-    cluster::{Division, HOPS, Holder, NOBODY},
+    cluster::{Division, Giver, HOPS, Holder, NOBODY},
 };
 use datapath::{Exit, native::Frame};
 use gateway::{
@@ -435,7 +435,7 @@ fn members_that_do_not_agree_hand_a_packet_on_a_few_times_and_then_drop_it() {
         let buckets = &members.sites[me].memory.buckets;
         buckets.set(&Division {
             holders: [not_me; 256],
-            ranks: [NOBODY; 256],
+            givers: [Giver::NONE; 256],
             withheld: [[0; 4]; 16],
             unknown: [0; 4],
         });
@@ -470,8 +470,10 @@ fn until_an_owner_has_its_flows_who_held_them_begins_new_ones() {
     }
     // In the moment when that one has ceased to, and the owner does not know it yet.
     for site in &members.sites {
-        let ranks = &site.memory.buckets.ranks;
-        ranks.iter().for_each(|rank| rank.set(NOBODY));
+        let givers = &site.memory.buckets.givers;
+        givers
+            .iter()
+            .for_each(|giver| giver.set(Giver::NONE.word()));
     }
     let first = members.first(0, Protocol::Udp, ([10, 1, 0, 4], 4000));
     assert_eq!((first.reason, first.exit), (Reason::Moving, Exit::Drop));

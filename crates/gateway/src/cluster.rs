@@ -40,7 +40,7 @@ use std::{
 };
 
 use abi::{
-    cluster::{BUCKETS, Division, Holder, NOBODY, SET_WORDS},
+    cluster::{BUCKETS, Division, Giver, Holder, NOBODY, SET_WORDS},
     hash::hash,
     ports::CLASS_WORDS,
 };
@@ -325,17 +325,20 @@ impl Cluster {
     pub fn custody(&self) -> Option<Custody> {
         let holders = self.holders.as_deref()?;
         let members = self.peers.iter().map(|it| it.member.clone());
-        let successor = |bucket: usize, owner: u8| {
-            let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
-            let mut others = order.iter().copied().filter(|it| *it != owner);
-            let is_up = |it: &u8| {
-                let peer = self.peers.get(usize::from(*it));
-                peer.is_some_and(|it| it.standing == Standing::Up)
-            };
-            others.find(is_up).unwrap_or(NOBODY)
-        };
+        let successor = |bucket, owner| self.successor(bucket, owner);
         self.copying
             .custody((members.collect(), self.me), holders, successor)
+    }
+
+    /// Who would own a bucket if its owner did not; [`NOBODY`] if none would.
+    fn successor(&self, bucket: usize, owner: u8) -> u8 {
+        let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
+        let mut others = order.iter().copied().filter(|it| *it != owner);
+        let is_up = |it: &u8| {
+            let peer = self.peers.get(usize::from(*it));
+            peer.is_some_and(|it| it.standing == Standing::Up)
+        };
+        others.find(is_up).unwrap_or(NOBODY)
     }
 
     fn configure(&mut self, members: Vec<Member>, me: usize, now: Instant) {
@@ -406,7 +409,7 @@ impl Cluster {
         if let (Standing::Down, Some(holders)) = (standing, &self.holders) {
             let held = |it: &Holder| [it.owner, it.before].contains(&member);
             for (bucket, _) in holders.iter().enumerate().filter(|(_, it)| held(it)) {
-                self.copying.miss(bucket, bit(member), now);
+                self.copying.miss(bucket, member, now);
             }
         } else {
             (0..BUCKETS).for_each(|bucket| self.copying.find(bucket, member));
@@ -483,16 +486,16 @@ impl Cluster {
         self.found = None;
         self.holders = Some(Box::new(holders));
         let members = self.peers.len();
-        let ranks = std::array::from_fn(|bucket| self.rank(bucket, &holders, now));
-        for (bucket, (rank, holder)) in ranks.iter().zip(&holders).enumerate() {
-            if *rank != NOBODY {
+        let givers = std::array::from_fn(|bucket| self.giver(bucket, &holders, now));
+        for (bucket, (giver, holder)) in givers.iter().zip(&holders).enumerate() {
+            if giver.rank != NOBODY {
                 self.copying.give(bucket, holder.before);
             }
         }
         self.unknown = self.copying.unknown();
         Some(Division {
             holders,
-            ranks,
+            givers,
             withheld: std::array::from_fn(|rank| share(rank, members).map(|word| !word)),
             unknown: self.unknown,
         })
@@ -503,7 +506,7 @@ impl Cluster {
         let mut is_new = true;
         for (bucket, holder) in holders.iter().enumerate() {
             let known = self.known(bucket);
-            self.copying.miss(bucket, self.unheard(bucket), now);
+            self.copying.meet(bucket, self.unheard(bucket), now);
             let is_asked =
                 holder.before != NOBODY && known.map(|it| it.before) != Some(holder.before);
             if is_asked && usize::from(holder.owner) == self.me {
@@ -602,8 +605,8 @@ impl Cluster {
         }
     }
 
-    /// By which rank we give ports of a bucket, if we do.
-    fn rank(&self, bucket: usize, holders: &[Holder; BUCKETS], now: Instant) -> u8 {
+    /// By which rank we give ports of a bucket, if we do, and who would serve their flows after us.
+    fn giver(&self, bucket: usize, holders: &[Holder; BUCKETS], now: Instant) -> Giver {
         let me = self.me as u8;
         let Holder { owner, before } = holders.get(bucket).copied().unwrap_or(Holder::NONE);
         let gives = match owner == me {
@@ -612,9 +615,17 @@ impl Cluster {
             false => before == me && self.copying.are_made,
         };
         let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
+        let next = match (self.copying.are_made, owner == me) {
+            (false, _) => NOBODY,
+            (true, true) => self.successor(bucket, me),
+            (true, false) => owner,
+        };
         match order.iter().position(|it| *it == me) {
-            Some(rank) if gives => rank as u8,
-            Some(_) | None => NOBODY,
+            Some(rank) if gives => Giver {
+                rank: rank as u8,
+                next,
+            },
+            Some(_) | None => Giver::NONE,
         }
     }
 }

@@ -6,7 +6,7 @@ use core::hint::black_box;
 use abi::{
     Address, Ip4, Pool, Port, Reason,
     blocks::NOBODY,
-    cluster,
+    cluster::{self, Giver},
     limits::MEMBERS_MAX,
     ports::{CLASS_WORDS, CLASSES, bitmap_towards},
 };
@@ -73,10 +73,10 @@ pub fn claim<A: Address, W: World + Tables<A>>(
     beginning.bitmap = bitmap;
     // Through memory, so that to the verifier what follows is one way.
     give(world, start as u8, beginning);
-    let rank = *black_box(&beginning.rank);
-    beginning.found = ports::claim_within(world, bitmap, start, (beginning.block, rank));
+    let giver = *black_box(&beginning.giver);
+    beginning.found = ports::claim_within(world, bitmap, start, (beginning.block, giver));
     if *black_box(&beginning.found) == NO_PORT {
-        beginning.found = ports::claim(world, bitmap, start, (&beginning.rest, rank));
+        beginning.found = ports::claim(world, bitmap, start, (&beginning.rest, giver));
     }
     ports::found(*black_box(&beginning.found))
 }
@@ -85,7 +85,7 @@ pub fn claim<A: Address, W: World + Tables<A>>(
 /// another member's, or comes to be ours.
 #[inline(always)]
 pub fn no_port<A: Address>(beginning: &Beginning<A>) -> Reason {
-    match *black_box(&beginning.rank) as usize >= MEMBERS_MAX {
+    match Giver::of(*black_box(&beginning.giver)).rank as usize >= MEMBERS_MAX {
         true => Reason::Moving,
         false => Reason::PortsExhausted,
     }
@@ -98,8 +98,9 @@ fn give<A: Address, W: World>(world: &W, bucket: u8, beginning: &mut Beginning<A
     let Some(buckets) = world.buckets() else {
         return;
     };
-    let rank = buckets.ranks[black_box(bucket as usize) % CLASSES].get();
-    beginning.rank = rank;
+    let giver = buckets.givers[black_box(bucket as usize) % CLASSES].get();
+    beginning.giver = giver;
+    let rank = Giver::of(giver).rank;
     if rank as usize >= MEMBERS_MAX {
         // The bucket has just become another member's.
         beginning.block.1 = 0;

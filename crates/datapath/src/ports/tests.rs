@@ -1,6 +1,11 @@
 //! Every port can be had, none twice.
 
-use abi::{Ip4, Port, Protocol, cluster::start, limits::ADDRESSES_MAX, ports::bitmap};
+use abi::{
+    Ip4, Port, Protocol,
+    cluster::{self, Giver, start},
+    limits::ADDRESSES_MAX,
+    ports::bitmap,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -80,6 +85,41 @@ fn a_port_that_is_held_goes_behind_all_that_are_not() {
     let rest = [claim(2), claim(3)];
     assert!(rest == [Some(held), Some(other)] || rest == [Some(other), Some(held)]);
     assert_eq!(claim(4), None);
+}
+
+/// A client's packets come to who serves its bucket, and those to its port to who serves that one's.
+#[test]
+fn a_port_of_another_bucket_is_one_that_the_same_member_would_serve_next_as_long_as_there_is_any() {
+    let memory = Memory::new(1);
+    // Of every fourth class others give the ports.
+    let giver = |class: usize| match class % 4 {
+        3 => Giver { rank: 1, next: 5 },
+        other => Giver {
+            rank: 0,
+            next: 5 + other as u8 / 2,
+        },
+    };
+    for (class, word) in memory.buckets.givers.iter().enumerate() {
+        word.set(giver(class).word());
+    }
+    let home = 8;
+    let claim = |number: u64| {
+        let start = number << 8 | home as u64;
+        found(claim(&memory, 0, start, (&ALL, giver(home).word())))
+    };
+    let given: Vec<_> = (0..u64::from(u16::MAX)).map_while(claim).collect();
+    let givers: Vec<_> = given
+        .iter()
+        .map(|it| giver(usize::from(cluster::bucket_of(*it))))
+        .collect();
+    let (first, rest) = givers.split_at(128 * 256);
+    assert!(first.iter().all(|it| *it == giver(home)));
+    assert_eq!(
+        rest.len(),
+        64 * 256,
+        "and none is refused while there is one"
+    );
+    assert!(rest.iter().all(|it| *it == Giver { rank: 0, next: 6 }));
 }
 
 /// Of a block that lies in one word and of what lies around it: none beside, and every one.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use abi::{
     Protocol,
-    cluster::{Division, Holder, NOBODY, Note, SET_WORDS},
+    cluster::{Division, Giver, Holder, NOBODY, Note, SET_WORDS},
 };
 use datapath::native::Frame;
 use gateway::{cluster::Member, intent::cluster::Cluster};
@@ -70,18 +70,22 @@ fn divide(site: &Site) -> Vec<Frame> {
     });
     // Of its own buckets it is first in most, and second in the others. It gives no ports of some yet, and still
     // gives those of some that it held.
-    let ranks = std::array::from_fn(|bucket| match (holders[bucket].owner, bucket / 2 % 16) {
-        (0, 7) => NOBODY,
-        (0, 0..=3) | (1, 9) => 1,
-        (0, _) => 0,
-        _ => NOBODY,
+    let givers = std::array::from_fn(|bucket| {
+        let rank = match (holders[bucket].owner, bucket / 2 % 16) {
+            (0, 7) => NOBODY,
+            (0, 0..=3) | (1, 9) => 1,
+            (0, _) => 0,
+            _ => NOBODY,
+        };
+        let next = bucket as u8 % 3;
+        Giver { rank, next }
     });
     let mut withheld = [[u64::MAX; 4]; 16];
     withheld[0] = [0x8080_8080_8080_8080; 4];
     withheld[1] = [!0x8080_8080_8080_8080; 4];
     site.memory.buckets.set(&Division {
         holders,
-        ranks,
+        givers,
         withheld,
         unknown: [0x0000_00ff_0000_00ff; SET_WORDS],
     });

@@ -119,7 +119,7 @@ impl Twins {
         for (ours, kernels) in ours.holders.iter().zip(&kernels.holders) {
             kernels.set(ours.get());
         }
-        for (ours, kernels) in ours.ranks.iter().zip(&kernels.ranks) {
+        for (ours, kernels) in ours.givers.iter().zip(&kernels.givers) {
             kernels.set(ours.get());
         }
         let withheld = kernels.withheld.iter().flatten();

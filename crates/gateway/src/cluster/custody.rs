@@ -214,13 +214,22 @@ impl Copying {
         self.find(bucket, before);
     }
 
-    /// These members, as bits, may have flows of a bucket that this one knows nothing of, unless they have told it.
-    pub fn miss(&mut self, bucket: usize, members: u16, now: Instant) {
+    /// A member fell silent that had flows of a bucket: if not all were copied here, they are missing.
+    pub fn miss(&mut self, bucket: usize, member: u8, now: Instant) {
+        self.lack(bucket, bit(member) & !at(&self.complete, bucket, 0), now);
+    }
+
+    /// These members, as bits, are heard now, and may have flows of a bucket, unless they have told of them already.
+    pub fn meet(&mut self, bucket: usize, members: u16, now: Instant) {
         let told = at(&self.handed, bucket, 0) | at(&self.complete, bucket, 0);
-        let known = at(&self.missing, bucket, None).map_or(0, |it| it.members);
-        if members & !told != 0 {
+        self.lack(bucket, members & !told, now);
+    }
+
+    fn lack(&mut self, bucket: usize, members: u16, now: Instant) {
+        if members != 0 {
+            let known = at(&self.missing, bucket, None).map_or(0, |it| it.members);
             let missing = Missing {
-                members: known | members & !told,
+                members: known | members,
                 since: now,
             };
             put(&mut self.missing, bucket, Some(missing));

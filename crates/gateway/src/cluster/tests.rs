@@ -109,11 +109,11 @@ impl Site {
     /// The ports that a member gives away now.
     fn given(&self, me: usize) -> Vec<[u64; CLASS_WORDS]> {
         let picture = self.pictures[me].as_ref().expect("it is settled");
-        let ports = |rank: &u8| match picture.withheld.get(usize::from(*rank)) {
+        let ports = |giver: &Giver| match picture.withheld.get(usize::from(giver.rank)) {
             Some(withheld) => withheld.map(|word| !word),
             None => [0; CLASS_WORDS],
         };
-        picture.ranks.iter().map(ports).collect()
+        picture.givers.iter().map(ports).collect()
     }
 }
 
