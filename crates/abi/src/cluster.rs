@@ -6,7 +6,7 @@
 //! looked for first. So both directions come to the same bucket without a look-up, on every member.
 
 use crate::{
-    Address, Ip4, Live, NextHop, Picture, Port, Protocol, Shared, View,
+    Address, Ip6, Live, NextHop, Picture, Port, Protocol, Shared, View,
     hash::hash,
     limits::MEMBERS_MAX,
     ports::{CLASS_WORDS, CLASSES},
@@ -207,8 +207,9 @@ pub fn start<A: Address>(
 #[repr(C)]
 #[derive(Debug)]
 pub struct Member<V: View = Live> {
-    /// Where packets that are handed to it are sent to; all zero if there is no such member.
-    pub address: Ip4,
+    /// Where packets that are handed to it are sent to, an IPv4 address as [`Ip6::mapped`]; all zero if there is no
+    /// such member.
+    pub address: Ip6,
     /// [`NextHop::ifindex`].
     ifindex: V::W32,
     /// [`NextHop::macs`].
@@ -217,7 +218,6 @@ pub struct Member<V: View = Live> {
     generation: V::W32,
     /// [`NextHop::mtu`].
     mtu: V::W32,
-    _pad: u32,
 }
 
 impl Copy for Member<Picture> {}
@@ -230,28 +230,26 @@ impl Clone for Member<Picture> {
 
 impl Member<Picture> {
     /// One whose next hop is not known yet.
-    pub const fn at(address: Ip4) -> Self {
+    pub const fn at(address: Ip6) -> Self {
         Self {
             address,
             ifindex: 0,
             macs: [0; 3],
             generation: 0,
             mtu: 0,
-            _pad: 0,
         }
     }
 }
 
 impl Member<Live> {
     /// One whose next hop is not known yet.
-    pub fn new(address: Ip4) -> Self {
+    pub fn new(address: Ip6) -> Self {
         Self {
             address,
             ifindex: Shared::from(0),
             macs: [Shared::from(0), Shared::from(0), Shared::from(0)],
             generation: Shared::from(0),
             mtu: Shared::from(0),
-            _pad: 0,
         }
     }
 
@@ -351,7 +349,8 @@ impl Came {
 
 /// What members tell each other of a packet beside what stands in it: the first byte of the outer header's
 /// identification, which has no other use in a packet that is not fragmented (RFC 6864 §4.1). The second
-/// byte is how often the packet may still be handed on, and the number of the member that sends it.
+/// byte is how often the packet may still be handed on, and the number of the member that sends it. In IPv6 these are
+/// the last two bytes of the flow label, which is no more than a hint to those who spread packets (RFC 6437 §2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Note(pub u8);
 
@@ -453,7 +452,7 @@ impl Sent {
 }
 
 const _: () = assert!(size_of::<Buckets>() == 4 * BUCKETS + 32 * MEMBERS_MAX + 8 * SET_WORDS);
-const _: () = assert!(size_of::<Member>() == 32);
+const _: () = assert!(size_of::<Member>() == 40);
 const _: () = assert!(size_of::<Member>() == size_of::<Member<Picture>>());
 const _: () = assert!(size_of::<Trip>() == 16);
 const _: () = assert!(BUCKETS == 256, "a bucket is a byte");

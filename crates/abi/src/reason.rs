@@ -119,11 +119,11 @@ reasons! {
     NoSpareAddress = 58, Drop, "no_spare_address", "SCTP, GRE or ESP, of which addresses alone are translated: another client has such a flow with the same remote on every external address of the pool; the flow was refused. Add an address to the pool.";
     Relayed = 59, Send, "relayed", "Of a flow that another member of the cluster holds, or is to begin: handed to it.";
     RelayHops = 60, Drop, "relay_hops", "Handed from member to member until its hops ran out: for a moment they did not agree whose it is, as when one comes or goes; or their configurations differ.";
-    RelayTooBig = 61, Drop, "relay_too_big", "For another member of the cluster, too large for the way there with its outer header, and its sender could not be told. Give the network between the members an MTU that is 20 bytes larger than the clients'.";
+    RelayTooBig = 61, Drop, "relay_too_big", "For another member of the cluster, too large for the way there with its outer header, and its sender could not be told. Give the network between the members an MTU that is 20 bytes larger than the clients', 40 where it is IPv6.";
     RelayUnreachable = 62, Drop, "relay_unreachable", "For another member of the cluster, but there is no way to it: no route, or its MAC address is not known.";
     NoOwner = 63, Drop, "no_owner", "No member of the cluster holds such flows at this moment: this one has just started and does not know yet whether others do.";
     RelayUnwanted = 64, Drop, "relay_unwanted", "Handed over by another member of the cluster whose rules want it, and ours do not: their configurations differ. The kernel does not get it, because it would send it on untranslated.";
-    Moving = 65, Drop, "moving", "A new flow in the very moment in which its bucket moved from one member of the cluster to another: the one begins no more flows of it, and the other does not know yet which ports are in use. The sender tries again.";
+    Moving = 65, Drop, "moving", "A new flow in the very moment in which its bucket moved from one member of the cluster to another: the one begins no more flows of it, and the other does not know yet which ports are in use, or the one has none left of the few that are its own until then. The sender tries again.";
     StateUnknown = 66, Drop, "state_unknown", "A TCP segment of no flow that this member of the cluster knows, but another one may: that one fell silent, and had not copied all of its flows to this one. If it has died, its flows are gone, and are answered with RST after five minutes; if it has only lost sight of this one, they go on when it is seen again.";
 }
 

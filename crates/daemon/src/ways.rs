@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -367,10 +367,8 @@ impl Watcher {
             !is_silent
         });
         for peer in silent {
-            if let IpAddr::V4(address) = peer {
-                let event = cluster::Event::Heard(address, Standing::Down);
-                self.flows.handle(event, now);
-            }
+            let event = cluster::Event::Heard(peer, Standing::Down);
+            self.flows.handle(event, now);
         }
     }
 
@@ -570,7 +568,8 @@ impl Watcher {
                     remote_state,
                     remote_diagnostic,
                 } => {
-                    if let (true, IpAddr::V4(address)) = (self.members.contains(&key), key.peer) {
+                    if self.members.contains(&key) {
+                        let address = key.peer;
                         // A session that this side has ended says nothing of the other one.
                         let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
                         let standing = match (to, remote_state) {
@@ -679,7 +678,7 @@ fn found(tables: &Tables) -> Option<cluster::Event> {
         tracing::warn!(%error, "which flows this member held is not found again");
     });
     let known = |(number, member): (u32, abi::Member<abi::Picture>)| {
-        let address = Ipv4Addr::from(member.address.0);
+        let address = IpAddr::from(member.address);
         let number = u8::try_from(number).ok()?;
         (!address.is_unspecified()).then_some((number, address))
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use abi::{
-    Address, Config, External, Ip4, Ip6, Mapping, MappingKey, Member, Needs, limits::POOLS_MAX,
+    Address, Config, External, Ip6, Mapping, MappingKey, Member, Needs, limits::POOLS_MAX,
     policy::pool_index,
 };
 use gateway::{
@@ -284,7 +284,7 @@ impl World {
                 tracing::info!(external = ?key, "a mapping that was granted has ended");
             }
             Action::PutMember(number, address) => {
-                let address = address.map_or(Ip4([0; 4]), |it| Ip4(it.octets()));
+                let address = address.map_or(Ip6::NONE, Ip6::from);
                 write("MEMBERS", tables.members.put(&number, &Member::at(address)))?;
             }
             Action::ForgetHolders { is_alone } => tables.buckets.at(0).forget(is_alone),

@@ -274,6 +274,11 @@ fn process_plain<P: Packet, W: World>(packet: &mut P, world: &W, came: Came) -> 
             return Next::Go(Stage::Tunnel);
         }
         Err(Unusual::Part(_)) => return go(Stage::Part),
+        Err(Unusual::Other)
+            if !came.is_by_member() && cluster::is_in(world) && tunnel::may_be_one6(packet) =>
+        {
+            return Next::Go(Stage::Tunnel);
+        }
         Err(Unusual::Other) if has_ipv6(world) => return cluster::go(world, came, Stage::Six),
         Err(Unusual::Other) => return as_it_came(packet, world, Reason::Ipv6),
     };

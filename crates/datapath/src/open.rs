@@ -649,7 +649,7 @@ pub fn reserve<V: Translate<A>, A: Address, W: World + Tables<A> + Tables<V::Own
             beginning.sent.source_port = port;
             None
         }
-        None => Some(no_port(beginning)),
+        None => Some(no_port(world, arrival, beginning)),
     }
 }
 

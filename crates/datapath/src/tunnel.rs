@@ -1,30 +1,29 @@
-//! Packets that members of a cluster hand each other: whole, in an outer IPv4 header (RFC 2003).
+//! Packets that members of a cluster hand each other: whole, in an outer header of IPv4 (RFC 2003) or IPv6 (RFC 2473),
+//! as their own addresses are.
 //!
-//! What a member must know beside the packet is the identification of the outer header: a
-//! [note](abi::cluster::Note), how often the packet may still be handed on, and the sender's number.
+//! What a member must know beside the packet is the identification of the outer header, or the last two bytes of its
+//! flow label: a [note](abi::cluster::Note), how often the packet may still be handed on, and the sender's number.
 
 use abi::{
-    Address, Ip4, Port, Reason, Stage, Tuple,
+    Address, Ip4, Ip6, NextHop, Port, Reason, Stage, Tuple,
     cluster::{Came, Note, Sent},
     limits::MEMBERS_MAX,
 };
 
 use crate::{
-    Left, Next, cluster,
+    Left, Next, as_it_came, cluster,
     frame::{Ipv4, Ipv6, Link, Packet, Wire, ethertype},
-    icmp, icmp6, leave,
+    has_ipv6, icmp, icmp6, leave,
     reset::put,
     route::{self, next_hop},
     unless_fixed,
-    world::{Route, RouteQuery, World},
+    world::{Route, RouteQuery, Tables, World},
 };
 
-/// IPv4 in IPv4 (RFC 2003).
-const IPIP: u8 = 4;
-/// IPv6 in IPv4 (RFC 4213).
-const SIX_IN_FOUR: u8 = 41;
-/// What the outer header adds to a packet, in bytes.
-pub const OVERHEAD: usize = Ipv4::LEN;
+/// An IPv4 packet (RFC 2003).
+const FOUR: u8 = 4;
+/// An IPv6 packet (RFC 2473, RFC 4213).
+const SIX: u8 = 41;
 /// Hops of the network between two members.
 const TTL: u8 = 64;
 /// Don't Fragment: what is too large is told to its sender, and none is put together again.
@@ -34,18 +33,14 @@ const WHOLE: [u8; 2] = [0x40, 0];
 /// sent goes the way of other protocols.
 #[inline(always)]
 pub fn unpack<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Came, Next> {
-    let Some((came, ethertype)) = accept(packet, world) else {
-        return Err(cluster::go(
-            world,
-            Came::DIRECT,
-            unless_fixed::<Ip4, _>(world, Stage::Part),
-        ));
+    let Some((came, ethertype, overhead)) = accept(packet, world) else {
+        return Err(decline(packet, world));
     };
     let macs = match packet.at::<Link>(0) {
         Some(link) => link.words(),
         None => return Err(internal(packet, world)),
     };
-    if !packet.advance(OVERHEAD) {
+    if !packet.advance(overhead) {
         return Err(internal(packet, world));
     }
     match packet.at::<Link>(0) {
@@ -58,38 +53,88 @@ pub fn unpack<P: Packet, W: World>(packet: &mut P, world: &W) -> Result<Came, Ne
     }
 }
 
-/// Says how a packet came and what it carries, if a member sent it, to us, by the interface that leads to
+/// What no member sent goes on as if there were no members.
+#[inline(always)]
+fn decline<P: Packet, W: World>(packet: &mut P, world: &W) -> Next {
+    let stage = match packet.at::<Link>(0) {
+        Some(link) if link.ethertype != ethertype::IPV6 => {
+            unless_fixed::<Ip4, _>(world, Stage::Part)
+        }
+        Some(_) if has_ipv6(world) => Stage::Six,
+        Some(_) => return as_it_came(packet, world, Reason::Ipv6),
+        None => return internal(packet, world),
+    };
+    cluster::go(world, Came::DIRECT, stage)
+}
+
+/// An outer header, of either version.
+struct Outer {
+    /// The addresses, those of IPv4 as [`Ip6::mapped`].
+    source: Ip6,
+    target: Ip6,
+    /// What follows.
+    protocol: u8,
+    /// See the module.
+    said: [u8; 2],
+    /// Its length in bytes.
+    length: usize,
+}
+
+/// Reads an outer header, if there may be one.
+#[inline(always)]
+fn outer<P: Packet>(packet: &mut P) -> Option<Outer> {
+    if let ethertype::IPV6 = packet.at::<Link>(0)?.ethertype {
+        let header = packet.at::<Ipv6>(Link::LEN)?;
+        let [_, _, note, path] = header.first;
+        return Some(Outer {
+            source: header.source,
+            target: header.target,
+            protocol: header.next,
+            said: [note, path],
+            length: Ipv6::LEN,
+        });
+    }
+    let header = packet.at::<Ipv4>(Link::LEN)?;
+    if header.header_len() != Ipv4::LEN || header.is_fragment() {
+        return None;
+    }
+    Some(Outer {
+        source: Ip6::mapped(header.source),
+        target: Ip6::mapped(header.target),
+        protocol: header.protocol,
+        said: header.id,
+        length: Ipv4::LEN,
+    })
+}
+
+/// Says how a packet came, what it carries and how long its outer header is, if a member sent it, to us, by the interface that leads to
 /// that member. So who is not in the network between the members cannot pass for one.
 #[inline(never)]
-fn accept<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<(Came, [u8; 2])> {
+fn accept<P: Packet, W: World>(packet: &mut P, world: &W) -> Option<(Came, [u8; 2], usize)> {
     let ingress = packet.ingress();
     let config = world.config()?;
     let interface = world.interface(ingress)?;
     if packet.at::<Link>(0)?.destination() != interface.mac {
         return None;
     }
-    let outer = packet.at::<Ipv4>(Link::LEN)?;
-    let (source, target, protocol) = (outer.source, outer.target, outer.protocol);
-    let [note, path] = outer.id;
+    let outer = outer(packet)?;
+    let [note, path] = outer.said;
     let (hops, sender) = (path >> 4, path & 0xf);
-    if outer.header_len() != OVERHEAD || outer.is_fragment() {
-        return None;
-    }
-    let ethertype = match protocol {
-        IPIP => ethertype::IPV4,
-        SIX_IN_FOUR => ethertype::IPV6,
+    let ethertype = match outer.protocol {
+        FOUR => ethertype::IPV4,
+        SIX => ethertype::IPV6,
         _ => return None,
     };
     let me = world.member(config.me as u8 % MEMBERS_MAX as u8)?;
     let note = Note(note);
-    if !target.is(me.address) || !note.is_known() {
+    if !outer.target.is(me.address) || !note.is_known() {
         return None;
     }
-    let is_member = world.member(sender)?.address.is(source) && !source.is(me.address);
+    let is_member = world.member(sender)?.address.is(outer.source) && !outer.source.is(me.address);
     if !is_member || way(world, ingress, sender)? != ingress {
         return None;
     }
-    Some((Came::by_member(hops, note), ethertype))
+    Some((Came::by_member(hops, note), ethertype, outer.length))
 }
 
 /// The interface that leads to a member; makes sure that the way there is known.
@@ -99,24 +144,39 @@ fn way<W: World>(world: &W, ingress: u32, number: u8) -> Option<u32> {
     let generation = route::generation(config.generation, world.now());
     let member = world.member(number)?;
     if !member.is_resolved(generation) {
-        let mut hop = abi::NextHop::EMPTY;
+        let mut hop = NextHop::EMPTY;
         let me = world.member(config.me as u8 % MEMBERS_MAX as u8)?;
-        let query = RouteQuery {
-            tuple: Tuple {
-                source: me.address,
-                target: member.address,
-                source_port: Port::new(0),
-                target_port: Port::new(0),
-            },
-            ingress,
-            protocol: IPIP,
+        let is_known = match (me.address.ip4(), member.address.ip4()) {
+            (Some(source), Some(target)) => leads(world, ingress, (source, target), &mut hop),
+            _ => leads(world, ingress, (me.address, member.address), &mut hop),
         };
-        match next_hop(world, &query, &mut hop) {
-            Route::Known => member.remember(&hop, generation),
-            Route::Unresolved | Route::Elsewhere | Route::Local | Route::Nowhere => return None,
+        if !is_known {
+            return None;
         }
+        member.remember(&hop, generation);
     }
     Some(member.next_hop().ifindex)
+}
+
+/// Whether there is a way from one address to another; fills in where it begins.
+#[inline(never)]
+fn leads<A: Address, W: World + Tables<A>>(
+    world: &W,
+    ingress: u32,
+    (source, target): (A, A),
+    hop: &mut NextHop,
+) -> bool {
+    let query = RouteQuery {
+        tuple: Tuple {
+            source,
+            target,
+            source_port: Port::new(0),
+            target_port: Port::new(0),
+        },
+        ingress,
+        protocol: FOUR,
+    };
+    matches!(next_hop(world, &query, hop), Route::Known)
 }
 
 /// Hands the packet at hand to the member that the program before said.
@@ -152,8 +212,10 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
     let Some((protocol, total)) = carried(packet) else {
         return;
     };
-    if total + OVERHEAD > hop.mtu as usize {
-        let mtu = hop.mtu.saturating_sub(OVERHEAD as u16);
+    let is_six = target.ip4().is_none();
+    let overhead = if is_six { Ipv6::LEN } else { Ipv4::LEN };
+    if total + overhead > hop.mtu as usize {
+        let mtu = hop.mtu.saturating_sub(overhead as u16);
         left.reason = too_big(packet, world, mtu);
         return;
     }
@@ -161,23 +223,39 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
     if packet.len() > Link::LEN + total && !packet.resize(Link::LEN + total) {
         return;
     }
-    if !packet.prepend(OVERHEAD) {
+    if !packet.prepend(overhead) {
         return;
     }
-    let outer = Ipv4 {
-        version_ihl: 0x45,
-        tos: 0,
-        total: ((total + OVERHEAD) as u16).to_be_bytes(),
-        id: [note.0, hops << 4 | me],
-        fragment: WHOLE,
-        ttl: TTL,
-        protocol,
-        check: [0; 2],
-        source,
-        target,
+    let said = [note.0, hops << 4 | me];
+    let is_put = match is_six {
+        true => {
+            let outer = Ipv6 {
+                first: [0x60, 0, said[0], said[1]],
+                payload: (total as u16).to_be_bytes(),
+                next: protocol,
+                hops: TTL,
+                source,
+                target,
+            };
+            put(packet, Link::LEN, outer) && put(packet, 0, Link::of(hop.macs, ethertype::IPV6))
+        }
+        false => {
+            let outer = Ipv4 {
+                version_ihl: 0x45,
+                tos: 0,
+                total: ((total + overhead) as u16).to_be_bytes(),
+                id: said,
+                fragment: WHOLE,
+                ttl: TTL,
+                protocol,
+                check: [0; 2],
+                source: source.unmapped(),
+                target: target.unmapped(),
+            };
+            put(packet, Link::LEN, outer.sealed())
+                && put(packet, 0, Link::of(hop.macs, ethertype::IPV4))
+        }
     };
-    let is_put = put(packet, 0, Link::of(hop.macs, ethertype::IPV4))
-        && put(packet, Link::LEN, outer.sealed());
     if is_put {
         *left = Left::new(Reason::Relayed, hop.ifindex);
     }
@@ -187,8 +265,8 @@ fn hand<P: Packet, W: World>(packet: &mut P, world: &W, left: &mut Left) {
 #[inline(always)]
 fn carried<P: Packet>(packet: &mut P) -> Option<(u8, usize)> {
     match packet.at::<Link>(0)?.ethertype {
-        ethertype::IPV6 => Some((SIX_IN_FOUR, packet.at::<Ipv6>(Link::LEN)?.total())),
-        _ => Some((IPIP, packet.at::<Ipv4>(Link::LEN)?.total() as usize)),
+        ethertype::IPV6 => Some((SIX, packet.at::<Ipv6>(Link::LEN)?.total())),
+        _ => Some((FOUR, packet.at::<Ipv4>(Link::LEN)?.total() as usize)),
     }
 }
 
@@ -222,10 +300,18 @@ fn internal<P: Packet, W: World>(packet: &P, world: &W) -> Next {
     Next::Leave(leave(packet, world, packet.len() as u64, left))
 }
 
-/// Whether a packet of this protocol may be one that a member handed over.
+/// Whether an IPv4 packet may be one that a member handed over.
 #[inline(always)]
 pub fn may_be_one<P: Packet>(packet: &mut P) -> bool {
     packet
         .at::<Ipv4>(Link::LEN)
-        .is_some_and(|ip| matches!(ip.protocol, IPIP | SIX_IN_FOUR))
+        .is_some_and(|ip| matches!(ip.protocol, FOUR | SIX))
+}
+
+/// The same of an IPv6 packet.
+#[inline(always)]
+pub fn may_be_one6<P: Packet>(packet: &mut P) -> bool {
+    packet
+        .at::<Ipv6>(Link::LEN)
+        .is_some_and(|ip| matches!(ip.next, FOUR | SIX))
 }

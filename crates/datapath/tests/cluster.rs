@@ -1,7 +1,11 @@
 //! Several gateways with the same addresses: by whichever of them a packet comes, it reaches its flow, and no
 //! external port is ever given to two.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
 
 use abi::{
     Ip4, Port, Protocol, Reason, Tuple,
@@ -27,14 +31,25 @@ use crate::{
 
 const REMOTE: ([u8; 4], u16) = ([198, 51, 100, 4], 443);
 
-fn address(member: usize) -> Ipv4Addr {
-    Ipv4Addr::new(172, 31, 1, 11 + member as u8)
+/// The addresses by which members reach each other.
+type Underlay = fn(usize) -> IpAddr;
+
+fn address(member: usize) -> IpAddr {
+    Ipv4Addr::new(172, 31, 1, 11 + member as u8).into()
+}
+
+/// Both versions of IP.
+const UNDERLAYS: [Underlay; 2] = [address, address6];
+
+fn address6(member: usize) -> IpAddr {
+    Ipv6Addr::new(0xfd0a, 0, 0, 0, 0, 0, 0, 11 + member as u16).into()
 }
 
 /// The gateways, and what each believes of the others.
 struct Members {
     sites: Vec<Site>,
     beliefs: Vec<Cluster>,
+    underlay: Underlay,
     now: Instant,
 }
 
@@ -59,18 +74,23 @@ impl Ended {
 impl Members {
     /// Gateways that all know of each other.
     fn new(count: usize) -> Self {
-        let mut members = Self::strangers(count);
+        Self::over(address, count)
+    }
+
+    /// The same, with these addresses.
+    fn over(underlay: Underlay, count: usize) -> Self {
+        let mut members = Self::strangers(underlay, count);
         (0..count).for_each(|of| members.hear(of, Standing::Up));
         members
     }
 
     /// Gateways that have heard nothing yet.
-    fn strangers(count: usize) -> Self {
+    fn strangers(underlay: Underlay, count: usize) -> Self {
         let now = Instant::now();
         let members: Vec<Member> = (0..count)
             .map(|index| Member {
                 name: format!("gw{index}"),
-                address: address(index),
+                address: underlay(index),
             })
             .collect();
         let site = |me: usize| {
@@ -99,6 +119,7 @@ impl Members {
         let mut all = Self {
             sites: (0..count).map(site).collect(),
             beliefs: vec![Cluster::default(); count],
+            underlay,
             now,
         };
         for me in 0..count {
@@ -117,8 +138,9 @@ impl Members {
 
     /// All others hear this of a member.
     fn hear(&mut self, of: usize, standing: Standing) {
+        let address = (self.underlay)(of);
         for me in (0..self.sites.len()).filter(|me| *me != of) {
-            self.tell(me, Event::Heard(address(of).to_owned(), standing));
+            self.tell(me, Event::Heard(address, standing));
         }
     }
 
@@ -189,9 +211,9 @@ impl Members {
                 };
             }
             assert!(outer_is_right(&frame.bytes), "the outer header is one");
-            let target = &frame.bytes[30..34];
+            let target = outer_target(&frame.bytes);
             at = (0..self.sites.len())
-                .find(|member| address(*member).octets() == target)
+                .find(|member| (self.underlay)(*member) == target)
                 .expect("it goes to a member");
             frame.bytes[..6].copy_from_slice(&own_mac(INSIDE));
             frame.ingress = INSIDE;
@@ -214,7 +236,23 @@ impl Members {
     }
 }
 
+/// To whom an outer header is addressed.
+fn outer_target(frame: &[u8]) -> IpAddr {
+    if frame[12..14] == [0x86, 0xdd] {
+        let target: [u8; 16] = frame[38..54].try_into().expect("an address");
+        return target.into();
+    }
+    let target: [u8; 4] = frame[30..34].try_into().expect("an address");
+    target.into()
+}
+
 fn outer_is_right(frame: &[u8]) -> bool {
+    if frame[12..14] == [0x86, 0xdd] {
+        let payload = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+        return frame[14..16] == [0x60, 0]
+            && frame[20..22] == [4, 64]
+            && frame.len() == 54 + payload;
+    }
     let sum: u32 = frame[14..34]
         .chunks(2)
         .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
@@ -229,7 +267,13 @@ fn outer_is_right(frame: &[u8]) -> bool {
 
 #[test]
 fn a_packet_reaches_its_flow_by_whichever_member_it_comes() {
-    let members = Members::new(3);
+    for underlay in UNDERLAYS {
+        reaches_its_flow(underlay);
+    }
+}
+
+fn reaches_its_flow(underlay: Underlay) {
+    let members = Members::over(underlay, 3);
     let mut relayed = 0;
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Icmp] {
         for client in 0..60u16 {
@@ -468,6 +512,14 @@ fn until_an_owner_has_its_flows_who_held_them_begins_new_ones() {
             assert_eq!(answer.reason, Reason::TranslatedIn, "{answer:?}");
         }
     }
+    // When that one has no more of its own, there will be some as soon as the owner gives them.
+    for site in &members.sites {
+        for bitmap in site.memory.ports.borrow().values() {
+            bitmap.iter().for_each(|word| word.taken.set(u64::MAX));
+        }
+    }
+    let first = members.first(0, Protocol::Udp, ([10, 1, 0, 4], 3999));
+    assert_eq!((first.reason, first.exit), (Reason::Moving, Exit::Drop));
     // In the moment when that one has ceased to, and the owner does not know it yet.
     for site in &members.sites {
         let givers = &site.memory.buckets.givers;
@@ -515,7 +567,7 @@ fn a_segment_of_a_flow_that_may_live_elsewhere_is_not_answered() {
 
 #[test]
 fn nobody_is_handed_anything_before_it_is_known_who_is_there() {
-    let members = Members::strangers(2);
+    let members = Members::strangers(address, 2);
     let ended = members.first(0, Protocol::Tcp, ([10, 1, 0, 1], 4000));
     assert_eq!(ended.reason, Reason::NoOwner);
 }
@@ -561,8 +613,41 @@ fn who_is_no_member_cannot_hand_anything_over() {
 }
 
 #[test]
+fn who_is_no_member_cannot_hand_anything_over_by_ipv6() {
+    let members = Members::over(address6, 2);
+    let client = ([10, 1, 0, 1], 4000);
+    let owner = members.first(0, Protocol::Tcp, client).at;
+    let mut frame = Sketch::first(Protocol::Tcp, tuple(client, REMOTE)).frame();
+    frame.ingress = INSIDE;
+    frame.bytes[..6].copy_from_slice(&own_mac(INSIDE));
+    let exit = datapath::process(&mut frame, &members.sites[1 - owner].memory);
+    assert_eq!(exit, Exit::Transmit);
+    let taken = |place: usize, byte: u8| {
+        let mut frame = frame.clone();
+        frame.bytes[place] = byte;
+        members.send(owner, frame.ingress, frame).reason
+    };
+    assert_eq!(taken(21, 64), Reason::TranslatedOut);
+    for (place, byte, why) in [
+        (37, 99, "another source"),
+        (53, 99, "another's address"),
+        (16, 0x50, "another version"),
+        (17, 0x2f, "another member's number"),
+        (20, 17, "no packet in it"),
+    ] {
+        assert_ne!(taken(place, byte), Reason::TranslatedOut, "{why}");
+    }
+}
+
+#[test]
 fn what_is_too_large_with_an_outer_header_is_told_to_its_sender() {
-    let members = Members::new(2);
+    for (underlay, fits) in UNDERLAYS.into_iter().zip([1480, 1460]) {
+        is_told(underlay, fits);
+    }
+}
+
+fn is_told(underlay: Underlay, fits: u16) {
+    let members = Members::over(underlay, 2);
     let mut told = 0;
     for client in 0..30 {
         let sketch = Sketch {
@@ -574,7 +659,7 @@ fn what_is_too_large_with_an_outer_header_is_told_to_its_sender() {
         if ended.at == 0 && ended.reason == Reason::TooBigSent {
             told += 1;
             let mtu = u16::from_be_bytes([ended.frame.bytes[40], ended.frame.bytes[41]]);
-            assert_eq!(mtu, 1480);
+            assert_eq!(mtu, fits);
         } else {
             assert_eq!(ended.reason, Reason::TranslatedOut);
         }

@@ -35,7 +35,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -65,7 +65,7 @@ pub struct Member {
     /// Unique; a DNS label.
     pub name: String,
     /// Where packets are sent that are handed to it; no other member's.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// How a member stands.
@@ -107,7 +107,7 @@ pub enum Event {
         /// Who held each bucket.
         holders: Box<[Holder; BUCKETS]>,
         /// The addresses of the members, by their numbers then.
-        members: BTreeMap<u8, Ipv4Addr>,
+        members: BTreeMap<u8, IpAddr>,
         /// See [`Division::unknown`].
         unknown: [u64; SET_WORDS],
     },
@@ -119,7 +119,7 @@ pub enum Event {
         me: usize,
     },
     /// BFD says how a member stands.
-    Heard(Ipv4Addr, Standing),
+    Heard(IpAddr, Standing),
     /// This one is to take no new flows.
     Leave,
     /// It is to take them again.
@@ -192,7 +192,7 @@ struct Found {
     /// Who held each bucket.
     holders: Box<[Holder; BUCKETS]>,
     /// The members' addresses by their numbers then.
-    members: BTreeMap<u8, Ipv4Addr>,
+    members: BTreeMap<u8, IpAddr>,
     /// See [`Division::unknown`].
     unknown: [u64; SET_WORDS],
 }
@@ -383,7 +383,7 @@ impl Cluster {
         }
     }
 
-    fn hear(&mut self, address: Ipv4Addr, standing: Standing, now: Instant) {
+    fn hear(&mut self, address: IpAddr, standing: Standing, now: Instant) {
         let me = self.me;
         let mut others = self.peers.iter_mut().enumerate();
         let found = others.find(|(index, it)| *index != me && it.member.address == address);

@@ -161,7 +161,7 @@ pub enum Action {
     /// Forget that.
     RemoveLease(MappingKey<Ip6>),
     /// Write a member of the cluster; without an address, there is none under that number.
-    PutMember(u32, Option<Ipv4Addr>),
+    PutMember(u32, Option<IpAddr>),
     /// Forget who holds which flows. In a cluster nobody does, until somebody says who; a gateway that is
     /// alone may give away every port.
     ForgetHolders {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use abi::{Ip4, Tick, cluster::Division};
+use abi::{Ip6, Tick, cluster::Division};
 use datapath::Exit;
 use gateway::{
     Bitmaps, Event, Gateway, Swept,
@@ -361,11 +361,11 @@ impl Member {
     fn follow(&mut self, outcome: Outcome) -> Effects {
         let mut effects = Effects::default();
         for (address, bytes) in outcome.sent {
-            let member = site::index_of(Ip4(address.octets()));
+            let member = site::index_of(Ip6::from(address).unmapped());
             effects.control.extend(member.map(|it| (it, bytes)));
         }
         for (address, standing) in outcome.heard {
-            let Some(member) = site::index_of(Ip4(address.octets())) else {
+            let Some(member) = site::index_of(Ip6::from(address).unmapped()) else {
                 continue;
             };
             effects.heard.push((member, standing));

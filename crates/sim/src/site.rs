@@ -1,6 +1,6 @@
 //! The site that a run is about: addresses, and the configuration that all gateways have.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use abi::{Ip4, NextHop};
 use datapath::world::{Route, RouteQuery};
@@ -20,8 +20,8 @@ pub const INSIDE: u32 = 1;
 pub const OUTSIDE: u32 = 2;
 
 /// The address of a gateway in the network between the members.
-pub fn member(index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(172, 31, 1, 11 + index as u8)
+pub fn member(index: usize) -> IpAddr {
+    Ipv4Addr::new(172, 31, 1, 11 + index as u8).into()
 }
 
 /// Which gateway has that address.

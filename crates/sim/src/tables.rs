@@ -146,7 +146,7 @@ impl Tables {
             Action::PutLease(key, lease) => drop(self.leases.borrow_mut().insert(key, lease)),
             Action::RemoveLease(key) => drop(self.leases.borrow_mut().remove(&key)),
             Action::PutMember(number, address) => {
-                let address = address.map_or(Ip4([0; 4]), |it| Ip4(it.octets()));
+                let address = address.map_or(Ip6::NONE, Ip6::from);
                 memory.members.put(number as u8, Member::new(address));
             }
             Action::ForgetHolders { is_alone } => memory.buckets.forget(is_alone),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -27,11 +27,11 @@ const TTL: u8 = 255;
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Control packets, and to whom.
-    pub sent: Vec<(Ipv4Addr, Vec<u8>)>,
+    pub sent: Vec<(IpAddr, Vec<u8>)>,
     /// What the packet path is to know, the last one last.
     pub divisions: Vec<Division>,
     /// Members of which it is now known otherwise how they stand.
-    pub heard: Vec<(Ipv4Addr, Standing)>,
+    pub heard: Vec<(IpAddr, Standing)>,
 }
 
 /// The sessions of one gateway, and what follows from them.
@@ -40,7 +40,7 @@ pub struct Ways {
     cluster: Cluster,
     sessions: Sessions,
     settings: Settings,
-    peers: Vec<Ipv4Addr>,
+    peers: Vec<IpAddr>,
     is_leaving: bool,
     /// Whether nothing is left here that others need to ask for.
     is_gone: bool,
@@ -86,7 +86,7 @@ impl Ways {
     }
 
     /// What a daemon before this one left in the packet path.
-    pub fn find(&mut self, buckets: &Buckets, members: BTreeMap<u8, Ipv4Addr>, now: Instant) {
+    pub fn find(&mut self, buckets: &Buckets, members: BTreeMap<u8, IpAddr>, now: Instant) {
         let holders = std::array::from_fn(|bucket| buckets.holder(bucket as u8));
         let found = cluster::Event::Found {
             holders: Box::new(holders),
@@ -153,12 +153,12 @@ impl Ways {
     }
 
     /// A control packet came from another member.
-    pub fn receive(&mut self, from: Ipv4Addr, bytes: &[u8], now: Instant) -> Outcome {
+    pub fn receive(&mut self, from: IpAddr, bytes: &[u8], now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let datagram = Datagram {
             bytes,
-            from: IpAddr::V4(from),
-            to: IpAddr::V4(site::member(self.me)),
+            from,
+            to: site::member(self.me),
             interface: site::INSIDE,
             ttl: TTL,
             hops: Hops::Single,
@@ -207,8 +207,8 @@ impl Ways {
         };
         let wanted = self.peers.iter().map(|peer| {
             let key = Key {
-                peer: IpAddr::V4(*peer),
-                local: Some(IpAddr::V4(site::member(self.me))),
+                peer: *peer,
+                local: Some(site::member(self.me)),
                 interface: None,
                 hops: Hops::Single,
             };
@@ -240,10 +240,8 @@ impl Ways {
     }
 
     fn hear(&mut self, peer: IpAddr, standing: Standing, now: Instant, outcome: &mut Outcome) {
-        if let IpAddr::V4(address) = peer {
-            outcome.heard.push((address, standing));
-            self.decide(cluster::Event::Heard(address, standing), now, outcome);
-        }
+        outcome.heard.push((peer, standing));
+        self.decide(cluster::Event::Heard(peer, standing), now, outcome);
     }
 
     fn decide(&mut self, event: cluster::Event, now: Instant, outcome: &mut Outcome) {
@@ -254,9 +252,7 @@ impl Ways {
         for action in actions {
             match action {
                 Action::Send { key, packet } => {
-                    if let IpAddr::V4(peer) = key.peer {
-                        outcome.sent.push((peer, packet.bytes().to_vec()));
-                    }
+                    outcome.sent.push((key.peer, packet.bytes().to_vec()));
                 }
                 Action::Changed {
                     key,

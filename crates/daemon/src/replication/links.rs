@@ -9,7 +9,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -80,7 +80,7 @@ impl Drop for Task {
 
 /// What all connections need.
 struct Ground {
-    own: Ipv4Addr,
+    own: IpAddr,
     replication: intent::cluster::Replication,
     names: Vec<String>,
     credentials: Mutex<Option<Credentials>>,
@@ -96,7 +96,7 @@ pub struct Links {
 impl Links {
     /// Calls these members from an address, and listens on it.
     pub fn start(
-        own: Ipv4Addr,
+        own: IpAddr,
         others: &[Member],
         replication: intent::cluster::Replication,
         news: mpsc::Sender<Happened>,
@@ -227,10 +227,9 @@ enum LinkError {
 
 async fn connect(ground: &Ground, member: &Member) -> Result<super::tls::ClientStream, LinkError> {
     let credentials = ground.credentials()?;
-    let socket = TcpSocket::new_v4().map_err(LinkError::Call)?;
-    socket
-        .bind(SocketAddr::from((ground.own, 0)))
-        .map_err(LinkError::Call)?;
+    let own = SocketAddr::from((ground.own, 0));
+    let socket = socket(own).map_err(LinkError::Call)?;
+    socket.bind(own).map_err(LinkError::Call)?;
     let target = SocketAddr::from((member.address, ground.replication.port));
     let stream = tokio::time::timeout(PATIENCE, socket.connect(target))
         .await
@@ -255,8 +254,16 @@ async fn listen(ground: Arc<Ground>) {
     }
 }
 
+/// A socket for an address of that version.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = socket(address)?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

@@ -82,12 +82,24 @@ pub fn claim<A: Address, W: World + Tables<A>>(
 }
 
 /// Why there is no port: all are in use, or those of the bucket are nobody's to give, because it has just become
-/// another member's, or comes to be ours.
-#[inline(always)]
-pub fn no_port<A: Address>(beginning: &Beginning<A>) -> Reason {
-    match Giver::of(*black_box(&beginning.giver)).rank as usize >= MEMBERS_MAX {
-        true => Reason::Moving,
-        false => Reason::PortsExhausted,
+/// another member's, or comes to be ours; or they are another's, and ours is what is left of the reserve until that one
+/// gives them.
+#[inline(never)]
+pub fn no_port<A: Address, W: World>(
+    world: &W,
+    arrival: &Arrival<A>,
+    beginning: &Beginning<A>,
+) -> Reason {
+    let (Some(buckets), Some(config)) = (world.buckets(), world.config()) else {
+        return Reason::Internal;
+    };
+    let bucket = start(arrival, beginning) as u8;
+    let giver = buckets.givers[black_box(bucket as usize) % CLASSES].get();
+    let is_ours = !beginning.is_clustered || buckets.holder(bucket).owner as u32 == config.me;
+    let is_given = Giver::of(giver).rank != cluster::NOBODY;
+    match is_ours && is_given && giver == beginning.giver {
+        true => Reason::PortsExhausted,
+        false => Reason::Moving,
     }
 }
 

@@ -304,7 +304,7 @@ impl Site {
             Action::RemoveFixed(keys) => keys.iter().for_each(|key| memory.v4.fixed.remove(key)),
             Action::RemoveFixed6(keys) => keys.iter().for_each(|key| memory.v6.fixed.remove(key)),
             Action::PutMember(number, address) => {
-                let address = address.map_or(Ip4([0; 4]), |it| Ip4(it.octets()));
+                let address = address.map_or(Ip6::NONE, Ip6::from);
                 memory.members.put(*number as u8, Member::new(address));
             }
             Action::ForgetHolders { is_alone } => memory.buckets.forget(*is_alone),

@@ -45,10 +45,34 @@ pub struct Members {
     gone: BTreeMap<usize, String>,
 }
 
+/// By what gateways reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Underlay {
+    /// IPv4, the addresses that they have there anyway.
+    Four,
+    /// IPv6, on the same wire.
+    Six,
+}
+
+impl Underlay {
+    /// The address of the gateway with this number, which is counted from one.
+    fn address(self, number: usize) -> String {
+        match self {
+            Self::Four => format!("172.31.1.{}", 10 + number),
+            Self::Six => format!("fd0a::{}", 10 + number),
+        }
+    }
+}
+
 /// A gateway's policy: all have the same, but for who they are.
-fn policy(number: usize, count: usize, files: &Path) -> String {
+fn policy(number: usize, (count, underlay): (usize, Underlay), files: &Path) -> String {
     let (asn, own, files) = (65_011 + number, 1 + number, files.display());
-    let member = |it| format!("    - {{name: gw{it}, address: 172.31.1.{}}}\n", 10 + it);
+    let member = |it| {
+        format!(
+            "    - {{name: gw{it}, address: \"{}\"}}\n",
+            underlay.address(it)
+        )
+    };
     let members: String = (1..=count).map(member).collect();
     format!(
         "
@@ -118,6 +142,19 @@ impl Members {
     ///
     /// If that does not come to be.
     pub fn start(name: &str, of: &Routers, count: usize) -> Result<Self> {
+        Self::start_over(name, of, (count, Underlay::Four))
+    }
+
+    /// The same, where they reach each other so.
+    ///
+    /// # Errors
+    ///
+    /// If that does not come to be.
+    pub fn start_over(
+        name: &str,
+        of: &Routers,
+        (count, underlay): (usize, Underlay),
+    ) -> Result<Self> {
         let names: Vec<String> = (1..=count).map(|it| format!("gw{it}")).collect();
         let mut topology = Topology::two_arm(name).pods("10.1.0.0/24", ["a1"]);
         for name in &names {
@@ -135,8 +172,17 @@ impl Members {
         let first = site.host("gw1")?;
         let files = first.directory().context("it is a gateway")?.to_owned();
         common(&files, count)?;
+        if underlay == Underlay::Six {
+            for (number, name) in names.iter().enumerate() {
+                let address = underlay.address(number + 1);
+                let host = site.host(name)?;
+                host.sysctl("ipv6/conf/in0/disable_ipv6", "0")?;
+                host.ip(&format!("address add {address}/64 dev in0 nodad"))?;
+            }
+        }
         let gateways = names.iter().enumerate().map(|(number, name)| {
-            Gateway::launch(site.host(name)?, &policy(number, count, &files))
+            let policy = policy(number, (count, underlay), &files);
+            Gateway::launch(site.host(name)?, &policy)
         });
         let scene = Self {
             gateways: gateways.collect::<Result<_>>()?,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::harness::{
     load::Load,
-    members::{self, ADDRESS, Members},
+    members::{self, ADDRESS, Members, Underlay},
 };
 use lab::Transfer;
 
@@ -43,6 +43,33 @@ fn connections_pass_by_whichever_gateway_their_packets_come() -> Result<()> {
         let translated = gateway.counter("translated_out")?.packets;
         println!("gateway {index}: {relayed} packets handed over, {translated} sent on");
         ensure!(relayed > 0 && translated > 0, "gateway {index} has no part");
+    }
+    scene.finish()
+}
+
+#[test]
+fn gateways_that_reach_each_other_by_ipv6_hand_over_packets_and_flows() -> Result<()> {
+    let root = members::frr().context("`cargo xtask e2e cluster` says where FRR is")?;
+    let name = format!("cluster6-{}", std::process::id());
+    let scene = Members::start_over(&name, &root, (3, Underlay::Six))?;
+    let long = scene.transfers(LONG, RATE)?;
+    let load = Load::start(&scene.site, 100)?;
+
+    scene.drain(0)?;
+    scene.owner_is_not(0)?;
+    scene.undrain(0)?;
+    scene.ways(3)?;
+    scene.shares()?;
+    scene.go_on(&long, RATE / 2)?;
+
+    let seen = load.stop()?;
+    println!("short connections: {seen}");
+    end(long)?;
+    ensure!(seen.failed == 0 && seen.done > 100, "{seen}");
+    for (index, gateway) in scene.gateways.iter().enumerate() {
+        let relayed = gateway.counter("relayed")?.packets;
+        println!("gateway {index}: {relayed} packets handed over");
+        ensure!(relayed > 0, "gateway {index} has no part");
     }
     scene.finish()
 }

@@ -625,6 +625,7 @@ fn the_kernel_program_and_the_native_build_agree_whatever_a_packet_leaves_for() 
         dual_play(),
         fixed_play(),
         members::play(),
+        members::play6(),
         scarce_dual_play(),
         silent_play(),
     ] {

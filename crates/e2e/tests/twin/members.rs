@@ -1,6 +1,6 @@
 //! A member of a cluster: what it hands on, and what is handed to it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use abi::{
     Protocol,
@@ -26,12 +26,32 @@ const ADDRESSES: [[u8; 4]; 4] = [
     [203, 0, 113, 14],
 ];
 
+/// The same by IPv6.
+const ADDRESSES6: [&str; 4] = ["fd0a::11", "fd0a::12", "2001:db8:13::13", "2001:db8:12::14"];
+
 /// Every kind of frame where a part of the flows is other members'.
 pub fn play() -> Play {
+    let addresses = ADDRESSES.map(IpAddr::from);
+    over(&addresses, "twin-cluster", |site| {
+        divide(site);
+        handed_over(outer)
+    })
+}
+
+/// The same where members reach each other by IPv6.
+pub fn play6() -> Play {
+    let addresses = ADDRESSES6.map(|it| it.parse().expect("an address"));
+    over(&addresses, "twin-cluster6", |site| {
+        divide(site);
+        handed_over(outer6)
+    })
+}
+
+fn over(addresses: &[IpAddr], name: &'static str, prepare: fn(&Site) -> Vec<Frame>) -> Play {
     let mut intent = dual::both([abi::Prefix64::WELL_KNOWN, dual::own_prefix()]);
-    let members = ADDRESSES.iter().enumerate().map(|(index, address)| Member {
+    let members = addresses.iter().enumerate().map(|(index, address)| Member {
         name: format!("gw{index}"),
-        address: Ipv4Addr::from(*address),
+        address: *address,
     });
     intent.cluster = Some(Cluster {
         name: "west".to_owned(),
@@ -44,18 +64,18 @@ pub fn play() -> Play {
         replication: None,
     });
     Play {
-        name: "twin-cluster",
+        name,
         intent,
         flows: 2048,
         frames: 60_000,
-        prepare: divide,
+        prepare,
         errors: u32::MAX,
         spoil: 0,
     }
 }
 
 /// Divides the buckets, so that everything that may be met with one is.
-fn divide(site: &Site) -> Vec<Frame> {
+fn divide(site: &Site) {
     let holders: [Holder; 256] = std::array::from_fn(|bucket| {
         let (owner, before) = match bucket / 2 % 16 {
             0..=5 => (0, NOBODY),
@@ -89,11 +109,13 @@ fn divide(site: &Site) -> Vec<Frame> {
         withheld,
         unknown: [0x0000_00ff_0000_00ff; SET_WORDS],
     });
-    handed_over()
 }
 
+/// Puts an outer header around the packet of a frame.
+type Outer = fn(&[u8], (Note, u8), u8, u32) -> Frame;
+
 /// What another member sends, and what only seems to be that.
-fn handed_over() -> Vec<Frame> {
+fn handed_over(outer: Outer) -> Vec<Frame> {
     let mut frames = Vec::new();
     let notes = [
         Note::PLAIN,
@@ -146,6 +168,24 @@ fn outer(frame: &[u8], (note, hops): (Note, u8), protocol: u8, ingress: u32) -> 
     let mut bytes = own_mac(ingress).to_vec();
     bytes.extend(&frame[6..12]);
     bytes.extend([0x08, 0x00]);
+    bytes.extend(header);
+    bytes.extend(packet);
+    Frame { bytes, ingress }
+}
+
+/// The same by IPv6.
+fn outer6(frame: &[u8], (note, hops): (Note, u8), protocol: u8, ingress: u32) -> Frame {
+    let packet = &frame[14..];
+    let mut header = vec![0x60, 0, note.0, hops << 4 | 1];
+    header.extend((packet.len() as u16).to_be_bytes());
+    header.extend([protocol, 64]);
+    for address in [ADDRESSES6[1], ADDRESSES6[0]] {
+        let address: Ipv6Addr = address.parse().expect("an address");
+        header.extend(address.octets());
+    }
+    let mut bytes = own_mac(ingress).to_vec();
+    bytes.extend(&frame[6..12]);
+    bytes.extend([0x86, 0xdd]);
     bytes.extend(header);
     bytes.extend(packet);
     Frame { bytes, ingress }

@@ -4,8 +4,8 @@ use super::*;
 
 const NAMES: [&str; 4] = ["gw1", "gw2", "gw3", "gw4"];
 
-fn address(index: usize) -> Ipv4Addr {
-    Ipv4Addr::new(172, 31, 1, 11 + index as u8)
+fn address(index: usize) -> IpAddr {
+    std::net::Ipv4Addr::new(172, 31, 1, 11 + index as u8).into()
 }
 
 /// The same cluster as each of its members sees it.

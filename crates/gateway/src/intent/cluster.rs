@@ -1,6 +1,9 @@
 //! Gateways that share external addresses, as an intent has them.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use super::words;
 use crate::cluster::Member;
@@ -41,9 +44,9 @@ pub struct Replication {
 
 impl Cluster {
     /// The address of this gateway.
-    pub fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> IpAddr {
         let own = self.members.get(self.me);
-        own.map_or(Ipv4Addr::UNSPECIFIED, |it| it.address)
+        own.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |it| it.address)
     }
 
     /// The other members.
@@ -53,9 +56,13 @@ impl Cluster {
     }
 
     /// The largest TCP segment that still fits, with the outer header, in bytes.
-    pub const fn mss(&self) -> u16 {
+    pub fn mss(&self) -> u16 {
+        let outer = match self.address() {
+            IpAddr::V4(_) => 20,
+            IpAddr::V6(_) => 40,
+        };
         // The outer header, and IPv6's and TCP's, which are the largest without options.
-        self.mtu - 20 - 40 - 20
+        self.mtu - outer - 40 - 20
     }
 }
 

@@ -49,7 +49,7 @@ struct World {
     mappings: BTreeMap<MappingKey, Mapping>,
     mappings6: BTreeMap<MappingKey<Ip6>, Mapping<Ip6>>,
     leases: BTreeMap<MappingKey<Ip6>, Lease>,
-    members: BTreeMap<u32, Option<Ipv4Addr>>,
+    members: BTreeMap<u32, Option<IpAddr>>,
     /// Whether it was forgotten who holds what, and if so, for a gateway that is alone.
     forgotten: Option<bool>,
 }
@@ -545,7 +545,7 @@ fn who_holds_what_is_forgotten_before_a_cluster_is_joined_and_after_it_is_left_a
     let (joined, order) = tell(&mut gateway, clustered.clone());
     let config = joined.config.expect("it is in force");
     assert_eq!((config.members, config.me, config.key), (2, 1, 99));
-    assert_eq!(joined.members[&1], Some(Ipv4Addr::new(10, 0, 0, 12)));
+    assert_eq!(joined.members[&1], Some(IpAddr::from([10, 0, 0, 12])));
     assert_eq!((joined.forgotten, joined.members[&2]), (Some(false), None));
     assert_eq!(
         order.first(),

@@ -83,8 +83,8 @@ fn members(intent: &Intent) -> impl Iterator<Item = Watched> {
         let profile = profile.unwrap_or_else(BfdProfile::of_members);
         cluster.others().map(move |member| Watched {
             name: format!("member {}", member.name),
-            peer: IpAddr::V4(member.address),
-            local: Some(IpAddr::V4(cluster.address())),
+            peer: member.address,
+            local: Some(cluster.address()),
             interface: None,
             hops: cluster.hops,
             profile: profile.clone(),

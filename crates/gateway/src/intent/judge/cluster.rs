@@ -1,7 +1,5 @@
 //! Gateways that share external addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use abi::limits::MEMBERS_MAX;
 use api::{Config, config};
 
@@ -20,7 +18,7 @@ use crate::cluster::Member;
 /// What an Ethernet has.
 const MTU_DEFAULT: u16 = 1500;
 /// Below this, packets of IPv6 do not fit with an outer header (RFC 8200 §5).
-const MTU_MIN: u16 = 1300;
+const MTU_MIN: u16 = 1320;
 /// As large as any link's.
 const MTU_MAX: u16 = 9216;
 /// Where members listen for each other's flows unless the configuration says otherwise: below those
@@ -164,13 +162,25 @@ fn members(written: &config::Cluster, path: &Path, report: &mut Report<'_>) -> V
         });
         let help = "add `address: 10.0.0.11`, the gateway's own, which the others send to";
         let address = required(report, &path, "address", &written.address, help)
-            .and_then(|(path, word)| Some((accept(report, &path, address(word))?, path)));
+            .and_then(|(path, word)| Some((accept(report, &path, words::host(word))?, path)));
         let (Some(name), Some((address, path))) = (name, address) else {
             continue;
         };
         if let Some(same) = members.iter().find(|it| it.address == address) {
             let message = format!("member `{}` has the same address", same.name);
             report.error(&path, complaint(message, "give each its own"));
+            continue;
+        }
+        if let Some(other) = members
+            .first()
+            .filter(|it| it.address.is_ipv4() != address.is_ipv4())
+        {
+            let message = format!(
+                "`{address}` and `{}` are not of the same IP version",
+                other.address
+            );
+            let help = "members hand packets to each other by IPv4 or by IPv6: write addresses of one of them";
+            report.error(&path, complaint(message, help));
             continue;
         }
         if !members.iter().any(|it| it.name == name) {
@@ -180,16 +190,6 @@ fn members(written: &config::Cluster, path: &Path, report: &mut Report<'_>) -> V
     // Numbers go by it, and must be the same for all.
     members.sort_by(|a, b| a.name.cmp(&b.name));
     members
-}
-
-fn address(word: &str) -> Result<Ipv4Addr, Complaint> {
-    match words::router(word)? {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(complaint(
-            format!("{} is of IPv6", quoted(word)),
-            "members reach each other by IPv4: write such an address",
-        )),
-    }
 }
 
 fn mtu(number: u64) -> Result<u16, Complaint> {
