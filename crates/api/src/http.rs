@@ -23,8 +23,8 @@ pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};
 pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use routing::{
-    Announced, Bfd, BfdSession, Bgp, BgpAsk, BgpPeer, BgpRequest, Drain, Family, Messages, Moment,
-    Refused,
+    Announced, Bfd, BfdSession, Bgp, BgpAsk, BgpPeer, BgpRequest, Drain, Family, HandOver,
+    Messages, Moment, Moving, Refused,
 };
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,

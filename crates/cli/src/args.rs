@@ -147,23 +147,22 @@ Examples:
         #[command(subcommand)]
         command: Option<ClusterCommand>,
     },
-    /// Have routers send elsewhere, and wait until no traffic comes any more.
+    /// Have routers send elsewhere, and wait until no traffic comes any more and others have all flows.
     ///
     /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`
-    /// gives, routes are withdrawn. The exit status is 0 if traffic had ebbed, and 1 if it had not, or if
+    /// gives, routes are withdrawn. In a cluster whose members copy flows, other members take those of this one
+    /// meanwhile. The exit status is 0 if traffic had ebbed and others have all flows, and 1 if not, or if
     /// somebody ended the drain. To be interrupted ends the waiting, not the drain.
     #[command(after_help = "\
 Examples:
   egret drain && systemctl stop egretd     before the machine is taken down
   egret drain --no-wait                    and `egret bgp` says later how it stands
   egret undrain                            to serve again")]
-    Drain {
-        /// Only begin.
-        #[arg(long)]
-        no_wait: bool,
-    },
+    Drain(WaitArgs),
     /// End a drain: announce routes as before.
-    Undrain,
+    ///
+    /// In a cluster whose members copy flows, waits until this one has those that it is to serve.
+    Undrain(WaitArgs),
     /// Put a configuration in force.
     ///
     /// The daemon applies the difference to what is in force, and touches no live flow. A
@@ -445,6 +444,17 @@ pub struct ApplyArgs {
     /// Also write it to the daemon's own file, so that a restart finds it.
     #[arg(long)]
     pub save: bool,
+}
+
+/// Whether it is waited for, and for how long.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// Only begin.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long flows may take from one member to others, 90s, 10m, 1h; of a drain, once routes are gone.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = lifetime)]
+    pub timeout: Duration,
 }
 
 /// How long and how often is watched.

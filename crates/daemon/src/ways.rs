@@ -23,7 +23,7 @@ use bfd::{
     Sessions, Settings, State, Status,
 };
 use gateway::{
-    cluster::{self, Cluster, Custody, Member, Standing},
+    cluster::{self, Cluster, Custody, Member, Moves, Standing},
     intent::Intent,
     routing::{
         drain::Phase,
@@ -110,6 +110,8 @@ pub struct Members {
     pub me: usize,
     /// Who holds each bucket, if that is known.
     pub holders: Option<Vec<Holder>>,
+    /// What is on its way between this one and the others.
+    pub moves: Moves,
 }
 
 /// The way to the thread.
@@ -118,6 +120,7 @@ pub struct Ways {
     orders: mpsc::Sender<Order>,
     settled: watch::Receiver<bool>,
     custody: watch::Receiver<Option<Arc<Custody>>>,
+    moves: watch::Receiver<Option<Moves>>,
 }
 
 impl Ways {
@@ -132,6 +135,7 @@ impl Ways {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (settling, settled) = watch::channel(is_known);
         let (entrusting, custody) = watch::channel(None);
+        let (moving, moves) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -157,6 +161,7 @@ impl Ways {
                 owned: 0,
                 settling,
                 entrusting,
+                moving,
             };
             runtime.block_on(Watcher::new(routes, is_realtime, flows).run(received));
         })?;
@@ -164,6 +169,7 @@ impl Ways {
             orders,
             settled,
             custody,
+            moves,
         })
     }
 
@@ -200,6 +206,12 @@ impl Ways {
         self.custody.clone()
     }
 
+    /// What is on its way between this member and the others, and whenever that changes; nothing where a gateway is
+    /// alone.
+    pub fn moves(&self) -> watch::Receiver<Option<Moves>> {
+        self.moves.clone()
+    }
+
     /// Says what is known of copies of flows.
     pub async fn copies(&self, events: Vec<cluster::Event>) {
         let _ = self.orders.send(Order::Copies(events)).await;
@@ -226,6 +238,7 @@ struct Flows {
     owned: usize,
     settling: watch::Sender<bool>,
     entrusting: watch::Sender<Option<Arc<Custody>>>,
+    moving: watch::Sender<Option<Moves>>,
 }
 
 impl Flows {
@@ -255,6 +268,12 @@ impl Flows {
             if is_other {
                 *it = custody.map(Arc::new);
             }
+            is_other
+        });
+        let moves = self.cluster.moves();
+        self.moving.send_if_modified(|it| {
+            let is_other = *it != moves;
+            *it = moves;
             is_other
         });
         let is_settled = self.cluster.is_settled();
@@ -668,6 +687,7 @@ impl Watcher {
             members: members.collect(),
             me: known.me(),
             holders: known.holders().map(|it| it.to_vec()),
+            moves: known.moves().unwrap_or_default(),
         })
     }
 }

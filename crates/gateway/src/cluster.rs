@@ -43,9 +43,11 @@ use abi::{
 };
 
 mod custody;
+mod moves;
 
 use custody::Copying;
 pub use custody::{Custody, HAND_OVER, Role, SILENCE};
+pub use moves::Moves;
 
 /// One of so many ports of a bucket is for those who own it only when the first in its order does not.
 pub const RESERVE: u32 = 8;

@@ -32,9 +32,11 @@ use crate::{
         tuple, who,
     },
     metrics::{self, Readings},
+    replication,
     routing::{Order, Picture},
     sessions::Clock,
     view::{Command, Refused, Reply, Shared, View},
+    ways,
 };
 
 use super::{
@@ -369,13 +371,16 @@ async fn show_bfd(State(context): State<Context>) -> Result<Json<Bfd>, Failure> 
     Refusals,
 ))]
 async fn show_cluster(State(context): State<Context>) -> Result<Json<Cluster>, Failure> {
+    let (ways, copies) = sharing(&context).await?;
+    Ok(Json(cluster::cluster(ways.cluster.as_ref(), Some(&copies))))
+}
+
+/// How it is with other members, and with copies.
+async fn sharing(context: &Context) -> Result<(ways::Picture, replication::Picture), Failure> {
     let (ways, replication) = (&context.shared.ways, &context.shared.replication);
     let both = async { (ways.picture().await, replication.picture().await) };
     match timeout(COMMAND_TIME_MAX, both).await {
-        Ok((Some(ways), Some(copies))) => {
-            let members = ways.cluster.as_ref();
-            Ok(Json(cluster::cluster(members, Some(&copies))))
-        }
+        Ok((Some(ways), Some(copies))) => Ok((ways, copies)),
         Ok(_) | Err(_) => Err(unanswered()),
     }
 }
@@ -409,7 +414,10 @@ async fn ask_bgp(State(context): State<Context>, body: Body) -> Result<Json<Bgp>
     Refusals,
 ))]
 async fn show_drain(State(context): State<Context>) -> Result<Json<Drain>, Failure> {
-    Ok(Json(routing::drain(&picture(&context).await?)))
+    let drain = routing::drain(&picture(&context).await?);
+    let (ways, copies) = sharing(&context).await?;
+    let hand_over = cluster::hand_over(ways.cluster.as_ref(), Some(&copies));
+    Ok(Json(Drain { hand_over, ..drain }))
 }
 
 /// Drain: have routers send elsewhere

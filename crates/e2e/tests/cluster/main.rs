@@ -69,6 +69,36 @@ fn a_gateway_is_drained_and_comes_back_and_no_connection_is_lost() -> Result<()>
 }
 
 #[test]
+fn a_drain_and_a_stop_wait_until_others_have_all_flows() -> Result<()> {
+    let mut scene = start()?;
+    let long = scene.transfers(LONG, RATE)?;
+    let load = Load::start(&scene.site, 200)?;
+
+    let drained = scene.gateways[0].egret(&["drain"])?;
+    println!("{drained}");
+    ensure!(drained.ends_with("all flows are at other members\n"));
+    scene.serves_nothing(0)?;
+    let back = scene.gateways[0].egret(&["undrain"])?;
+    println!("{back}");
+    ensure!(back.ends_with("all that were elsewhere are here\n"));
+    scene.serves_nothing(1)?;
+    scene.ways(2)?;
+    scene.synced()?;
+
+    // A plain stop hands over too: nothing is left to be asked for when the daemon and its packet path are gone.
+    ensure!(scene.gateways[0].stop()?.success());
+    scene.gateways[0].uninstall()?;
+    scene.owner_is(1)?;
+    scene.go_on(&long, RATE / 2)?;
+
+    let seen = load.stop()?;
+    println!("short connections: {seen}");
+    end(long)?;
+    ensure!(seen.failed == 0 && seen.done > 300, "{seen}");
+    scene.finish()
+}
+
+#[test]
 fn daemons_are_replaced_one_after_the_other_and_no_connection_is_lost() -> Result<()> {
     let mut scene = start()?;
     let long = scene.transfers(LONG, RATE)?;
