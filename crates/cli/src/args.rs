@@ -30,7 +30,7 @@ const AFTER_HELP: &str = "\
 JSON is for programs: numbers are exact, and within version 1 of the API fields are added, never \
 renamed or removed. On a terminal it is indented. What the daemon does not answer in JSON \
 (`config`, `metrics`) is printed as it is; `check`, `watch` and `cluster certificates` print JSON of \
-their own, `bgp show` an object for each peer, `drain` one for each change.
+their own, `bgp show` an object for each peer, `drain`, `undrain` and `cluster roll` one for each change.
 
 Exit status:
   0  it did what was asked
@@ -134,14 +134,15 @@ Examples:
     /// one the way is gone. GAP is the longest time between two packets since the session came up: near
     /// DETECT, the timers are too fast for this way or this machine.
     Bfd,
-    /// Show the gateways that share external addresses with this one, or make their certificates.
+    /// Show the gateways that share external addresses with this one, make their certificates, replace them.
     ///
     /// Flows are divided into buckets, by external port. OWNS says in how many of them a member begins flows;
     /// SERVES TOO, in how many more it still has flows from before another came to own them.
     #[command(after_help = "\
 Examples:
   egret cluster
-  egret cluster certificates --name west --directory west gw1 gw2 gw3")]
+  egret cluster certificates --name west --directory west gw1 gw2 gw3
+  egret cluster roll --via 'ssh {name} egret' --run 'ssh {name} systemctl restart egretd'")]
     Cluster {
         /// What is to be done [default: show].
         #[command(subcommand)]
@@ -360,6 +361,41 @@ pub enum ClusterCommand {
     /// is the cluster's own. If the directory has no CA yet, one is made there. No file is ever overwritten: a
     /// later run adds members, or renews one whose files were moved away.
     Certificates(CertificatesArgs),
+    /// Replace all members one after the other, without losing a connection.
+    ///
+    /// Begins if all members are up and have each other's flows. Then, for one after the other: it is drained, until
+    /// others have all its flows; a command of yours is run, which restarts its daemon, upgrades it or what you
+    /// like; and it is waited until it is back, and all see that all is well. Stops at the first failure, says how
+    /// things stand, and goes on with `--from`. To be interrupted leaves the member at hand as it is.
+    Roll(RollArgs),
+}
+
+/// Which members are rolled, and how.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+{name} stands for the member's name in both commands. They are run by /bin/sh on this machine, which needs no daemon
+if the members are named.
+
+Examples:
+  egret cluster roll --via 'ssh {name} egret' --run 'ssh {name} systemctl restart egretd'
+  egret cluster roll --via 'ssh {name} egret' --run './upgrade {name}' gw1 gw2 gw3
+  egret cluster roll --via 'ssh {name} egret' --run './upgrade {name}' --from gw2")]
+pub struct RollArgs {
+    /// How `egret` is run on a member.
+    #[arg(long, value_name = "COMMAND")]
+    pub via: String,
+    /// What is run for a member once others have its flows; it has done its part when it has ended.
+    #[arg(long, value_name = "COMMAND")]
+    pub run: String,
+    /// All members, in the order in which they are rolled [default: as this machine's daemon has them].
+    #[arg(value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Begin with this member, which may be drained: those before it are done.
+    #[arg(long, value_name = "MEMBER")]
+    pub from: Option<String>,
+    /// How long flows may take from one member to others, and a member to be back, 90s, 10m, 1h.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = lifetime)]
+    pub timeout: Duration,
 }
 
 /// Whose certificates, and where.

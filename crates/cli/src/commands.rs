@@ -15,7 +15,7 @@ mod status;
 mod watch;
 mod who;
 
-pub use cluster::CertificatesError;
+pub use cluster::{CertificatesError, RollError};
 
 use std::{
     future::Future,
