@@ -148,6 +148,20 @@ Examples:
         #[command(subcommand)]
         command: Option<ClusterCommand>,
     },
+    /// Say which member of the cluster serves a flow, and why.
+    ///
+    /// Of any flow, whether there is one or not: a protocol, a source and a destination, as a packet shows them on
+    /// either side of the gateway; or an external address and port. Every member answers the same, but for whether
+    /// it has the flow itself.
+    #[command(after_help = "\
+Examples:
+  egret owner tcp 10.1.0.7:40000 198.51.100.9:5432
+  egret owner 192.0.2.10:40000")]
+    Owner {
+        /// Protocol, source and destination, or an external address and port; quoted or not.
+        #[arg(required = true, num_args = 1..=3, value_name = "TUPLE")]
+        tuple: Vec<String>,
+    },
     /// Have routers send elsewhere, and wait until no traffic comes any more and others have all flows.
     ///
     /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`

@@ -10,6 +10,7 @@ mod exits;
 mod flow;
 mod flows;
 mod mappings;
+mod owner;
 mod pools;
 mod status;
 mod watch;
@@ -55,6 +56,7 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
         Command::Bgp { command } => waiting(bgp::run(&daemon, output, command)),
         Command::Cluster { command } => cluster::run(&daemon, output, command),
+        Command::Owner { tuple } => waiting(owner::run(&daemon, output, &tuple)),
         Command::Bfd => waiting(ask(&daemon, output, Request::get(path::BFD), bfd::show)),
         Command::Drain(wait) => waiting(drain::run(&daemon, output, &wait)),
         Command::Undrain(wait) => waiting(drain::end(&daemon, output, &wait)),

@@ -110,6 +110,8 @@ pub struct Members {
     pub me: usize,
     /// Who holds each bucket, if that is known.
     pub holders: Option<Vec<Holder>>,
+    /// By bucket, the numbers of the members in the order in which they own it.
+    pub orders: Vec<Vec<u8>>,
     /// What is on its way between this one and the others.
     pub moves: Moves,
 }
@@ -687,6 +689,7 @@ impl Watcher {
             members: members.collect(),
             me: known.me(),
             holders: known.holders().map(|it| it.to_vec()),
+            orders: (0..=u8::MAX).map(|it| known.order(it).to_vec()).collect(),
             moves: known.moves().unwrap_or_default(),
         })
     }

@@ -106,7 +106,8 @@ fn share(held: u32, buckets: u32) -> String {
     format!("{held} of {buckets}")
 }
 
-fn tone(state: &str) -> Tone {
+/// How a member's state looks.
+pub fn tone(state: &str) -> Tone {
     match state {
         "up" => Tone::Good,
         "leaving" | "unknown" => Tone::Notice,

@@ -288,6 +288,43 @@ fn moving(leaving: bool, [owns, going, coming]: [u32; 3]) -> api::http::Drain {
 }
 
 #[test]
+fn an_owner_is_named_with_the_reasons_of_each_member() {
+    let member = |name: &str, state: &str, why: &str| api::http::OwnerMember {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        why: why.to_owned(),
+    };
+    let known = api::http::Owner {
+        bucket: 17,
+        because: "it has the external port 40977".to_owned(),
+        owner: Some("gw1".to_owned()),
+        before: None,
+        here: "absent".to_owned(),
+        flow: None,
+        members: vec![
+            member("gw2", "down", "comes before the owner, and is down"),
+            member("gw1", "up", "owns it: the first in the order that is up"),
+            member("gw3", "up", "owns it when those before it do not"),
+        ],
+    };
+    let both = api::http::Owner {
+        before: Some("gw3".to_owned()),
+        here: "copy".to_owned(),
+        flow: Some(samples::flow()),
+        ..known.clone()
+    };
+    let unknown = api::http::Owner {
+        owner: None,
+        ..known.clone()
+    };
+    let alone = api::http::Owner::default();
+
+    let shown = [known, both, unknown, alone].map(|it| owner::show(&it, PIPE));
+
+    check("owner", &shown.join("\n"));
+}
+
+#[test]
 fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
     let at = |phase: &str, ready, packets_per_second, ended: Option<&str>| api::http::Drain {
         phase: phase.to_owned(),

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use api::http::{Flows, Owner, path};
 use e2e::harness::{
     load::Load,
     members::{self, ADDRESS, Members},
@@ -96,6 +97,36 @@ fn a_drain_and_a_stop_wait_until_others_have_all_flows() -> Result<()> {
     println!("short connections: {seen}");
     end(long)?;
     ensure!(seen.done > 300, "{seen}");
+    scene.finish()
+}
+
+#[test]
+fn every_member_names_the_same_owner_of_a_flow_and_the_owner_has_it() -> Result<()> {
+    let scene = start()?;
+    let long = scene.transfers(1, RATE)?;
+    let flows: Flows = scene.gateways[0].http().get(path::FLOWS)?.json()?;
+    let flow = flows.flows.iter().find(|it| it.remote.port == 9000);
+    let flow = flow.context("both members have it")?;
+    let (client, remote) = (flow.client.to_string(), flow.remote.to_string());
+    let external = flow.external.to_string();
+
+    let inside = ["owner", "tcp", &client, &remote];
+    let outside = ["owner", &external];
+    for asked in [&inside[..], &outside[..]] {
+        println!("{}", scene.gateways[0].egret(asked)?);
+        let one: Owner = scene.gateways[0].egret_json(asked)?;
+        let other: Owner = scene.gateways[1].egret_json(asked)?;
+        let owner = one.owner.as_deref().context("it is known")?;
+        ensure!(other.owner.as_deref() == Some(owner), "{one:?} {other:?}");
+        ensure!(one.bucket == other.bucket, "{one:?} {other:?}");
+        ensure!(u16::from(one.bucket) == flow.external.port % 256, "{one:?}");
+        if asked == inside {
+            let here = |name| if owner == name { "serves" } else { "copy" };
+            let wanted = [here("gw1"), here("gw2")];
+            ensure!([&*one.here, &*other.here] == wanted, "{one:?} {other:?}");
+        }
+    }
+    end(long)?;
     scene.finish()
 }
 
