@@ -11,6 +11,7 @@ mod cluster;
 mod counters;
 mod flows;
 mod mappings;
+mod owner;
 mod pools;
 mod routing;
 mod status;
@@ -21,10 +22,11 @@ pub use cluster::{Cluster, ClusterMember, Copies, Kept, Sent};
 pub use counters::{Counters, Drops, Exit, Verdict};
 pub use flows::{Endpoint, Flow, FlowQuery, FlowState, Flows, FlowsQuery};
 pub use mappings::{Mapping, MappingRequest, Mappings, WithdrawQuery};
+pub use owner::{Owner, OwnerMember, OwnerQuery};
 pub use pools::{AddressState, Pool, PoolAddress, Pools, Ports};
 pub use routing::{
-    Announced, Bfd, BfdSession, Bgp, BgpAsk, BgpPeer, BgpRequest, Drain, Family, Messages, Moment,
-    Refused,
+    Announced, Bfd, BfdSession, Bgp, BgpAsk, BgpPeer, BgpRequest, Drain, Family, HandOver,
+    Messages, Moment, Moving, Refused,
 };
 pub use status::{
     ActiveFlows, AttachMode, ByState, ConfigStatus, InterfaceStatus, Program, Realm, Status, Sweep,
@@ -59,6 +61,8 @@ pub mod path {
     pub const BFD: &str = "/v1/bfd";
     /// `GET` answers [`Cluster`](super::Cluster).
     pub const CLUSTER: &str = "/v1/cluster";
+    /// `GET` with an [`OwnerQuery`](super::OwnerQuery) answers [`Owner`](super::Owner).
+    pub const OWNER: &str = "/v1/owner";
     /// `GET` answers [`Drain`](super::Drain). `POST` begins to drain, `DELETE` serves again; both answer how
     /// it stands then.
     pub const DRAIN: &str = "/v1/drain";

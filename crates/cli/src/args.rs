@@ -30,7 +30,7 @@ const AFTER_HELP: &str = "\
 JSON is for programs: numbers are exact, and within version 1 of the API fields are added, never \
 renamed or removed. On a terminal it is indented. What the daemon does not answer in JSON \
 (`config`, `metrics`) is printed as it is; `check`, `watch` and `cluster certificates` print JSON of \
-their own, `bgp show` an object for each peer, `drain` one for each change.
+their own, `bgp show` an object for each peer, `drain`, `undrain` and `cluster roll` one for each change.
 
 Exit status:
   0  it did what was asked
@@ -134,36 +134,50 @@ Examples:
     /// one the way is gone. GAP is the longest time between two packets since the session came up: near
     /// DETECT, the timers are too fast for this way or this machine.
     Bfd,
-    /// Show the gateways that share external addresses with this one, or make their certificates.
+    /// Show the gateways that share external addresses with this one, make their certificates, replace them.
     ///
     /// Flows are divided into buckets, by external port. OWNS says in how many of them a member begins flows;
     /// SERVES TOO, in how many more it still has flows from before another came to own them.
     #[command(after_help = "\
 Examples:
   egret cluster
-  egret cluster certificates --name west --directory west gw1 gw2 gw3")]
+  egret cluster certificates --name west --directory west gw1 gw2 gw3
+  egret cluster roll --via 'ssh {name} egret' --run 'ssh {name} systemctl restart egretd'")]
     Cluster {
         /// What is to be done [default: show].
         #[command(subcommand)]
         command: Option<ClusterCommand>,
     },
-    /// Have routers send elsewhere, and wait until no traffic comes any more.
+    /// Say which member of the cluster serves a flow, and why.
+    ///
+    /// Of any flow, whether there is one or not: a protocol, a source and a destination, as a packet shows them on
+    /// either side of the gateway; or an external address and port. Every member answers the same, but for whether
+    /// it has the flow itself.
+    #[command(after_help = "\
+Examples:
+  egret owner tcp 10.1.0.7:40000 198.51.100.9:5432
+  egret owner 192.0.2.10:40000")]
+    Owner {
+        /// Protocol, source and destination, or an external address and port; quoted or not.
+        #[arg(required = true, num_args = 1..=3, value_name = "TUPLE")]
+        tuple: Vec<String>,
+    },
+    /// Have routers send elsewhere, and wait until no traffic comes any more and others have all flows.
     ///
     /// Routers are first asked to prefer others; when traffic has ebbed, or the time is over that `bgp.drain`
-    /// gives, routes are withdrawn. The exit status is 0 if traffic had ebbed, and 1 if it had not, or if
+    /// gives, routes are withdrawn. In a cluster whose members copy flows, other members take those of this one
+    /// meanwhile. The exit status is 0 if traffic had ebbed and others have all flows, and 1 if not, or if
     /// somebody ended the drain. To be interrupted ends the waiting, not the drain.
     #[command(after_help = "\
 Examples:
   egret drain && systemctl stop egretd     before the machine is taken down
   egret drain --no-wait                    and `egret bgp` says later how it stands
   egret undrain                            to serve again")]
-    Drain {
-        /// Only begin.
-        #[arg(long)]
-        no_wait: bool,
-    },
+    Drain(WaitArgs),
     /// End a drain: announce routes as before.
-    Undrain,
+    ///
+    /// In a cluster whose members copy flows, waits until this one has those that it is to serve.
+    Undrain(WaitArgs),
     /// Put a configuration in force.
     ///
     /// The daemon applies the difference to what is in force, and touches no live flow. A
@@ -361,6 +375,41 @@ pub enum ClusterCommand {
     /// is the cluster's own. If the directory has no CA yet, one is made there. No file is ever overwritten: a
     /// later run adds members, or renews one whose files were moved away.
     Certificates(CertificatesArgs),
+    /// Replace all members one after the other, without losing a connection.
+    ///
+    /// Begins if all members are up and have each other's flows. Then, for one after the other: it is drained, until
+    /// others have all its flows; a command of yours is run, which restarts its daemon, upgrades it or what you
+    /// like; and it is waited until it is back, and all see that all is well. Stops at the first failure, says how
+    /// things stand, and goes on with `--from`. To be interrupted leaves the member at hand as it is.
+    Roll(RollArgs),
+}
+
+/// Which members are rolled, and how.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+{name} stands for the member's name in both commands. They are run by /bin/sh on this machine, which needs no daemon
+if the members are named.
+
+Examples:
+  egret cluster roll --via 'ssh {name} egret' --run 'ssh {name} systemctl restart egretd'
+  egret cluster roll --via 'ssh {name} egret' --run './upgrade {name}' gw1 gw2 gw3
+  egret cluster roll --via 'ssh {name} egret' --run './upgrade {name}' --from gw2")]
+pub struct RollArgs {
+    /// How `egret` is run on a member.
+    #[arg(long, value_name = "COMMAND")]
+    pub via: String,
+    /// What is run for a member once others have its flows; it has done its part when it has ended.
+    #[arg(long, value_name = "COMMAND")]
+    pub run: String,
+    /// All members, in the order in which they are rolled [default: as this machine's daemon has them].
+    #[arg(value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Begin with this member, which may be drained: those before it are done.
+    #[arg(long, value_name = "MEMBER")]
+    pub from: Option<String>,
+    /// How long flows may take from one member to others, and a member to be back, 90s, 10m, 1h.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = lifetime)]
+    pub timeout: Duration,
 }
 
 /// Whose certificates, and where.
@@ -445,6 +494,17 @@ pub struct ApplyArgs {
     /// Also write it to the daemon's own file, so that a restart finds it.
     #[arg(long)]
     pub save: bool,
+}
+
+/// Whether it is waited for, and for how long.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// Only begin.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long flows may take from one member to others, 90s, 10m, 1h; of a drain, once routes are gone.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = lifetime)]
+    pub timeout: Duration,
 }
 
 /// How long and how often is watched.

@@ -10,12 +10,13 @@ mod exits;
 mod flow;
 mod flows;
 mod mappings;
+mod owner;
 mod pools;
 mod status;
 mod watch;
 mod who;
 
-pub use cluster::CertificatesError;
+pub use cluster::{CertificatesError, RollError};
 
 use std::{
     future::Future,
@@ -55,9 +56,10 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Mappings { command } => waiting(mappings::run(&daemon, output, command)),
         Command::Bgp { command } => waiting(bgp::run(&daemon, output, command)),
         Command::Cluster { command } => cluster::run(&daemon, output, command),
+        Command::Owner { tuple } => waiting(owner::run(&daemon, output, &tuple)),
         Command::Bfd => waiting(ask(&daemon, output, Request::get(path::BFD), bfd::show)),
-        Command::Drain { no_wait } => waiting(drain::run(&daemon, output, no_wait)),
-        Command::Undrain => waiting(drain::end(&daemon, output)),
+        Command::Drain(wait) => waiting(drain::run(&daemon, output, &wait)),
+        Command::Undrain(wait) => waiting(drain::end(&daemon, output, &wait)),
         Command::Drops { all } => waiting(exits::drops(&daemon, output, all)),
         Command::Counters => waiting(exits::counters(&daemon, output)),
         Command::Apply(apply) => waiting(apply::run(&daemon, output, apply)),

@@ -6,7 +6,7 @@ use api::Problems;
 use thiserror::Error;
 
 use crate::{
-    commands::CertificatesError,
+    commands::{CertificatesError, RollError},
     daemon::CallError,
     text::{excerpt, printable},
 };
@@ -57,6 +57,9 @@ pub enum Failure {
     /// Certificates cannot be made.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
+    /// A roll cannot begin.
+    #[error(transparent)]
+    Roll(#[from] RollError),
     /// Man pages cannot be written.
     #[error("cannot write man pages to {}", directory.display())]
     Manual {
@@ -90,6 +93,7 @@ impl Failure {
             Self::NoPeer { .. } => Exit::Refused,
             Self::Read { .. } => Exit::Usage,
             Self::Certificates(_) => Exit::Usage,
+            Self::Roll(_) => Exit::Usage,
             Self::Manual { .. } => Exit::Usage,
             Self::Screen(_) => Exit::Usage,
             Self::Wait { .. } => Exit::Unreachable,
@@ -109,6 +113,13 @@ impl Failure {
                 format!(
                     "error: {}\nhelp: {}\n",
                     printable(&chain(error)),
+                    error.help()
+                )
+            }
+            Self::Roll(error) => {
+                format!(
+                    "error: {}\nhelp: {}\n",
+                    excerpt(&chain(error)),
                     error.help()
                 )
             }

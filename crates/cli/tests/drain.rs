@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use api::http::{Bgp, BgpPeer, Drain};
+use api::http::{Bgp, BgpPeer, Drain, HandOver, Moving};
 
 use crate::fake::{Fake, Request, json};
 
@@ -12,6 +12,7 @@ fn at(phase: &str, packets: f64, ended: Option<&str>) -> Drain {
         ready: true,
         packets_per_second: Some(packets),
         ended: ended.map(str::to_owned),
+        hand_over: None,
     }
 }
 
@@ -115,6 +116,43 @@ fn a_drain_is_ended_by_its_opposite() {
     assert_eq!(said.exit, Some(0), "{}", said.stderr);
     assert_eq!(said.stdout, "serving: routes are announced\n");
     assert_eq!(lines(&fake), ["DELETE /v1/drain"]);
+}
+
+#[test]
+fn a_drain_waits_for_members_that_take_flows_and_names_one_that_does_not() {
+    let going = |buckets: u32| Drain {
+        hand_over: Some(HandOver {
+            copied: true,
+            leaving: true,
+            done: buckets == 0,
+            going: vec![Moving {
+                member: Some("gw2".to_owned()),
+                state: "down".to_owned(),
+                buckets,
+                ..Moving::default()
+            }],
+            ..HandOver::default()
+        }),
+        ..at("drained", 1.0, Some("ebbed"))
+    };
+
+    let taken = draining(vec![going(40), going(3), going(0)]).run(&["drain"]);
+    let late = draining(vec![going(40)]).run(&["drain", "--timeout", "1s"]);
+
+    assert_eq!(taken.exit, Some(0), "{}", taken.stderr);
+    assert_eq!(taken.stdout.lines().count(), 3, "{}", taken.stdout);
+    assert!(
+        taken.stdout.ends_with("all flows are at other members\n"),
+        "{}",
+        taken.stdout
+    );
+    assert_eq!(late.exit, Some(1));
+    assert!(
+        late.stderr
+            .contains("gw2 has not taken all flows of 40 buckets (down, and not connected)"),
+        "{}",
+        late.stderr
+    );
 }
 
 fn peers() -> Bgp {

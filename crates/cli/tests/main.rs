@@ -8,6 +8,7 @@ mod check;
 mod drain;
 mod ends;
 mod fake;
+mod roll;
 mod transport;
 mod watch;
 

@@ -6,6 +6,7 @@
 //!
 //! - [`status`]: how the daemon is.
 //! - [`flows`]: the flow table, through a [`selection`]; one flow by its [`tuple`].
+//! - [`owner`]: which member of a cluster serves a flow.
 //! - [`who`]: who had an external endpoint, from the session log and the flow table.
 //! - [`pools`]: ports and traffic. [`exits`]: what became of every packet.
 //! - [`mappings`]: external ports that somebody asked for.
@@ -16,6 +17,7 @@ pub mod cluster;
 pub mod exits;
 pub mod flows;
 pub mod mappings;
+pub mod owner;
 pub mod pools;
 pub mod routing;
 pub mod selection;

@@ -9,18 +9,23 @@ use api::{
 };
 use gateway::{
     Action, Event, Gateway, changes,
+    cluster::Moves,
     copies::Terms,
     intent::Intent,
     mappings::{Ask, Denied, Granted, Withdraw},
-    routing::drain::Phase,
 };
 use jiff::Timestamp;
 use kernel::{
     Events, Mode, Tables,
     netlink::{Change, Link, Netlink, NetlinkError, Watch},
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
+mod leaving;
 mod signals;
 mod sweeping;
 
@@ -30,7 +35,7 @@ use crate::{
     holding::Keeper,
     member::{self, SecretError},
     replication::Wanted,
-    routing::{self, Routes, Standing},
+    routing::{self, Routes},
     sessions::Sessions,
     sweeper::{Memory, Report},
     systemd,
@@ -39,6 +44,7 @@ use crate::{
     world::{World, WorldError},
 };
 
+use leaving::{Leaving, Left};
 use signals::Signals;
 
 /// Changes of routes and neighbours that come within this time are one change.
@@ -174,8 +180,8 @@ impl Driver {
         self.shared.replication.want(wanted.unwrap_or_default());
     }
 
-    /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then; a
-    /// second one, and SIGINT, end at once. SIGUSR1 ends so that routers wait for the next daemon.
+    /// Runs until it is told to end. SIGTERM drains first, if there are routers that send elsewhere then or members
+    /// that take the flows; a second one, and SIGINT, end at once. SIGUSR1 ends so that routers wait for the next daemon.
     ///
     /// # Errors
     ///
@@ -195,18 +201,27 @@ impl Driver {
         systemd::ready();
         let mut routes = self.routes.clone();
         let mut ways = self.shared.ways.clone();
-        let mut is_leaving = false;
+        let mut moves = self.shared.ways.moves();
+        let mut leaving: Option<Leaving> = None;
         let end = loop {
             tokio::select! {
-                _ = signals.end.recv() => match self.begin_to_leave(is_leaving) {
-                    true => is_leaving = true,
+                _ = signals.end.recv() => match self.begin_to_leave(leaving.is_some()) {
+                    true => leaving = Some(Leaving::default()),
                     false => break End::Leave,
                 },
                 _ = signals.interrupt.recv() => break End::Leave,
                 _ = signals.hand_over.recv() => break End::HandOver,
-                () = routes.changed() => if is_leaving && !must_wait(routes.standing()) {
+                () = routes.changed() => if self.has_left(leaving.as_mut()) {
                     break End::Leave;
                 },
+                () = moved(&mut moves) => if self.has_left(leaving.as_mut()) {
+                    break End::Leave;
+                },
+                () = until(leaving.as_ref().and_then(Leaving::deadline)) => {
+                    if self.has_left(leaving.as_mut()) {
+                        break End::Leave;
+                    }
+                }
                 () = ways.changed() => self.say_whether_serving(),
                 _ = signals.reload.recv() => self.reload()?,
                 change = watch.next() => match change {
@@ -252,7 +267,9 @@ impl Driver {
         };
         systemd::stopping();
         // Other members count on the packet path, which goes on.
-        let is_empty = matches!(end, End::Leave) && self.routes.standing().is_ebbed;
+        let is_empty = matches!(end, End::Leave)
+            && self.routes.standing().is_ebbed
+            && leaving::is_empty(moves.borrow().as_ref());
         self.shared.ways.leave(is_empty).await;
         let last_words = match end {
             End::Leave => self.routes.ask(routing::Order::Stop).await,
@@ -266,14 +283,39 @@ impl Driver {
         Ok(())
     }
 
-    /// Has routers send elsewhere; returns whether that is to be waited for.
+    /// Has routers send elsewhere, and other members take the flows; returns whether that is to be waited for.
     fn begin_to_leave(&self, is_leaving: bool) -> bool {
-        if is_leaving || !must_wait(self.routes.standing()) {
+        let moves = self.shared.ways.moves();
+        let is_worth_it = leaving::must_wait(self.routes.standing(), moves.borrow().as_ref());
+        if is_leaving || !is_worth_it {
             return false;
         }
-        tracing::info!("routers are asked to send elsewhere; the daemon ends when they do");
+        tracing::info!(
+            "routers are asked to send elsewhere, and other members to take the flows; the daemon ends when they do"
+        );
         systemd::draining();
         self.routes.order(routing::Order::Drain);
+        true
+    }
+
+    /// Whether what was waited for is over; says how it ended.
+    fn has_left(&self, leaving: Option<&mut Leaving>) -> bool {
+        let Some(leaving) = leaving else {
+            return false;
+        };
+        let moves = self.shared.ways.moves();
+        let moves = moves.borrow();
+        let left = leaving.look(
+            self.routes.standing(),
+            moves.as_ref(),
+            Instant::now().into(),
+        );
+        match &left {
+            None => return false,
+            Some(Left::Nothing) => {}
+            Some(Left::All) => tracing::info!("{}", Left::All),
+            Some(left @ (Left::Untaken(_) | Left::Late(_))) => tracing::warn!("{left}"),
+        }
         true
     }
 
@@ -649,15 +691,17 @@ impl Driver {
     }
 }
 
-/// Whether routers still send here what they could send elsewhere.
-fn must_wait(standing: Standing) -> bool {
-    standing.established > 0 && standing.phase != Phase::Drained
-}
-
 /// Packets that left the packet path for a reason, on all CPUs.
 pub(crate) fn counted(tables: &Tables, reason: Reason) -> Counter {
     let values = tables.counters.get(reason as u32).unwrap_or_default();
     values.into_iter().fold(Counter::default(), Counter::plus)
+}
+
+/// Waits until something else is on its way between members, or for ever.
+async fn moved(moves: &mut watch::Receiver<Option<Moves>>) {
+    if moves.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn until(time: Option<Instant>) {

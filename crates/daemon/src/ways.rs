@@ -23,7 +23,7 @@ use bfd::{
     Sessions, Settings, State, Status,
 };
 use gateway::{
-    cluster::{self, Cluster, Custody, Member, Standing},
+    cluster::{self, Cluster, Custody, Member, Moves, Standing},
     intent::Intent,
     routing::{
         drain::Phase,
@@ -110,6 +110,10 @@ pub struct Members {
     pub me: usize,
     /// Who holds each bucket, if that is known.
     pub holders: Option<Vec<Holder>>,
+    /// By bucket, the numbers of the members in the order in which they own it.
+    pub orders: Vec<Vec<u8>>,
+    /// What is on its way between this one and the others.
+    pub moves: Moves,
 }
 
 /// The way to the thread.
@@ -118,6 +122,7 @@ pub struct Ways {
     orders: mpsc::Sender<Order>,
     settled: watch::Receiver<bool>,
     custody: watch::Receiver<Option<Arc<Custody>>>,
+    moves: watch::Receiver<Option<Moves>>,
 }
 
 impl Ways {
@@ -132,6 +137,7 @@ impl Ways {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (settling, settled) = watch::channel(is_known);
         let (entrusting, custody) = watch::channel(None);
+        let (moving, moves) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -157,6 +163,7 @@ impl Ways {
                 owned: 0,
                 settling,
                 entrusting,
+                moving,
             };
             runtime.block_on(Watcher::new(routes, is_realtime, flows).run(received));
         })?;
@@ -164,6 +171,7 @@ impl Ways {
             orders,
             settled,
             custody,
+            moves,
         })
     }
 
@@ -200,6 +208,12 @@ impl Ways {
         self.custody.clone()
     }
 
+    /// What is on its way between this member and the others, and whenever that changes; nothing where a gateway is
+    /// alone.
+    pub fn moves(&self) -> watch::Receiver<Option<Moves>> {
+        self.moves.clone()
+    }
+
     /// Says what is known of copies of flows.
     pub async fn copies(&self, events: Vec<cluster::Event>) {
         let _ = self.orders.send(Order::Copies(events)).await;
@@ -226,6 +240,7 @@ struct Flows {
     owned: usize,
     settling: watch::Sender<bool>,
     entrusting: watch::Sender<Option<Arc<Custody>>>,
+    moving: watch::Sender<Option<Moves>>,
 }
 
 impl Flows {
@@ -255,6 +270,12 @@ impl Flows {
             if is_other {
                 *it = custody.map(Arc::new);
             }
+            is_other
+        });
+        let moves = self.cluster.moves();
+        self.moving.send_if_modified(|it| {
+            let is_other = *it != moves;
+            *it = moves;
             is_other
         });
         let is_settled = self.cluster.is_settled();
@@ -573,7 +594,7 @@ impl Watcher {
                         // A session that this side has ended says nothing of the other one.
                         let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
                         let standing = match (to, remote_state) {
-                            (State::Init, _) if is_reset => Some(Standing::Gone),
+                            (State::Init | State::Up, _) if is_reset => Some(Standing::Gone),
                             (State::Up, _) => Some(Standing::Up),
                             (State::Down, State::AdminDown) => Some(Standing::Leaving),
                             (State::Down, _) if from == State::Up => Some(Standing::Down),
@@ -667,6 +688,8 @@ impl Watcher {
             members: members.collect(),
             me: known.me(),
             holders: known.holders().map(|it| it.to_vec()),
+            orders: (0..=u8::MAX).map(|it| known.order(it).to_vec()).collect(),
+            moves: known.moves().unwrap_or_default(),
         })
     }
 }

@@ -59,6 +59,7 @@ fn every_path_of_the_api_is_documented() {
         path::BGP,
         path::BFD,
         path::CLUSTER,
+        path::OWNER,
         path::DRAIN,
         path::DROPS,
         path::COUNTERS,

@@ -4,7 +4,7 @@ use api::{
     Problems,
     http::{
         ApiError, Applied, Bfd, Bgp, Cluster, Counters, Drain, Drops, Flow, Flows, Mapping,
-        Mappings, Pools, Status, Who, path,
+        Mappings, Owner, Pools, Status, Who, path,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -71,6 +71,7 @@ fn is_understood(name: &str, body: &Value) -> bool {
         "Bgp" => taken::<Bgp>(body),
         "Bfd" => taken::<Bfd>(body),
         "Cluster" => taken::<Cluster>(body),
+        "Owner" => taken::<Owner>(body),
         "Drain" => taken::<Drain>(body),
         "Drops" => taken::<Drops>(body),
         "Counters" => taken::<Counters>(body),
@@ -108,7 +109,7 @@ fn every_documented_path_is_served_with_the_documented_body() {
         check(&document, operation, &format!("GET {path}"), &answer);
         asked += 1;
     }
-    assert_eq!(asked, 17);
+    assert_eq!(asked, 18);
 }
 
 #[test]

@@ -46,9 +46,11 @@ use abi::{
 };
 
 mod custody;
+mod moves;
 
 pub use custody::{BLINDNESS, Custody, HAND_OVER, Role, SILENCE};
 use custody::{Copying, bit};
+pub use moves::Moves;
 
 /// One of so many ports of a bucket is for those who own it only when the first in its order does not.
 pub const RESERVE: u32 = 8;

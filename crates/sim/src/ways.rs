@@ -265,7 +265,7 @@ impl Ways {
                     // A session that this side has ended says nothing of the other one.
                     let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
                     let standing = match (to, remote_state) {
-                        (State::Init, _) if is_reset => Some(Standing::Gone),
+                        (State::Init | State::Up, _) if is_reset => Some(Standing::Gone),
                         (State::Up, _) => Some(Standing::Up),
                         (State::Down, State::AdminDown) => Some(Standing::Leaving),
                         (State::Down, _) if from == State::Up => Some(Standing::Down),

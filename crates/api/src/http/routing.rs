@@ -31,6 +31,44 @@ pub struct Drain {
     pub packets_per_second: Option<f64>,
     /// `ebbed` or `time over`: why routes were withdrawn.
     pub ended: Option<String>,
+    /// How far flows are handed over, in a cluster; absent where a gateway is alone, and in what is said of BGP.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hand_over: Option<HandOver>,
+}
+
+/// How far flows are on their way between this member of a cluster and the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HandOver {
+    /// Whether flows are copied between members; if not, none is ever handed over.
+    pub copied: bool,
+    /// Whether this member takes no new flows.
+    pub leaving: bool,
+    /// Whether nothing is left to be waited for: of one that leaves, that all others have what they need of it, of
+    /// one that does not, that it has what it needs of them.
+    pub done: bool,
+    /// In how many buckets it begins flows.
+    pub owns: u32,
+    /// What others do not have yet of this member's flows.
+    pub going: Vec<Moving>,
+    /// What this member does not have yet of others' flows.
+    pub coming: Vec<Moving>,
+}
+
+/// Buckets of flows that are on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Moving {
+    /// The member at the other side; absent where no member is there to take them.
+    pub member: Option<String>,
+    /// How that one stands, in the words of `cluster`.
+    pub state: String,
+    /// How many buckets.
+    pub buckets: u32,
+    /// Whether there is a connection by which they go.
+    pub connected: bool,
+    /// Changes of flows that were said and are not acknowledged.
+    pub waiting: u64,
 }
 
 /// A router that is told.

@@ -1,8 +1,10 @@
 //! `egret cluster`: the gateways that share external addresses.
 
 mod certificates;
+mod roll;
 
 pub use certificates::CertificatesError;
+pub use roll::RollError;
 
 use api::http::{Cluster, ClusterMember, Copies, path};
 use comfy_table::Cell;
@@ -20,7 +22,7 @@ use crate::{
 const UNSETTLED: &str = "it is not known yet who holds which flows: none is begun until others are heard, or not \
                          for five seconds";
 
-/// Shows them, or makes their certificates.
+/// Shows them, makes their certificates, or rolls them.
 pub fn run(
     daemon: &Daemon,
     output: &mut Output,
@@ -34,6 +36,7 @@ pub fn run(
             show,
         )),
         ClusterCommand::Certificates(wanted) => certificates::run(output, &wanted),
+        ClusterCommand::Roll(wanted) => super::waiting(roll::run(daemon, output, &wanted)),
     }
 }
 
@@ -103,7 +106,8 @@ fn share(held: u32, buckets: u32) -> String {
     format!("{held} of {buckets}")
 }
 
-fn tone(state: &str) -> Tone {
+/// How a member's state looks.
+pub fn tone(state: &str) -> Tone {
     match state {
         "up" => Tone::Good,
         "leaving" | "unknown" => Tone::Notice,

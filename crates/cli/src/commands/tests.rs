@@ -179,6 +179,7 @@ fn bgp_says_that_nothing_is_announced_and_why() {
         ready: false,
         packets_per_second: Some(51_234.0),
         ended: None,
+        hand_over: None,
     };
     let leaving = api::http::Bgp {
         drain,
@@ -262,6 +263,67 @@ fn a_gateway_that_is_alone_says_so_and_one_that_knows_nobody_yet_too() {
     assert!(cluster::show(&unsettled, PIPE).contains("not known yet who holds"));
 }
 
+/// A member with so many buckets of its own, on their way to another, and to come from there.
+fn moving(leaving: bool, [owns, going, coming]: [u32; 3]) -> api::http::Drain {
+    let moving = |buckets: u32| api::http::Moving {
+        member: Some("gw2".to_owned()),
+        state: "up".to_owned(),
+        buckets,
+        connected: true,
+        waiting: u64::from(buckets) * 3,
+    };
+    api::http::Drain {
+        phase: if leaving { "drained" } else { "serving" }.to_owned(),
+        ready: true,
+        hand_over: Some(api::http::HandOver {
+            copied: true,
+            leaving,
+            done: going == 0 && coming == 0,
+            owns,
+            going: vec![moving(going)],
+            coming: vec![moving(coming)],
+        }),
+        ..api::http::Drain::default()
+    }
+}
+
+#[test]
+fn an_owner_is_named_with_the_reasons_of_each_member() {
+    let member = |name: &str, state: &str, why: &str| api::http::OwnerMember {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        why: why.to_owned(),
+    };
+    let known = api::http::Owner {
+        bucket: 17,
+        because: "it has the external port 40977".to_owned(),
+        owner: Some("gw1".to_owned()),
+        before: None,
+        here: "absent".to_owned(),
+        flow: None,
+        members: vec![
+            member("gw2", "down", "comes before the owner, and is down"),
+            member("gw1", "up", "owns it: the first in the order that is up"),
+            member("gw3", "up", "owns it when those before it do not"),
+        ],
+    };
+    let both = api::http::Owner {
+        before: Some("gw3".to_owned()),
+        here: "copy".to_owned(),
+        flow: Some(samples::flow()),
+        ..known.clone()
+    };
+    let unknown = api::http::Owner {
+        owner: None,
+        ..known.clone()
+    };
+    let alone = api::http::Owner::default();
+
+    let shown = [known, both, unknown, alone].map(|it| owner::show(&it, PIPE));
+
+    check("owner", &shown.join("\n"));
+}
+
 #[test]
 fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
     let at = |phase: &str, ready, packets_per_second, ended: Option<&str>| api::http::Drain {
@@ -269,6 +331,7 @@ fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
         ready,
         packets_per_second,
         ended: ended.map(str::to_owned),
+        hand_over: None,
     };
     let all = [
         at("serving", true, None, None),
@@ -278,10 +341,17 @@ fn a_drain_says_where_it_stands_and_why_routes_are_gone() {
         at("withdrawing", true, Some(3.0), Some("ebbed")),
         at("drained", true, Some(3.0), Some("ebbed")),
         at("drained", true, Some(51_000.0), Some("time over")),
+        moving(true, [8, 80, 0]),
+        moving(true, [0, 0, 0]),
+        moving(false, [8, 0, 80]),
+        moving(false, [88, 0, 0]),
     ];
 
     let shown = all.iter().map(|it| {
-        let remark = drain::remark(it).map_or_else(String::new, |it| format!("! {it}\n"));
+        let mut follow = drain::Follow::new(drain::Aim::Leave, std::time::Duration::ZERO);
+        let end = follow.look(it, std::time::Instant::now());
+        let remark = end.and_then(|end| follow.remark(&end, it));
+        let remark = remark.map_or_else(String::new, |it| format!("! {it}\n"));
         drain::show(it, PIPE) + &remark
     });
 

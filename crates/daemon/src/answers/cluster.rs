@@ -1,7 +1,9 @@
 //! The cluster, as the API shows it.
 
+use std::collections::BTreeMap;
+
 use abi::cluster::{BUCKETS, Holder};
-use api::http::{Cluster, ClusterMember, Copies, Kept, Sent};
+use api::http::{Cluster, ClusterMember, Copies, HandOver, Kept, Moving, Sent};
 use gateway::copies::exchange::Standing;
 use jiff::Timestamp;
 
@@ -41,6 +43,45 @@ pub fn cluster(members: Option<&Members>, copies: Option<&Picture>) -> Cluster {
         certificate_until: until.map(|at| at.to_string()),
         members: members.collect(),
     }
+}
+
+/// How far flows are on their way between this gateway and the others; nothing where it is alone.
+pub fn hand_over(members: Option<&Members>, copies: Option<&Picture>) -> Option<HandOver> {
+    let found = members?;
+    let moves = &found.moves;
+    let moving = |buckets: &BTreeMap<u8, u32>, is_going: bool| -> Vec<Moving> {
+        let each = buckets.iter().map(|(number, buckets)| {
+            let member = found.members.get(usize::from(*number));
+            let name = member.map(|(member, _)| member.name.clone());
+            let copies = name.as_ref().and_then(|it| copies?.peers.get(it));
+            let version = copies.map(|it| match is_going {
+                true => it.sending.version,
+                false => it.receiving.version,
+            });
+            Moving {
+                state: member.map_or(String::new(), |(_, standing)| standing.word().to_owned()),
+                buckets: *buckets,
+                connected: version.flatten().is_some(),
+                waiting: match is_going {
+                    true => copies.map_or(0, |it| it.sending.lag.changes),
+                    false => 0,
+                },
+                member: name,
+            }
+        });
+        each.collect()
+    };
+    Some(HandOver {
+        copied: moves.are_copied,
+        leaving: moves.is_leaving,
+        done: match moves.is_leaving {
+            true => moves.has_left(),
+            false => moves.has_arrived(),
+        },
+        owns: moves.owned,
+        going: moving(&moves.going, true),
+        coming: moving(&moves.coming, false),
+    })
 }
 
 /// How flows are copied between this gateway and another.

@@ -104,6 +104,7 @@ pub fn drain(picture: &Picture) -> Drain {
             Ended::Ebbed => "ebbed".to_owned(),
             Ended::TimeOver => "time over".to_owned(),
         }),
+        hand_over: None,
     }
 }
 

@@ -7,8 +7,8 @@ use api::{
     Problems,
     http::{
         ApiError, Applied, ApplyRequest, Bfd, Bgp, BgpRequest, Cluster, Counters, Drain, Drops,
-        Flow, FlowQuery, Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Pools, Status, Who,
-        WhoQuery, WithdrawQuery, path,
+        Flow, FlowQuery, Flows, FlowsQuery, Mapping, MappingRequest, Mappings, Owner, OwnerQuery,
+        Pools, Status, Who, WhoQuery, WithdrawQuery, path,
     },
 };
 use axum::{
@@ -28,13 +28,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     answers::{
-        ReadError, cluster, exits, flows, mappings, pools, routing, selection::Selection, status,
-        tuple, who,
+        ReadError, cluster, exits, flows, mappings, owner, pools, routing, selection::Selection,
+        status, tuple, who,
     },
     metrics::{self, Readings},
+    replication,
     routing::{Order, Picture},
     sessions::Clock,
     view::{Command, Refused, Reply, Shared, View},
+    ways,
 };
 
 use super::{
@@ -133,6 +135,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(show_bgp, ask_bgp))
         .routes(routes!(show_bfd))
         .routes(routes!(show_cluster))
+        .routes(routes!(show_owner))
         .routes(routes!(show_drain, drain, undrain))
         .routes(routes!(show_drops))
         .routes(routes!(show_counters))
@@ -369,13 +372,43 @@ async fn show_bfd(State(context): State<Context>) -> Result<Json<Bfd>, Failure> 
     Refusals,
 ))]
 async fn show_cluster(State(context): State<Context>) -> Result<Json<Cluster>, Failure> {
+    let (ways, copies) = sharing(&context).await?;
+    Ok(Json(cluster::cluster(ways.cluster.as_ref(), Some(&copies))))
+}
+
+/// Show which member of the cluster serves a flow
+///
+/// Of a flow that there is or may be, or of an external address and port: its bucket, who owns that and who held it
+/// before, and why.
+#[utoipa::path(get, path = path::OWNER, tag = "see", params(OwnerQuery), responses(
+    (status = 200, body = Owner, description = "Whose it is; without members where a gateway is alone."),
+    (status = 400, body = ApiError, description = "The tuple cannot be understood."),
+    (status = 503, body = ApiError, description = "The daemon has too much to do, or ends."),
+    Refusals,
+))]
+async fn show_owner(
+    State(context): State<Context>,
+    Asked(query): Asked<OwnerQuery>,
+) -> Result<Json<Owner>, Failure> {
+    let asked = owner::parse(&query.tuple)
+        .map_err(|ApiError { error, help }| Failure::misasked(error, help))?;
+    let (ways, _) = sharing(&context).await?;
+    let placed = read(&context, move |tables, view| {
+        owner::place(tables, view, &asked)
+    });
+    let placed = placed.await?;
+    Ok(Json(match &ways.cluster {
+        Some(members) => owner::owner(placed, members),
+        None => owner::alone(placed),
+    }))
+}
+
+/// How it is with other members, and with copies.
+async fn sharing(context: &Context) -> Result<(ways::Picture, replication::Picture), Failure> {
     let (ways, replication) = (&context.shared.ways, &context.shared.replication);
     let both = async { (ways.picture().await, replication.picture().await) };
     match timeout(COMMAND_TIME_MAX, both).await {
-        Ok((Some(ways), Some(copies))) => {
-            let members = ways.cluster.as_ref();
-            Ok(Json(cluster::cluster(members, Some(&copies))))
-        }
+        Ok((Some(ways), Some(copies))) => Ok((ways, copies)),
         Ok(_) | Err(_) => Err(unanswered()),
     }
 }
@@ -409,7 +442,10 @@ async fn ask_bgp(State(context): State<Context>, body: Body) -> Result<Json<Bgp>
     Refusals,
 ))]
 async fn show_drain(State(context): State<Context>) -> Result<Json<Drain>, Failure> {
-    Ok(Json(routing::drain(&picture(&context).await?)))
+    let drain = routing::drain(&picture(&context).await?);
+    let (ways, copies) = sharing(&context).await?;
+    let hand_over = cluster::hand_over(ways.cluster.as_ref(), Some(&copies));
+    Ok(Json(Drain { hand_over, ..drain }))
 }
 
 /// Drain: have routers send elsewhere

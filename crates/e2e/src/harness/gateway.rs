@@ -16,7 +16,7 @@ use super::{program, wait_for};
 pub const READY_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long it may take to end when it is told to.
-const END_LIMIT: Duration = Duration::from_secs(10);
+const END_LIMIT: Duration = Duration::from_secs(25);
 
 /// A policy that is valid whatever the site: `--uninstall` wants to read where the state is.
 const SOUND_POLICY: &str = "

@@ -356,6 +356,21 @@ impl Members {
         })
     }
 
+    /// Makes sure that a gateway serves nothing now that others own.
+    ///
+    /// # Errors
+    ///
+    /// If it does, or cannot be asked.
+    pub fn serves_nothing(&self, gateway: usize) -> Result<()> {
+        let seen = self.cluster(gateway)?;
+        let own = seen
+            .members
+            .iter()
+            .find(|it| seen.own.as_ref() == Some(&it.name));
+        ensure!(own.is_some_and(|it| it.serves == 0), "{seen:#?}");
+        Ok(())
+    }
+
     /// Waits until no bucket is handed over any more, and whoever is to know flows knows them.
     ///
     /// # Errors

@@ -7,4 +7,5 @@
 mod killed;
 mod parted;
 mod replaced;
+mod rolled;
 mod run;

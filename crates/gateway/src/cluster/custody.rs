@@ -331,6 +331,11 @@ impl Copying {
         }
     }
 
+    /// Whether this one may have flows of a bucket that its owner does not know of.
+    pub fn owes(&self, bucket: usize) -> bool {
+        self.are_made && at(&self.owed, bucket, false)
+    }
+
     /// Whether what was said of copies in that turn is about what is owed now.
     pub fn is_meant(&self, bucket: u8, turn: u64) -> bool {
         at(&self.owed_since, usize::from(bucket), 0) <= turn

@@ -538,4 +538,42 @@ fn a_daemon_that_starts_over_tables_has_to_do_with_what_the_one_before_had() {
     );
 }
 
+#[test]
+fn a_member_has_left_when_others_have_all_its_flows_and_arrived_when_it_has_theirs() {
+    let mut site = Site::copying(3);
+    let moves = |site: &Site| site.members[0].moves().expect("there are others");
+    assert!(moves(&site).has_arrived());
+    assert!(moves(&site).is_worth_waiting());
+    let owned = moves(&site).owned;
+
+    site.tell(0, Event::Leave);
+    site.hear(0, Standing::Leaving);
+    let on_its_way = moves(&site);
+    assert_eq!((on_its_way.owned, on_its_way.has_left()), (0, false));
+    assert_eq!(on_its_way.going.values().sum::<u32>(), owned);
+    site.hand_over();
+    assert!(moves(&site).has_left());
+    assert!(!moves(&site).is_worth_waiting());
+
+    site.tell(0, Event::Stay);
+    site.hear(0, Standing::Up);
+    let on_its_way = moves(&site);
+    assert_eq!(on_its_way.coming.values().sum::<u32>(), owned);
+    assert!(!on_its_way.has_arrived());
+    site.hand_over();
+    assert!(moves(&site).has_arrived());
+}
+
+#[test]
+fn a_member_that_is_the_last_one_up_cannot_leave() {
+    let mut site = Site::copying(2);
+    site.hear(1, Standing::Down);
+    site.tell(0, Event::Leave);
+
+    let moves = site.members[0].moves().expect("there is another");
+
+    assert_eq!((moves.owned, moves.is_taken), (256, false));
+    assert!(!moves.has_left() && !moves.is_worth_waiting());
+}
+
 mod unknown;

@@ -7,8 +7,8 @@ use api::{
     Problems,
     http::{
         AddressState, Applied, Bfd, Bgp, ByProtocol, Counters, Drain, Drops, Endpoint, Exit, Flow,
-        FlowState, Flows, Mapping, Mappings, Pool, PoolAddress, Pools, Ports, Protocol, Status,
-        Traffic, Verdict,
+        FlowState, Flows, HandOver, Mapping, Mappings, Moving, Pool, PoolAddress, Pools, Ports,
+        Protocol, Status, Traffic, Verdict,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -203,12 +203,36 @@ fn any_drain() -> impl Strategy<Value = Drain> {
     let phases = ["serving", "ebbing", "withdrawing", "drained"];
     let phase = prop_oneof![text(), select(phases.to_vec()).prop_map(str::to_owned)];
     let rate = option::of(any::<f64>());
-    (phase, any::<bool>(), rate, option::of(text())).prop_map(
-        |(phase, ready, packets_per_second, ended)| Drain {
+    let hand_over = option::of(any_hand_over());
+    (phase, any::<bool>(), rate, option::of(text()), hand_over).prop_map(
+        |(phase, ready, packets_per_second, ended, hand_over)| Drain {
             phase,
             ready,
             packets_per_second,
             ended,
+            hand_over,
+        },
+    )
+}
+
+fn any_hand_over() -> impl Strategy<Value = HandOver> {
+    let moving = (option::of(text()), text(), 0..=256u32, any::<u32>());
+    let moving = moving.prop_map(|(member, state, buckets, waiting)| Moving {
+        member,
+        state,
+        buckets,
+        connected: waiting % 2 == 0,
+        waiting: waiting.into(),
+    });
+    let moving = proptest::array::uniform2(proptest::collection::vec(moving, 0..4));
+    (any::<[bool; 3]>(), 0..=256u32, moving).prop_map(
+        |([copied, leaving, done], owns, [going, coming])| HandOver {
+            copied,
+            leaving,
+            done,
+            owns,
+            going,
+            coming,
         },
     )
 }
