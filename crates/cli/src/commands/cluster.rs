@@ -106,7 +106,7 @@ fn share(held: u32, buckets: u32) -> String {
 fn tone(state: &str) -> Tone {
     match state {
         "up" => Tone::Good,
-        "leaving" | "unknown" => Tone::Notice,
+        "leaving" | "starting" | "unknown" => Tone::Notice,
         _ => Tone::Bad,
     }
 }

@@ -72,7 +72,7 @@ impl Run {
             .hosts
             .get(connection)
             .is_none_or(|it| it.excuse.is_some());
-        if reason == Reason::NoOwner as usize && self.laws.always_owned && !is_excused {
+        if reason == Reason::NoOwner as usize && !is_excused {
             let what =
                 format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
             self.breaks(Law::EveryBucketIsOwned, &[connection], what);
