@@ -71,7 +71,7 @@ impl Run {
         let is_excused = self
             .hosts
             .get(connection)
-            .is_none_or(|it| it.excuse.is_some());
+            .is_none_or(|it| it.excuse.is_some() || !it.is_live());
         if reason == Reason::NoOwner as usize && !is_excused {
             let what =
                 format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
