@@ -56,6 +56,8 @@ impl Diagnostic {
     pub const NEIGHBOR_SIGNALED_DOWN: Self = Self(3);
     /// Its operator does not want it.
     pub const ADMINISTRATIVELY_DOWN: Self = Self(7);
+    /// Whoever says so is heard, and what it would forward to is not there (§6.8.17).
+    pub const CONCATENATED_PATH_DOWN: Self = Self(6);
     /// Whoever says so forwards nothing any more that it forwarded before.
     pub const FORWARDING_PLANE_RESET: Self = Self(4);
 

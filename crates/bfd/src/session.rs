@@ -35,6 +35,8 @@ pub struct Settings {
     /// Whether to say, when it is not administratively down any more, that what was forwarded before is not
     /// now.
     pub is_reset: bool,
+    /// Whether to say while it is up that what lies behind this side is not there yet (§6.8.17).
+    pub is_cut_behind: bool,
 }
 
 /// How a session is, for people and metrics.
@@ -202,6 +204,12 @@ impl Session {
         (self.remote_state, self.remote_diagnostic)
     }
 
+    /// Whether the other side says that what lies behind it is not there; nothing while it is not up.
+    pub fn is_cut_behind(&self) -> Option<bool> {
+        let is_cut = self.remote_diagnostic == Diagnostic::CONCATENATED_PATH_DOWN;
+        (self.state == State::Up).then_some(is_cut)
+    }
+
     pub fn mine(&self) -> u32 {
         self.mine
     }
@@ -225,6 +233,7 @@ impl Session {
             self.numbers.forget();
         }
         let is_admin_down = settings.is_admin_down;
+        let is_news = self.settings.is_cut_behind != settings.is_cut_behind;
         self.settings = settings;
         let change = match (is_admin_down, self.state) {
             (true, State::Down | State::Init | State::Up) => {
@@ -240,7 +249,8 @@ impl Session {
             (true, State::AdminDown) | (false, State::Down | State::Init | State::Up) => None,
         };
         self.say_intervals();
-        if self.send_at.is_none() && !self.settings.is_passive {
+        let is_silent = self.send_at.is_none() && !self.settings.is_passive;
+        if is_silent || is_news && self.state == State::Up {
             self.send_at = Some(now);
         }
         change
@@ -480,8 +490,12 @@ impl Session {
             Some(_) => LENGTH_MAX,
             None => HEADER,
         };
+        let is_there = matches!(self.state, State::Init | State::Up);
         let packet = Packet {
-            diagnostic: self.diagnostic,
+            diagnostic: match self.settings.is_cut_behind && is_there {
+                true => Diagnostic::CONCATENATED_PATH_DOWN,
+                false => self.diagnostic,
+            },
             state: self.state,
             is_poll: self.is_polling && !is_final,
             is_final,

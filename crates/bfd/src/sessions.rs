@@ -86,8 +86,15 @@ pub enum Action {
         diagnostic: Diagnostic,
         /// How the other side stands, as it says.
         remote_state: State,
-        /// Why the other side went down last.
+        /// Why the other side went down last, or what it says of what lies behind it.
         remote_diagnostic: Diagnostic,
+    },
+    /// The other side of a session that is up says otherwise whether what lies behind it is there (RFC 5880 §6.8.17).
+    Behind {
+        /// Which.
+        key: Key,
+        /// Whether it is not.
+        is_cut: bool,
     },
 }
 
@@ -304,8 +311,15 @@ impl Sessions {
             return;
         };
         let before = session.deadline();
+        let was_cut = session.is_cut_behind();
         let change = act(session);
         let (remote_state, remote_diagnostic) = session.remote();
+        let is_cut = session.is_cut_behind();
+        if let (Some(was), Some(is_cut)) = (was_cut, is_cut)
+            && was != is_cut
+        {
+            actions.push(Action::Behind { key: *key, is_cut });
+        }
         if let Some(Change {
             from,
             to,

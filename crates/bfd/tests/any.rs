@@ -29,6 +29,7 @@ pub fn hear(mut bytes: &[u8]) {
         authentication: None,
         is_admin_down: false,
         is_reset: false,
+        is_cut_behind: false,
     };
     let mut sessions = Sessions::new(1);
     sessions.handle(Event::Configure([(key, settings)].into()), now);
@@ -60,6 +61,7 @@ pub fn hear(mut bytes: &[u8]) {
             match action {
                 Action::Send { packet, .. } => assert!(Packet::read(packet.bytes()).is_ok()),
                 Action::Changed { from, to, .. } => assert_ne!(from, to),
+                Action::Behind { .. } => {}
             }
         }
         let refused: u64 = sessions.refused().values().sum();

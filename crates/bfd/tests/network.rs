@@ -37,6 +37,7 @@ pub fn settings(interval: Duration, multiplier: u8) -> Settings {
         authentication: None,
         is_admin_down: false,
         is_reset: false,
+        is_cut_behind: false,
     }
 }
 
@@ -65,6 +66,8 @@ pub struct Network {
     pub ttl: u8,
     random: u64,
     pub changes: Vec<(usize, State, State, Diagnostic, Duration)>,
+    /// By which side it was heard that what lies behind the other one is not there, or is.
+    pub behind: Vec<(usize, bool, Duration)>,
     pub sent: [Vec<(Instant, Packet)>; 2],
     begin: Instant,
 }
@@ -84,6 +87,7 @@ impl Network {
             ttl: 255,
             random: seed,
             changes: Vec::new(),
+            behind: Vec::new(),
             sent: Default::default(),
             begin: now,
         }
@@ -123,6 +127,9 @@ impl Network {
                 } => {
                     let at = self.now - self.begin;
                     self.changes.push((side, from, to, diagnostic, at));
+                }
+                Action::Behind { is_cut, .. } => {
+                    self.behind.push((side, is_cut, self.now - self.begin));
                 }
             }
         }

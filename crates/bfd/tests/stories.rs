@@ -283,3 +283,27 @@ fn a_number_that_was_guessed_makes_nobody_the_other_side() {
     assert_eq!(network.states(), [State::Up; 2]);
     assert_eq!(network.sessions[0].snapshot()[0].0, key(0));
 }
+
+#[test]
+fn one_that_is_heard_says_that_what_lies_behind_it_is_not_there_and_then_that_it_is() {
+    let mut cut = settings(100 * MS, 3);
+    cut.is_cut_behind = true;
+    let mut network = Network::configured(1, [cut, settings(100 * MS, 3)]);
+    network.pass(5 * SECOND);
+    assert!(network.behind.is_empty(), "it was said when it came up");
+    let status = network.status(1);
+    assert_eq!(status.state, State::Up);
+    assert_eq!(status.remote_diagnostic, Diagnostic::CONCATENATED_PATH_DOWN);
+    let changes = network.changes.len();
+
+    network.configure(0, Some(settings(100 * MS, 3)));
+    network.pass(10 * MS);
+
+    let heard: Vec<_> = network
+        .behind
+        .iter()
+        .map(|(side, is_cut, _)| (*side, *is_cut))
+        .collect();
+    assert_eq!(heard, [(1, false)], "at once, and by the other side");
+    assert_eq!(network.changes.len(), changes, "the session stays up");
+}

@@ -251,11 +251,7 @@ impl Flows {
 
     /// Takes in all that happened at once.
     fn handle_all(&mut self, events: impl IntoIterator<Item = cluster::Event>, now: Instant) {
-        let mut said = None;
-        for event in events {
-            said = self.cluster.handle(event, now).or(said);
-        }
-        if let Some(picture) = said {
+        if let Some(picture) = self.cluster.handle_all(events, now) {
             self.tables.buckets.at(0).set(&picture);
             let me = self.cluster.me();
             let own = |it: &&Holder| usize::from(it.owner) == me;
@@ -292,6 +288,8 @@ struct Watcher {
     /// Sessions with other members of the cluster.
     members: BTreeSet<Key>,
     is_leaving: bool,
+    /// Whether others are told to hand nothing to this one, because it does not know yet who holds what.
+    is_starting: bool,
     /// Whether the daemon ends, and with that nothing brings it back.
     is_ending: bool,
     /// Whether nothing is left here that others need to ask for.
@@ -314,6 +312,8 @@ struct Watcher {
 impl Watcher {
     fn new(routes: Routes, is_realtime: bool, flows: Flows) -> Self {
         Self {
+            // What a daemon before this one knew is good until something else is known.
+            is_starting: !*flows.settling.borrow(),
             flows,
             members: BTreeSet::new(),
             is_leaving: false,
@@ -365,6 +365,11 @@ impl Watcher {
             self.look_after_leaving(now);
             if self.flows.cluster.deadline().is_some_and(|at| at <= now) {
                 self.flows.handle(cluster::Event::Tick, now);
+            }
+            let is_member = !self.members.is_empty();
+            if self.is_starting && is_member && self.flows.cluster.is_settled() {
+                self.is_starting = false;
+                self.configure();
             }
         }
     }
@@ -461,6 +466,7 @@ impl Watcher {
                         // failure (RFC 5882 §3.2).
                         settings.is_admin_down = self.is_leaving && !self.is_gone;
                         settings.is_reset = self.is_gone;
+                        settings.is_cut_behind = self.is_starting;
                     }
                     names.insert(key, way.name);
                     wanted.insert(key, settings);
@@ -581,6 +587,14 @@ impl Watcher {
         for action in actions {
             match action {
                 Action::Send { key, packet } => self.send(key, packet.bytes()),
+                Action::Behind { key, is_cut } => {
+                    let standing = if is_cut {
+                        Standing::Starting
+                    } else {
+                        Standing::Up
+                    };
+                    self.hear(key, standing);
+                }
                 Action::Changed {
                     key,
                     from,
@@ -589,26 +603,7 @@ impl Watcher {
                     remote_state,
                     remote_diagnostic,
                 } => {
-                    if self.members.contains(&key) {
-                        let address = key.peer;
-                        // A session that this side has ended says nothing of the other one.
-                        let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
-                        let standing = match (to, remote_state) {
-                            (State::Init | State::Up, _) if is_reset => Some(Standing::Gone),
-                            (State::Up, _) => Some(Standing::Up),
-                            (State::Down, State::AdminDown) => Some(Standing::Leaving),
-                            (State::Down, _) if from == State::Up => Some(Standing::Down),
-                            (State::Down | State::Init | State::AdminDown, _) => None,
-                        };
-                        if let Some(standing) = standing {
-                            self.leaving.remove(&key);
-                            if standing == Standing::Leaving {
-                                self.leaving.insert(key, (0, Instant::now()));
-                            }
-                            let event = cluster::Event::Heard(address, standing);
-                            self.flows.handle(event, Instant::now());
-                        }
-                    }
+                    self.judge(key, (from, to), (remote_state, remote_diagnostic));
                     let name = self.names.get(&key).map_or("(removed)", String::as_str);
                     let (why, theirs) = (diagnostic.words(), remote_diagnostic.words());
                     if to == State::Up {
@@ -632,6 +627,38 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// How a member stands whose session stands otherwise now.
+    fn judge(&mut self, key: Key, (from, to): (State, State), theirs: (State, Diagnostic)) {
+        // A session that this side has ended says nothing of the other one.
+        let is_reset = theirs.1 == Diagnostic::FORWARDING_PLANE_RESET;
+        let is_cut = theirs.1 == Diagnostic::CONCATENATED_PATH_DOWN;
+        let is_leaving = self.flows.cluster.is_leaving(key.peer);
+        let standing = match (to, theirs.0) {
+            (State::Init | State::Up, _) if is_reset => Standing::Gone,
+            (State::Up, _) if is_cut => Standing::Starting,
+            (State::Up, _) => Standing::Up,
+            (State::Down, State::AdminDown) => Standing::Leaving,
+            (State::Down, _) if from == State::Up => Standing::Down,
+            // One that left and whose daemon came back has fallen silent: nothing is replaced there.
+            (State::Down, _) if from == State::Init && is_leaving => Standing::Gone,
+            (State::Down | State::Init | State::AdminDown, _) => return,
+        };
+        self.hear(key, standing);
+    }
+
+    /// A member stands so, if the session is with one.
+    fn hear(&mut self, key: Key, standing: Standing) {
+        if !self.members.contains(&key) {
+            return;
+        }
+        self.leaving.remove(&key);
+        if standing == Standing::Leaving {
+            self.leaving.insert(key, (0, Instant::now()));
+        }
+        let event = cluster::Event::Heard(key.peer, standing);
+        self.flows.handle(event, Instant::now());
     }
 
     fn send(&mut self, key: Key, bytes: &[u8]) {
@@ -758,6 +785,7 @@ fn settings(way: &Watched, links: &[Link]) -> Result<(Key, Settings), String> {
         authentication,
         is_admin_down: false,
         is_reset: false,
+        is_cut_behind: false,
     };
     Ok((key, settings))
 }

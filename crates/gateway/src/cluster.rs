@@ -57,6 +57,9 @@ pub const RESERVE: u32 = 8;
 /// How long a member that starts waits for others of which it knows nothing yet: BFD needs two to three
 /// seconds, because it is slow before it is up (RFC 5880 §6.8.3).
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long, if it knows nothing of its own past either, and others may have kept flows of that, with ports that it would
+/// give again. Whoever is not heard may be there all the same, and serve.
+pub const PATIENCE_ANEW: Duration = Duration::from_secs(30);
 /// How long a member that said that it goes is taken to forward all the same when it falls silent: its
 /// packet path goes on while its daemon is replaced.
 pub const ABSENCE: Duration = Duration::from_secs(30);
@@ -75,6 +78,8 @@ pub struct Member {
 pub enum Standing {
     /// Nothing has been heard of it since this one started.
     Unknown,
+    /// It is there, and does not know yet who holds what: it neither forwards nor takes new flows.
+    Starting,
     /// It forwards, and takes new flows.
     Up,
     /// It forwards the flows that it has, and takes no new ones.
@@ -90,6 +95,7 @@ impl Standing {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
+            Self::Starting => "starting",
             Self::Up => "up",
             Self::Leaving => "leaving",
             Self::Down | Self::Gone => "down",
@@ -211,8 +217,8 @@ pub struct Cluster {
     found: Option<Found>,
     /// See [`Division::unknown`], as the packet path knows it.
     unknown: [u64; SET_WORDS],
-    /// Until when others are waited for.
-    patience: Option<Instant>,
+    /// Since when others are waited for.
+    waits_since: Option<Instant>,
     /// When it is looked again whether owners have waited in vain.
     looks_at: Option<Instant>,
     /// What the packet path is to be told whatever it was told before.
@@ -224,6 +230,22 @@ impl Cluster {
     /// Takes in what happened; returns what the packet path is to know if that is something else than
     /// before. Until it is known who is there, nothing.
     pub fn handle(&mut self, event: Event, now: Instant) -> Option<Division> {
+        self.handle_all([event], now)
+    }
+
+    /// Takes in all that happened at once: a hand-over is told bucket by bucket, and computed once.
+    pub fn handle_all(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        now: Instant,
+    ) -> Option<Division> {
+        for event in events {
+            self.take(event, now);
+        }
+        self.conclude(now)
+    }
+
+    fn take(&mut self, event: Event, now: Instant) {
         match event {
             Event::Found {
                 holders,
@@ -261,8 +283,12 @@ impl Cluster {
             }
             Event::Tick => {}
         }
-        if self.patience.is_some_and(|at| at <= now) {
-            self.patience = None;
+    }
+
+    /// Does what has become due, and computes what follows from all that was taken in.
+    fn conclude(&mut self, now: Instant) -> Option<Division> {
+        if self.patience().is_some_and(|at| at <= now) {
+            self.waits_since = None;
             for peer in &mut self.peers {
                 if peer.standing == Standing::Unknown {
                     peer.standing = Standing::Down;
@@ -275,11 +301,14 @@ impl Cluster {
             }
         }
         self.copying.give_up(now);
-        if self.patience.is_some() && self.peers.iter().all(|it| it.standing != Standing::Unknown) {
-            self.patience = None;
+        if self.peers.iter().all(|it| it.standing != Standing::Unknown) {
+            self.waits_since = None;
         }
         if self.looks_at.is_some_and(|at| at <= now) {
             (self.looks_at, self.is_untold) = (None, true);
+        }
+        if self.waits_since.is_none() {
+            self.is_untold |= self.copying.end_anew(now);
         }
         let division = self.settle(now);
         let again = self.looks_at.unwrap_or(now + SILENCE);
@@ -292,7 +321,16 @@ impl Cluster {
     pub fn deadline(&self) -> Option<Instant> {
         let absences = self.peers.iter().filter_map(|it| it.left_at);
         let absences = absences.map(|at| at + ABSENCE);
-        let deadlines = [self.patience, self.looks_at, self.copying.gives_up_at()];
+        let anew = self
+            .copying
+            .anew_until
+            .filter(|_| self.waits_since.is_none());
+        let deadlines = [
+            self.patience(),
+            self.looks_at,
+            anew,
+            self.copying.gives_up_at(),
+        ];
         deadlines.into_iter().flatten().chain(absences).min()
     }
 
@@ -304,6 +342,13 @@ impl Cluster {
     /// The members and how they stand, in their order.
     pub fn members(&self) -> impl Iterator<Item = (&Member, Standing)> {
         self.peers.iter().map(|it| (&it.member, it.standing))
+    }
+
+    /// Whether a member said that it goes, and has not come back since.
+    pub fn is_leaving(&self, address: IpAddr) -> bool {
+        let mut peers = self.peers.iter();
+        let found = peers.find(|it| it.member.address == address);
+        found.is_some_and(|it| it.standing == Standing::Leaving)
     }
 
     /// The index of this one.
@@ -379,10 +424,22 @@ impl Cluster {
         }
         self.copying.renumber(numbers);
         self.is_untold = true;
-        self.patience = (is_new && !self.peers.is_empty()).then_some(now + PATIENCE);
+        self.waits_since = (is_new && !self.peers.is_empty()).then_some(now);
+        if is_new {
+            let knows = (0..BUCKETS).any(|bucket| self.known(bucket).is_some());
+            self.copying
+                .begin_anew((!knows).then_some(now + PATIENCE_ANEW));
+        }
         if self.peers.is_empty() {
             *self = Self::default();
         }
+    }
+
+    /// Until when others are waited for.
+    fn patience(&self) -> Option<Instant> {
+        let since = self.waits_since?;
+        let is_anew = self.copying.is_anew(since);
+        Some(since + if is_anew { PATIENCE_ANEW } else { PATIENCE })
     }
 
     fn hear(&mut self, address: IpAddr, standing: Standing, now: Instant) {
@@ -424,6 +481,11 @@ impl Cluster {
         self.copying.complete(bucket, from);
         let holder = self.holder_mut(bucket).copied();
         self.is_untold |= holder.is_some_and(|it| it.before == from);
+        // Who has nothing to do with a bucket knows nothing of it.
+        let knows = |it: Holder| it.before == NOBODY || [it.owner, it.before].contains(&from);
+        if holder.is_none_or(knows) {
+            self.is_untold |= self.copying.tell(bucket);
+        }
     }
 
     /// All that the other one had of a bucket is here, or it has begun anew.
@@ -466,7 +528,7 @@ impl Cluster {
 
     /// Computes who holds what; returns it if it is something else than before.
     fn settle(&mut self, now: Instant) -> Option<Division> {
-        if self.peers.is_empty() || self.patience.is_some() {
+        if self.peers.is_empty() || self.waits_since.is_some() {
             return None;
         }
         let holders = std::array::from_fn(|bucket| self.holder(bucket));
@@ -516,7 +578,11 @@ impl Cluster {
             }
             let before = known.map(|it| it.owner);
             let owner = self.peers.get(usize::from(holder.owner));
-            if before != Some(holder.owner) || owner.is_some_and(|it| it.is_back) {
+            // A daemon that starts over tables goes on where the one before it was. What it only kept is old by now:
+            // the owner knows better.
+            let is_first = self.holders.is_none();
+            let is_back = owner.is_some_and(|it| it.is_back) && !is_first;
+            if before != Some(holder.owner) || is_back {
                 if std::mem::take(&mut is_new) {
                     self.copying.turn();
                 }
@@ -612,9 +678,10 @@ impl Cluster {
         let me = self.me as u8;
         let Holder { owner, before } = holders.get(bucket).copied().unwrap_or(Holder::NONE);
         let gives = match owner == me {
-            true => before == NOBODY || self.copying.may_give(bucket, before, now),
+            true if before == NOBODY => self.copying.is_told(bucket, now),
+            true => self.copying.may_give(bucket, before, now),
             // Until the owner knows what is in use.
-            false => before == me && self.copying.are_made,
+            false => before == me && self.copying.are_made && self.copying.is_told(bucket, now),
         };
         let order = self.order.get(bucket).map_or(&[][..], Vec::as_slice);
         let next = match (self.copying.are_made, owner == me) {

@@ -247,6 +247,14 @@ impl HoldDown {
         ports: 0,
     };
 
+    /// As long as the longer of the two, and as many ports as the one that holds more.
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            time: self.time.max(other.time),
+            ports: self.ports.max(other.ports),
+        }
+    }
+
     /// Whether no port is ever held back.
     pub const fn is_off(self) -> bool {
         self.time.is_zero() || self.ports == 0

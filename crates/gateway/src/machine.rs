@@ -278,7 +278,17 @@ impl Gateway {
     /// ports out.
     pub fn holds(&self) -> BTreeMap<u8, HoldDown> {
         let pools = self.intent.iter().flat_map(|intent| &intent.pools);
-        let numbered = pools.filter_map(|it| Some((*self.numbers.pools.get(&it.name)?, it.hold)));
+        let is_copied = self
+            .intent
+            .as_ref()
+            .is_some_and(|it| it.copying().is_some());
+        // A member that is not heard may go on with a copy of what has ended here: its port goes behind others.
+        let hold = |it: HoldDown| match is_copied {
+            true => it.at_least(HoldDown::DEFAULT),
+            false => it,
+        };
+        let numbered =
+            pools.filter_map(|it| Some((*self.numbers.pools.get(&it.name)?, hold(it.hold))));
         numbered.collect()
     }
 

@@ -1,6 +1,6 @@
 //! A set of buckets.
 
-use std::fmt;
+use std::{fmt, iter::successors};
 
 /// Bits in a word of the set.
 const WORD: u8 = 64;
@@ -46,7 +46,12 @@ impl Buckets {
 
     /// In ascending order.
     pub fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |bucket| self.contains(*bucket))
+        let words = [0, WORD, 2 * WORD, 3 * WORD].into_iter().zip(self.0);
+        words.flat_map(|(first, word)| {
+            let lowest = |rest: &u64| (*rest != 0).then_some(rest & rest.wrapping_sub(1));
+            let rests = successors(Some(word), lowest).take_while(|rest| *rest != 0);
+            rests.map(move |rest| first + rest.trailing_zeros() as u8)
+        })
     }
 
     /// How many.

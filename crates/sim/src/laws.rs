@@ -24,9 +24,6 @@ pub struct Laws {
     /// Connections survive the return of a member that was drained while something happened to another one. Not
     /// before a member that drains hears of others.
     pub survives_stale_drain: bool,
-    /// No packet of a connection without an excuse is for a bucket that nobody owns. Not before members wait for one
-    /// that starts to know who is there before they hand packets to it.
-    pub always_owned: bool,
     /// The packet may be lost by which a member says that it goes. Not before that is said more than once within
     /// the time in which others would find it dead.
     pub loses_last_words: bool,
@@ -49,7 +46,6 @@ impl Laws {
         survives_overlap: false,
         survives_as_guest: true,
         survives_stale_drain: false,
-        always_owned: false,
         loses_last_words: false,
         keeps_ports_at_once: false,
         agrees_on_ended: false,
@@ -57,13 +53,12 @@ impl Laws {
     };
 
     /// The names of the switches.
-    pub const NAMES: [&str; 10] = [
+    pub const NAMES: [&str; 9] = [
         "survives_crash",
         "survives_rejoin",
         "survives_overlap",
         "survives_as_guest",
         "survives_stale_drain",
-        "always_owned",
         "loses_last_words",
         "keeps_ports_at_once",
         "agrees_on_ended",
@@ -79,7 +74,6 @@ impl Laws {
             "survives_overlap" => &mut laws.survives_overlap,
             "survives_as_guest" => &mut laws.survives_as_guest,
             "survives_stale_drain" => &mut laws.survives_stale_drain,
-            "always_owned" => &mut laws.always_owned,
             "loses_last_words" => &mut laws.loses_last_words,
             "keeps_ports_at_once" => &mut laws.keeps_ports_at_once,
             "agrees_on_ended" => &mut laws.agrees_on_ended,
@@ -155,6 +149,12 @@ pub struct Broken {
 }
 
 impl Broken {
+    /// Which run broke which law by what, in one line.
+    pub fn brief(&self) -> String {
+        let (seed, profile, words) = (self.seed, self.profile, self.law.words());
+        format!("seed {seed} ({profile:?}): {words}: {}", self.what)
+    }
+
     /// The site of a plan in one line.
     pub fn site(plan: &Plan) -> String {
         format!(

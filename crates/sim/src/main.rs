@@ -15,12 +15,13 @@ use std::{
 use sim::{Broken, Laws, Order, Planted, Profile, Report, faults::KINDS, run};
 
 const HELP: &str = "\
-egret-sim [--seeds N] [--minutes M] [--first S] [--profile gentle|crash|rejoin|harsh] [--demand LAW]…
+egret-sim [--seeds N] [--minutes M] [--first S] [--profile gentle|crash|rejoin|harsh] [--demand LAW]… [--all]
 egret-sim --seed S [--profile …] [--demand LAW]…
 
-Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1). --demand adds a
-law that is not true yet: survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
-survives_stale_drain, always_owned, loses_last_words, keeps_ports_at_once, agrees_on_ended, or reorders_control.
+Without a number of seeds or minutes it runs 500 seeds; --first says with which it begins (1), and --all has it
+go on after a seed that breaks a law, and name each. --demand adds a law that is not true yet:
+survives_crash, survives_rejoin, survives_overlap, survives_as_guest,
+survives_stale_drain, loses_last_words, keeps_ports_at_once, agrees_on_ended, or reorders_control.
 --planted puts a fault into gateways: anothers_ports, deaf_to_health, no_hand_over, no_gate, copies_expire, or
 lost_epoch.
 ";
@@ -38,6 +39,8 @@ struct Asked {
     first: Option<u64>,
     profile: Option<Profile>,
     planted: Option<Planted>,
+    /// Whether seeds are run on after one has broken a law.
+    goes_on: bool,
 }
 
 fn main() -> ExitCode {
@@ -76,9 +79,14 @@ fn parse(given: &[String]) -> Result<Option<Asked>, String> {
         first: None,
         profile: None,
         planted: None,
+        goes_on: false,
     };
     let mut rest = given.iter();
     while let Some(option) = rest.next() {
+        if option == "--all" {
+            asked.goes_on = true;
+            continue;
+        }
         let value = rest.next();
         match option.as_str() {
             "--help" | "-h" => return Ok(None),
@@ -164,7 +172,11 @@ fn many(asked: &Asked) -> (Sum, Option<Box<Broken>>) {
             match outcome {
                 Ok(report) => found.0.add(&report),
                 Err(broken) => {
-                    is_broken.store(true, Ordering::Relaxed);
+                    if asked.goes_on {
+                        println!("{}", broken.brief());
+                    } else {
+                        is_broken.store(true, Ordering::Relaxed);
+                    }
                     let is_lower = found.1.as_ref().is_none_or(|it| broken.seed < it.seed);
                     if is_lower {
                         found.1 = Some(broken);

@@ -6,7 +6,7 @@ use abi::{Ip6, Tick, cluster::Division};
 use datapath::Exit;
 use gateway::{
     Bitmaps, Event, Gateway, Swept,
-    cluster::Standing,
+    cluster::{PATIENCE, Standing},
     copies::{self, Terms},
 };
 
@@ -77,6 +77,10 @@ struct Daemon {
     ways: Ways,
     copies: Copies,
     is_told: bool,
+    /// Since when it waits to know who is there, if it does.
+    waits_since: Option<Duration>,
+    /// How many buckets it holds, as was said last.
+    owned: Option<usize>,
     is_known: bool,
 }
 
@@ -117,6 +121,8 @@ impl Member {
             ways: Ways::new(self.index, self.random.word(), plan.interval),
             copies: Copies::new(self.index, self.random.word(), self.planted),
             is_told: false,
+            waits_since: (!is_known).then_some(now),
+            owned: None,
             is_known,
         });
         if is_known && let Some(daemon) = &mut self.daemon {
@@ -169,6 +175,16 @@ impl Member {
         let daemon = self.daemon.as_ref()?;
         let is_settled = daemon.is_known || daemon.ways.is_settled();
         Some(is_settled && !self.is_withdrawn)
+    }
+
+    /// Whether it has just come to know who is there, and others count on it only now, long after it started: that is
+    /// a change by itself. It is said once.
+    pub fn comes_late(&mut self, now: Duration) -> bool {
+        let Some(daemon) = self.daemon.as_mut().filter(|it| it.ways.is_settled()) else {
+            return false;
+        };
+        let since = daemon.waits_since.take();
+        since.is_some_and(|since| since + PATIENCE < now)
     }
 
     /// Puts a configuration in force.
@@ -373,7 +389,9 @@ impl Member {
         for division in outcome.divisions {
             self.divide(division, &mut effects);
         }
-        if let Some(daemon) = &mut self.daemon {
+        if outcome.is_decided
+            && let Some(daemon) = &mut self.daemon
+        {
             let custody = daemon.ways.cluster().custody();
             effects.wishes.extend(daemon.copies.entrust(custody));
         }
@@ -397,6 +415,9 @@ impl Member {
             .holders
             .iter()
             .filter(|it| usize::from(it.owner) == self.index);
-        effects.owned.push(own.count());
+        let owned = own.count();
+        if daemon.owned.replace(owned) != Some(owned) {
+            effects.owned.push(owned);
+        }
     }
 }

@@ -435,6 +435,13 @@ impl Run {
 
     /// Does what comes of something that a gateway did.
     fn follow(&mut self, index: usize, effects: Effects) {
+        if self
+            .members
+            .get_mut(index)
+            .is_some_and(|it| it.comes_late(self.now))
+        {
+            self.count_change();
+        }
         for (other, standing) in effects.heard {
             self.note(Entry::Heard(index, other, Entry::standing(standing)));
         }

@@ -73,6 +73,11 @@ pub fn intent(plan: &Plan, me: usize, version: usize) -> Intent {
             format!("\n  - {{name: more-{number}, sources: [10.9.{number}.0/24], pool: usual}}")
         })
         .collect();
+    let files = "{ca_file: /ca.pem, certificate_file: /gw.pem, key_file: /gw.key}";
+    let replication = match plan.copies_flows {
+        true => format!("\n  replication: {files}"),
+        false => String::new(),
+    };
     let (last, hold) = (plan.last_port, plan.hold_seconds);
     let (overload, dependence) = match plan.is_overloaded {
         true => ("on", "address-and-port-dependent"),
@@ -98,7 +103,7 @@ timeouts:
 cluster:
   name: west
   self: gw{me}
-  secret_file: /secret
+  secret_file: /secret{replication}
   members:{members}
 "
     );

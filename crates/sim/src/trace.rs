@@ -113,6 +113,7 @@ impl Entry {
             Standing::Leaving => 2,
             Standing::Down => 3,
             Standing::Gone => 4,
+            Standing::Starting => 5,
         }
     }
 
@@ -186,7 +187,7 @@ impl fmt::Display for Told<'_> {
                 write!(f, "gw{member}: {reason}")
             }
             Entry::Heard(member, other, standing) => {
-                let standings = ["unknown", "up", "leaving", "down", "gone"];
+                let standings = ["unknown", "up", "leaving", "down", "gone", "starting"];
                 let standing = standings.get(usize::from(*standing)).unwrap_or(&"?");
                 write!(f, "gw{member} finds gw{other} {standing}")
             }

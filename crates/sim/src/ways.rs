@@ -32,6 +32,8 @@ pub struct Outcome {
     pub divisions: Vec<Division>,
     /// Members of which it is now known otherwise how they stand.
     pub heard: Vec<(IpAddr, Standing)>,
+    /// Whether the machine was told something that decides who holds what.
+    pub is_decided: bool,
 }
 
 /// The sessions of one gateway, and what follows from them.
@@ -42,6 +44,8 @@ pub struct Ways {
     settings: Settings,
     peers: Vec<IpAddr>,
     is_leaving: bool,
+    /// Whether it is to say that it knows who holds what, which it said not to know.
+    is_starting: bool,
     /// Whether nothing is left here that others need to ask for.
     is_gone: bool,
     /// Members that leave: how many packets had come from each when that was last looked at, and since when
@@ -66,9 +70,11 @@ impl Ways {
                 authentication: None,
                 is_admin_down: false,
                 is_reset: false,
+                is_cut_behind: false,
             },
             peers: Vec::new(),
             is_leaving: false,
+            is_starting: true,
             is_gone: false,
             leaving: BTreeMap::new(),
             looks_at: None,
@@ -93,6 +99,8 @@ impl Ways {
             members,
             unknown: std::array::from_fn(|word| buckets.unknown[word].get()),
         };
+        // What a daemon before this one knew is good until something else is known.
+        self.is_starting = false;
         self.cluster.handle(found, now);
     }
 
@@ -113,15 +121,21 @@ impl Ways {
 
     /// Things happened that the machine must know which decides who holds what.
     pub fn tell(&mut self, events: Vec<cluster::Event>, now: Instant) -> Outcome {
-        let mut outcome = Outcome::default();
-        for event in events {
-            self.decide(event, now, &mut outcome);
+        let mut outcome = Outcome {
+            is_decided: true,
+            divisions: self.cluster.handle_all(events, now).into_iter().collect(),
+            ..Outcome::default()
+        };
+        self.say_if_settled(now, &mut outcome);
+        outcome
+    }
+
+    /// Others hand nothing to one that does not know yet who holds what, and are told when it does.
+    fn say_if_settled(&mut self, now: Instant, outcome: &mut Outcome) {
+        if self.is_starting && self.cluster.is_settled() && !self.peers.is_empty() {
+            self.is_starting = false;
+            self.watch(now, outcome);
         }
-        // The packet path is told once.
-        outcome
-            .divisions
-            .drain(..outcome.divisions.len().saturating_sub(1));
-        outcome
     }
 
     /// This gateway is to take no new flows, or is to take them again.
@@ -203,6 +217,7 @@ impl Ways {
         let settings = Settings {
             is_admin_down: self.is_leaving && !self.is_gone,
             is_reset: self.is_gone,
+            is_cut_behind: self.is_starting,
             ..self.settings.clone()
         };
         let wanted = self.peers.iter().map(|peer| {
@@ -245,7 +260,9 @@ impl Ways {
     }
 
     fn decide(&mut self, event: cluster::Event, now: Instant, outcome: &mut Outcome) {
+        outcome.is_decided = true;
         outcome.divisions.extend(self.cluster.handle(event, now));
+        self.say_if_settled(now, outcome);
     }
 
     fn act(&mut self, actions: Vec<Action>, now: Instant, outcome: &mut Outcome) {
@@ -264,11 +281,18 @@ impl Ways {
                 } => {
                     // A session that this side has ended says nothing of the other one.
                     let is_reset = remote_diagnostic == Diagnostic::FORWARDING_PLANE_RESET;
+                    let is_leaving = self.cluster.is_leaving(key.peer);
+                    let is_cut = remote_diagnostic == Diagnostic::CONCATENATED_PATH_DOWN;
                     let standing = match (to, remote_state) {
                         (State::Init | State::Up, _) if is_reset => Some(Standing::Gone),
+                        (State::Up, _) if is_cut => Some(Standing::Starting),
                         (State::Up, _) => Some(Standing::Up),
                         (State::Down, State::AdminDown) => Some(Standing::Leaving),
                         (State::Down, _) if from == State::Up => Some(Standing::Down),
+                        // One that left and whose daemon came back has fallen silent: nothing is replaced there.
+                        (State::Down, _) if from == State::Init && is_leaving => {
+                            Some(Standing::Gone)
+                        }
                         (State::Down | State::Init | State::AdminDown, _) => None,
                     };
                     let Some(standing) = standing else {
@@ -279,6 +303,13 @@ impl Ways {
                         self.leaving.insert(key, (0, now));
                         self.looks_at = self.looks_at.or(Some(now + LOOK));
                     }
+                    self.hear(key.peer, standing, now, outcome);
+                }
+                Action::Behind { key, is_cut } => {
+                    let standing = match is_cut {
+                        true => Standing::Starting,
+                        false => Standing::Up,
+                    };
                     self.hear(key.peer, standing, now, outcome);
                 }
             }

@@ -83,8 +83,8 @@ pub fn become_program(
 /// If it does not compile; otherwise this does not return.
 pub fn become_simulator(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let mut cargo = process::cargo(workspace);
-    process::run(cargo.args(["build", "--release", "--package", "egret-sim"]))?;
-    let mut program = Command::new(workspace.program("egret-sim"));
+    process::run(cargo.args(["build", "--profile", "sim", "--package", "egret-sim"]))?;
+    let mut program = Command::new(workspace.program_of("sim", "egret-sim"));
     program.args(arguments);
     process::become_command(&mut program)
 }

@@ -51,6 +51,11 @@ impl Workspace {
         self.release.join(name)
     }
 
+    /// A binary of another profile of cargo's, built or not.
+    pub fn program_of(&self, profile: &str, name: &str) -> PathBuf {
+        self.release.with_file_name(profile).join(name)
+    }
+
     /// Everything the BPF build writes.
     ///
     /// Always below the checkout, wherever cargo's own target directory is, because the build

@@ -32,7 +32,7 @@ pub struct ClusterMember {
     pub name: String,
     /// Where packets go that are handed to it.
     pub address: String,
-    /// `unknown`, `up`, `leaving` or `down`, as this gateway sees it.
+    /// `unknown`, `starting`, `up`, `leaving` or `down`, as this gateway sees it.
     pub state: String,
     /// In how many buckets it begins flows.
     pub owns: u32,

@@ -110,7 +110,7 @@ fn share(held: u32, buckets: u32) -> String {
 pub fn tone(state: &str) -> Tone {
     match state {
         "up" => Tone::Good,
-        "leaving" | "unknown" => Tone::Notice,
+        "leaving" | "starting" | "unknown" => Tone::Notice,
         _ => Tone::Bad,
     }
 }

@@ -113,6 +113,11 @@ pub(super) struct Copying {
     missing: [Option<Missing>; BUCKETS],
     /// To which members there is a stream by which they tell, as bits.
     heard: u16,
+    /// Until when a member that began without knowing its own past gives only what it was told of since: its ports may be
+    /// in use by flows that live on elsewhere.
+    pub anew_until: Option<Instant>,
+    /// Whether another one told all that it had of it since this one began, or had nothing to tell.
+    told: [bool; BUCKETS],
     /// Which members have handed it to this one since they came up and since they owned it, as bits.
     handed: [u16; BUCKETS],
     /// Whether this one may have flows that its owner does not know of: since one of the two came up, or since the
@@ -136,6 +141,8 @@ impl Default for Copying {
             unsure: [None; BUCKETS],
             missing: [None; BUCKETS],
             heard: 0,
+            anew_until: None,
+            told: [false; BUCKETS],
             handed: [0; BUCKETS],
             owed: [false; BUCKETS],
             owed_since: [0; BUCKETS],
@@ -178,6 +185,34 @@ impl Copying {
         put(&mut self.held, usize::from(bucket), held | bit(from));
     }
 
+    /// This one begins, and knows nothing of what was before: until then at most it waits to be told.
+    pub fn begin_anew(&mut self, until: Option<Instant>) {
+        self.anew_until = until;
+        self.told = [false; BUCKETS];
+    }
+
+    /// Returns whether what this one waited to be told, it waits for no more.
+    pub fn end_anew(&mut self, now: Instant) -> bool {
+        self.anew_until.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Whether it knows nothing of its own past that others may know.
+    pub fn is_anew(&self, now: Instant) -> bool {
+        self.are_made && self.anew_until.is_some_and(|at| now < at)
+    }
+
+    /// Whether it is known which ports of a bucket are in use, as far as anybody can tell.
+    pub fn is_told(&self, bucket: usize, now: Instant) -> bool {
+        at(&self.told, bucket, false) || !self.is_anew(now)
+    }
+
+    /// All that there is of a bucket was told. Returns whether that was not known.
+    pub fn tell(&mut self, bucket: u8) -> bool {
+        let was_told = at(&self.told, usize::from(bucket), true);
+        put(&mut self.told, usize::from(bucket), true);
+        !was_told && self.anew_until.is_some()
+    }
+
     pub fn complete(&mut self, bucket: u8, from: u8) {
         let complete = at(&self.complete, usize::from(bucket), 0);
         put(
@@ -211,6 +246,7 @@ impl Copying {
     /// has nothing.
     pub fn give(&mut self, bucket: usize, before: u8) {
         put(&mut self.unsure, bucket, None);
+        put(&mut self.told, bucket, true);
         self.find(bucket, before);
     }
 

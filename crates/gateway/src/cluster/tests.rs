@@ -54,6 +54,8 @@ impl Site {
         (0..count).for_each(|me| site.tell(me, Event::Copies(true)));
         (0..count).for_each(|of| site.hear(of, Standing::Up));
         site.hand_over();
+        // Nobody is new to the others any more.
+        site.pass(PATIENCE_ANEW);
         site
     }
 
@@ -240,6 +242,69 @@ fn who_hears_of_nobody_owns_everything_after_a_while() {
     assert_eq!(site.members[0].deadline(), Some(site.now + PATIENCE));
     site.pass(PATIENCE);
     assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).owner == 0));
+}
+
+#[test]
+fn who_knows_nothing_of_its_past_and_hears_of_nobody_waits_longer_where_flows_are_copied() {
+    let mut site = Site::new(2);
+    site.tell(0, Event::Copies(true));
+    site.pass(PATIENCE);
+    assert!(
+        site.pictures[0].is_none(),
+        "its former flows may live on at the other one, with its ports"
+    );
+    assert_eq!(
+        site.members[0].deadline(),
+        Some(site.now - PATIENCE + PATIENCE_ANEW)
+    );
+    site.pass(PATIENCE_ANEW);
+    assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).owner == 0));
+    assert!(site.given(0).iter().flatten().any(|word| *word != 0));
+}
+
+#[test]
+fn who_starts_anew_gives_no_ports_when_who_was_to_tell_it_of_its_flows_falls_silent() {
+    let mut site = Site::new(2);
+    (0..2).for_each(|me| site.tell(me, Event::Copies(true)));
+    (0..2).for_each(|of| site.hear(of, Standing::Up));
+
+    site.hear(1, Standing::Down);
+
+    assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).owner == 0));
+    assert!(site.given(0).iter().flatten().all(|word| *word == 0));
+    site.pass(PATIENCE_ANEW);
+    assert!(site.given(0).iter().flatten().any(|word| *word != 0));
+}
+
+#[test]
+fn a_member_that_starts_is_waited_for_no_more_and_owns_nothing_before_it_is_ready() {
+    let mut site = Site::new(2);
+    site.tell(0, Event::Heard(address(1), Standing::Starting));
+    assert!((0..BUCKETS).all(|bucket| site.holder(0, bucket).owner == 0));
+    site.tell(0, Event::Heard(address(1), Standing::Up));
+    assert!((0..BUCKETS).any(|bucket| site.holder(0, bucket).owner == 1));
+}
+
+#[test]
+fn a_daemon_that_is_replaced_does_not_tell_owners_of_what_it_only_kept() {
+    let mut site = Site::copying(2);
+    let holders = site.pictures[1].as_ref().expect("it is settled").holders;
+    let members: Vec<_> = site.members[0].members().map(|it| it.0.clone()).collect();
+    let numbers = (0..2).map(|it| (it as u8, address(it))).collect();
+    site.members[1] = Cluster::default();
+    site.tell(
+        1,
+        Event::Found {
+            unknown: [0; SET_WORDS],
+            holders: Box::new(holders),
+            members: numbers,
+        },
+    );
+    site.tell(1, Event::Configure { members, me: 1 });
+    site.tell(1, Event::Copies(true));
+    site.tell(1, Event::Heard(address(0), Standing::Up));
+
+    assert_eq!(site.custody(1).handing, [], "the owner knows better");
 }
 
 #[test]

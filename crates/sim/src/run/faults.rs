@@ -531,7 +531,7 @@ impl Run {
     }
 
     /// Of two changes in a row only the last owner is asked: who lives through two may be lost.
-    fn count_change(&mut self) {
+    pub(super) fn count_change(&mut self) {
         self.unrest.changes += 1;
         self.unrest.changed_at = self.now;
         for member in &self.members {

@@ -60,6 +60,7 @@ impl Run {
         }
         let handled = flight.handled + 1;
         let (exit, reason, bytes) = member.process(flight.bytes, ifindex, now);
+        let announces = member.announces();
         self.report.packets += 1;
         // What the packet path cannot tell, a sweep finds.
         let began = member.began();
@@ -71,8 +72,10 @@ impl Run {
         let is_excused = self
             .hosts
             .get(connection)
-            .is_none_or(|it| it.excuse.is_some());
-        if reason == Reason::NoOwner as usize && self.laws.always_owned && !is_excused {
+            .is_none_or(|it| it.excuse.is_some() || !it.is_live());
+        // A router may not have noticed yet that a gateway was gone which does not announce itself again.
+        let is_sought = handled > 1 || announces == Some(true);
+        if reason == Reason::NoOwner as usize && is_sought && !is_excused {
             let what =
                 format!("gw{index} takes a packet of connection {connection}, and nobody owns it");
             self.breaks(Law::EveryBucketIsOwned, &[connection], what);

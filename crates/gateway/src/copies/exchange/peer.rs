@@ -53,6 +53,10 @@ pub(super) struct Peer {
     turn: u64,
     /// Handed over, and said so in this turn.
     copied: Buckets,
+    /// Complete when this turn began: of what changed before, something may be known to the next sweep only.
+    early: Buckets,
+    /// Since when such a sweep is waited for.
+    unswept: Option<Instant>,
     /// What has come of the buckets that come anew.
     came: BTreeMap<u8, HashSet<Which>>,
     /// Those of them of which all has come.
@@ -78,6 +82,8 @@ impl Peer {
             switched: BTreeMap::new(),
             turn: 0,
             copied: Buckets::NONE,
+            early: Buckets::NONE,
+            unswept: None,
             came: BTreeMap::new(),
             complete: Buckets::NONE,
             pruning: Buckets::NONE,
@@ -125,6 +131,8 @@ impl Peer {
         // What was said in an earlier turn may not have been meant.
         if std::mem::replace(&mut self.turn, custody.turn) != custody.turn {
             self.copied = Buckets::NONE;
+            self.early = self.sender.complete();
+            self.unswept = Some(ground.now);
             for state in self.switched.values_mut() {
                 if *state == Switched::Known {
                     *state = Switched::Since(ground.now);
@@ -140,6 +148,7 @@ impl Peer {
 
     /// The sweep that began then has told all.
     pub fn swept(&mut self, began: Instant) {
+        self.unswept.take_if(|since| *since < began);
         for state in self.switched.values_mut() {
             if matches!(state, Switched::Since(since) if *since < began) {
                 *state = Switched::Said;
@@ -479,7 +488,10 @@ impl Peer {
         let (to, turn) = (self.number, custody.turn);
         let is_ours = |bucket: &u8| custody.copied_to.get(usize::from(*bucket)) == Some(&to);
         if custody.handing.iter().any(is_ours) {
-            let complete = self.sender.complete();
+            let mut complete = self.sender.complete();
+            if self.unswept.is_some() {
+                complete = complete.without(&self.early);
+            }
             for bucket in custody.handing.iter().copied().filter(is_ours) {
                 if complete.contains(bucket) && !self.copied.contains(bucket) {
                     self.copied.insert(bucket);
