@@ -229,6 +229,9 @@ impl Part {
                 is_passed: true, ..
             } => match standing {
                 Standing::Unknown => "comes before the owner, and nothing was heard of it yet",
+                Standing::Starting => {
+                    "comes before the owner, and has just started: it does not know yet who owns what"
+                }
                 Standing::Up => "comes before the owner, and has just come up",
                 Standing::Leaving => {
                     "comes before the owner, and takes no new flows: it drains or is replaced"

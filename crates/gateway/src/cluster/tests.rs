@@ -304,7 +304,11 @@ fn a_daemon_that_is_replaced_does_not_tell_owners_of_what_it_only_kept() {
     site.tell(1, Event::Copies(true));
     site.tell(1, Event::Heard(address(0), Standing::Up));
 
-    assert_eq!(site.custody(1).handing, [], "the owner knows better");
+    assert_eq!(
+        site.custody(1).handing,
+        Vec::<u8>::new(),
+        "the owner knows better"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whose a bucket is said to be.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use api::http::{Endpoint, FlowState};
 use gateway::cluster::{Member, Moves};
@@ -13,7 +13,7 @@ fn members(standings: [Standing; 3], holder: Option<Holder>) -> Members {
     let all = all.map(|(index, standing)| {
         let member = Member {
             name: format!("gw{}", index + 1),
-            address: Ipv4Addr::new(10, 0, 0, 11 + index as u8),
+            address: IpAddr::from([10, 0, 0, 11 + index as u8]),
         };
         (member, standing)
     });
