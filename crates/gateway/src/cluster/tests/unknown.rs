@@ -100,7 +100,7 @@ fn a_member_that_went_in_peace_or_that_copies_nothing_leaves_nothing_unknown() {
 fn a_member_that_starts_knows_of_no_flows_before_another_one_has_told_of_them() {
     let mut site = Site::new(2);
     (0..2).for_each(|me| site.tell(me, Event::Copies(true)));
-    site.pass(PATIENCE);
+    site.pass(PATIENCE_ANEW);
     assert_eq!(unknown(&site, 0).len(), BUCKETS);
     (0..2).for_each(|of| site.hear(of, Standing::Up));
     assert_eq!(unknown(&site, 0), owned(&site, 0));
